@@ -1,0 +1,13 @@
+//! What Relais nodes say to each other and write to the journal.
+//!
+//! This crate holds names and shapes only: ids, points in time, jobs, records, messages, and the one
+//! codec that turns them into bytes. It cannot do IO (its `Cargo.toml` has no runtime, no socket and no
+//! store in it); reading a clock, rolling dice and touching a disk belong to `node`.
+
+pub mod codec;
+pub mod ids;
+pub mod job;
+pub mod message;
+pub mod record;
+pub mod spec;
+pub mod time;
