@@ -16,4 +16,5 @@
 //! This crate opens no socket and reads no clock. The journal's store is the one part that does IO.
 
 pub mod ledger;
+pub mod planted;
 pub mod rows;

@@ -156,26 +156,17 @@ mod tests {
             let base = Arc::new(MemoryRows::default());
             let mut sheet = Sheet::new(base.clone());
             let mut model = BTreeMap::new();
-            let mut drained = Vec::new();
             for (key, value, step) in steps {
                 sheet.write(vec![key], value.map(|v| vec![v]));
                 match value {
                     Some(v) => { model.insert(vec![key], vec![v]); }
                     None => { model.remove(&vec![key]); }
                 }
-                match step {
-                    0 => drained = sheet.drain(),
-                    1 => {
-                        drained.extend(sheet.drain());
-                        base.keep(std::mem::take(&mut drained));
-                        sheet.kept();
-                    }
-                    2 if drained.is_empty() => drained = sheet.drain(),
-                    _ => {}
+                if step < 2 {
+                    base.keep(sheet.drain());
                 }
                 if step == 0 {
-                    // A store keeps what was drained before it drains again.
-                    base.keep(std::mem::take(&mut drained));
+                    sheet.kept();
                 }
             }
             for key in 0..40u8 {
