@@ -1,1 +1,3 @@
-//! node
+//! The node: the binary and its edges.
+
+pub mod backend;
