@@ -15,6 +15,8 @@
 //!
 //! This crate opens no socket and reads no clock. The journal's store is the one part that does IO.
 
+pub mod core;
+pub mod election;
 pub mod ledger;
 pub mod planted;
 pub mod rows;

@@ -185,6 +185,8 @@ pub enum OrdersAnswer {
     StaleReign(Reign),
     /// They are for another run of its process.
     StaleIncarnation(Incarnation),
+    /// It has no lease just now; its next report asks for one.
+    NoLease,
 }
 
 /// A worker's heartbeat to the dispatcher, with what ended since the last.
