@@ -17,6 +17,7 @@
 
 pub mod core;
 pub mod election;
+pub mod journal;
 pub mod ledger;
 pub mod planted;
 pub mod rows;
