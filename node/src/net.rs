@@ -122,14 +122,24 @@ struct Inner {
     shared: Arc<Shared>,
     local_addr: SocketAddr,
     peers: watch::Sender<Vec<Peer>>,
-    closing: watch::Sender<bool>,
+    closing: watch::Sender<Ending>,
     /// Closes when the transport's thread has ended.
     ended: watch::Receiver<()>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Not at all.
+    No,
+    /// With a goodbye to all peers.
+    Goodbye,
+    /// Without a word.
+    Abrupt,
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.closing.send_replace(true);
+        self.closing.send_if_modified(|ending| std::mem::replace(ending, Ending::Goodbye) == Ending::No);
     }
 }
 
@@ -155,7 +165,7 @@ impl Net {
         let shared = Arc::new(shared);
         let dialler = Dialler { shared: shared.clone(), endpoint, tls: client, cluster: config.identity.cluster };
         let (peers, wanted) = watch::channel(Vec::new());
-        let (closing, close) = watch::channel(false);
+        let (closing, close) = watch::channel(Ending::No);
         let (running, ended) = watch::channel(());
         std::thread::Builder::new()
             .name("relais-net".to_owned())
@@ -248,9 +258,19 @@ impl Net {
         counters
     }
 
-    /// Says goodbye to all peers and ends the transport; done when its port is free again.
+    /// Says goodbye to all peers and ends the transport. Its port is free again when this is done and the
+    /// streams that somebody may still hold are dropped.
     pub async fn close(&self) {
-        self.inner.closing.send_replace(true);
+        self.end(Ending::Goodbye).await;
+    }
+
+    /// Ends the transport without a word to anybody, as a crash would. For tests.
+    pub async fn abort(&self) {
+        self.end(Ending::Abrupt).await;
+    }
+
+    async fn end(&self, ending: Ending) {
+        self.inner.closing.send_replace(ending);
         let mut ended = self.inner.ended.clone();
         while ended.changed().await.is_ok() {}
     }
@@ -272,17 +292,24 @@ fn hello_of(config: &NetConfig, local_addr: SocketAddr) -> Hello {
 }
 
 /// The transport's thread, from start to end.
-fn run(runtime: Runtime, dialler: Dialler, peers: watch::Receiver<Vec<Peer>>, mut closing: watch::Receiver<bool>) {
+fn run(runtime: Runtime, dialler: Dialler, peers: watch::Receiver<Vec<Peer>>, mut closing: watch::Receiver<Ending>) {
+    let shared = dialler.shared.clone();
     runtime.block_on(async {
         let endpoint = dialler.endpoint.clone();
         let accepting = tokio::spawn(accept::accept_connections(dialler.shared.clone(), endpoint.clone()));
         let dialling = tokio::spawn(dial::follow_peers(dialler, peers));
-        let _ = closing.wait_for(|closing| *closing).await;
+        let ending = closing.wait_for(|ending| *ending != Ending::No).await.map(|ending| *ending);
         dialling.abort();
-        endpoint.close(VarInt::from_u32(CLOSE_GOODBYE), b"goodbye");
-        let _ = tokio::time::timeout(GOODBYE_LIMIT, endpoint.wait_idle()).await;
         accepting.abort();
+        if !matches!(ending, Ok(Ending::Abrupt)) {
+            endpoint.close(VarInt::from_u32(CLOSE_GOODBYE), b"goodbye");
+            let _ = tokio::time::timeout(GOODBYE_LIMIT, endpoint.wait_idle()).await;
+        }
     });
-    // Tasks that hold on to the endpoint end here, and with the last of them its socket.
+    // What holds on to the socket goes: tasks, and the connections that the handles can see.
     runtime.shutdown_timeout(GOODBYE_LIMIT);
+    shared.links.write().clear();
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,12 @@ struct Loop {
     task: JoinHandle<()>,
 }
 
+impl Drop for Loop {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// Follows the list of peers until its sender is gone.
 pub(super) async fn follow_peers(dialler: Dialler, mut peers: watch::Receiver<Vec<Peer>>) {
     let mut loops = BTreeMap::<NodeId, Loop>::new();
@@ -53,13 +59,10 @@ pub(super) async fn follow_peers(dialler: Dialler, mut peers: watch::Receiver<Ve
             .filter(|peer| peer.node != dialler.shared.node)
             .map(|peer| (peer.node, peer.addr))
             .collect();
-        loops.retain(|node, dialling| {
+        loops.retain(|node, _| {
             let keep = wanted.contains_key(node);
-            if !keep {
-                dialling.task.abort();
-                if let Some(link) = dialler.shared.link(*node) {
-                    link.connection.close(VarInt::from_u32(CLOSE_REFUSED), b"no longer a peer");
-                }
+            if !keep && let Some(link) = dialler.shared.link(*node) {
+                link.connection.close(VarInt::from_u32(CLOSE_REFUSED), b"no longer a peer");
             }
             keep
         });
@@ -71,7 +74,6 @@ pub(super) async fn follow_peers(dialler: Dialler, mut peers: watch::Receiver<Ve
             dialling.addr.send_replace(addr);
         }
         if peers.changed().await.is_err() {
-            loops.values().for_each(|dialling| dialling.task.abort());
             return;
         }
     }
@@ -96,6 +98,7 @@ async fn stay_connected(dialler: Dialler, peer: NodeId, addr: watch::Receiver<So
                 shared.refusals.note(format!("node {peer}"), error.refusal, &error);
                 connection.close(VarInt::from_u32(CLOSE_REFUSED), b"refused");
                 tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

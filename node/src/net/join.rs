@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use quinn::{Connection, ConnectionError, Endpoint, VarInt};
 use relais_protocol::ids::{ClusterId, NodeId};
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -30,8 +30,10 @@ pub const JOIN_REQUEST_BYTES_MAX: usize = 16 * 1024;
 pub const JOIN_ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 const AT_ONCE: usize = 16;
-/// So many requests in any ten seconds; guesses at a 128-bit secret get nowhere, the load is what counts.
+/// So many requests in any ten seconds, in all and from one address; guesses at a 128-bit secret get
+/// nowhere, the load is what counts.
 const PER_WINDOW: usize = 60;
+const PER_ADDRESS: usize = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Why joining came to nothing. In all cases but `Cut` and `TimedOut` no secret was sent.
@@ -135,7 +137,7 @@ fn refused(addr: SocketAddr, error: &ConnectionError) -> JoinError {
 /// How many join requests are let in.
 pub(super) struct Gate {
     at_once: Semaphore,
-    recent: Mutex<VecDeque<Instant>>,
+    recent: Mutex<VecDeque<(Instant, IpAddr)>>,
 }
 
 impl Default for Gate {
@@ -145,14 +147,15 @@ impl Default for Gate {
 }
 
 impl Gate {
-    fn lets_in(&self, now: Instant) -> bool {
+    fn lets_in(&self, now: Instant, from: IpAddr) -> bool {
         let mut recent = self.recent.lock();
-        while recent.front().is_some_and(|at| now.duration_since(*at) >= WINDOW) {
+        while recent.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
             recent.pop_front();
         }
-        let free = recent.len() < PER_WINDOW;
+        let of_address = recent.iter().filter(|(_, address)| *address == from).count();
+        let free = recent.len() < PER_WINDOW && of_address < PER_ADDRESS;
         if free {
-            recent.push_back(now);
+            recent.push_back((now, from));
         }
         free
     }
@@ -162,7 +165,7 @@ impl Gate {
 pub(super) async fn serve(shared: &Arc<Shared>, connection: Connection, gate: &Gate) {
     let remote = connection.remote_address();
     let place = gate.at_once.try_acquire();
-    if place.is_err() || !gate.lets_in(Instant::now()) {
+    if place.is_err() || !gate.lets_in(Instant::now(), remote.ip()) {
         shared.refusals.note(remote.ip(), Refusal::Busy, "too many join requests");
         connection.close(VarInt::from_u32(CLOSE_REFUSED), b"too many join requests, try again");
         return;
