@@ -39,7 +39,7 @@ pub(super) async fn accept_connections(shared: Arc<Shared>, endpoint: Endpoint) 
         tokio::spawn(async move {
             let done = tokio::time::timeout(HANDSHAKE_LIMIT, meet(&shared, incoming, &joining)).await;
             if done.is_err() {
-                shared.refusals.note(remote.ip(), Refusal::Other, "the handshake took too long");
+                shared.refusals.note(remote.ip(), Refusal::NoAnswer, "the handshake took too long");
             }
             drop(place);
         });

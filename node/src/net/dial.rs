@@ -131,11 +131,12 @@ async fn attempt(dialler: &Dialler, peer: NodeId, addr: SocketAddr) -> Result<Co
     match tokio::time::timeout(ATTEMPT_LIMIT, connecting).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(HelloError { refusal: Refusal::of(&error), reason: error.to_string() }),
-        Err(_) => Err(HelloError::other("no answer")),
+        Err(_) => Err(HelloError { refusal: Refusal::NoAnswer, reason: "no answer".to_owned() }),
     }
 }
 
-async fn introduce(shared: &Arc<Shared>, peer: NodeId, connection: &Connection) -> Result<(), HelloError> {
+/// Says hello on a connection that came through, and puts it to use.
+pub(super) async fn introduce(shared: &Arc<Shared>, peer: NodeId, connection: &Connection) -> Result<(), HelloError> {
     let own = shared.hello();
     let theirs = hello::ask(connection, &own).await?;
     let certified = tls::peer_of(connection).ok_or_else(|| HelloError::other("the certificate names no node"))?;

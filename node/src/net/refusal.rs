@@ -2,12 +2,12 @@
 
 use crate::clock::Clock;
 use parking_lot::Mutex;
-use quinn::ConnectionError;
+use quinn::{ConnectionError, TransportErrorCode};
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-/// Why a handshake was refused, by this side or the other.
+/// Why a handshake came to nothing, on this side or the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -25,6 +25,10 @@ pub enum Refusal {
     Version,
     /// A better connection with the same node stands already.
     Duplicate,
+    /// The dialler gave this attempt up, since another one came through.
+    GivenUp,
+    /// Nobody answered.
+    NoAnswer,
     /// Too many at once, or too fast.
     Busy,
     /// Anything else: garbage, time-outs, broken hellos.
@@ -41,6 +45,8 @@ impl fmt::Display for Refusal {
             Self::OtherCluster => "other_cluster",
             Self::Version => "version",
             Self::Duplicate => "duplicate",
+            Self::GivenUp => "given_up",
+            Self::NoAnswer => "no_answer",
             Self::Busy => "busy",
             Self::Other => "other",
         })
@@ -54,7 +60,10 @@ impl Refusal {
         const ALERTS: std::ops::Range<u64> = 0x100..0x200;
         let code = match error {
             ConnectionError::TransportError(e) => u64::from(e.code),
+            ConnectionError::ConnectionClosed(e) if e.error_code == TransportErrorCode::APPLICATION_ERROR => return Self::GivenUp,
             ConnectionError::ConnectionClosed(e) => u64::from(e.error_code),
+            ConnectionError::ApplicationClosed(_) => return Self::GivenUp,
+            ConnectionError::TimedOut => return Self::NoAnswer,
             _ => return Self::Other,
         };
         let text = error.to_string();
@@ -88,8 +97,9 @@ impl RefusalLog {
     /// Counts a refusal; `peer` is a node or an address, `reason` names both sides where both are known.
     pub(super) fn note(&self, peer: impl fmt::Display, refusal: Refusal, reason: impl fmt::Display) {
         *self.counts.lock().entry(refusal).or_default() += 1;
-        if refusal != Refusal::Duplicate && self.is_due(peer.to_string(), refusal) {
-            tracing::warn!(%peer, reason = %refusal, "connection refused: {reason}");
+        let expected = matches!(refusal, Refusal::Duplicate | Refusal::GivenUp);
+        if !expected && self.is_due(peer.to_string(), refusal) {
+            tracing::warn!(%peer, reason = %refusal, "no connection: {reason}");
         }
     }
 

@@ -6,9 +6,11 @@ use crate::net::*;
 use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use relais_protocol::ids::{ClusterId, Incarnation, NodeId};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
@@ -34,6 +36,10 @@ impl Inbound for Seen {
                 b"fail" => Err("as told".to_owned()),
                 b"panic" => panic!("as told"),
                 b"hang" => futures::future::pending().await,
+                b"slow" => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    Ok(request)
+                }
                 b"flood" => Ok(Bytes::from(vec![0; 32 << 20])),
                 _ => Ok(request),
             }
@@ -175,4 +181,41 @@ pub(super) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
         }
     });
     assert!(waited.await.is_ok(), "not within {LIMIT:?}: {what}");
+}
+
+/// A way to `target` that takes `delay` in each direction and drops `percent` of the packets; returns the
+/// address to dial instead.
+pub(super) async fn relay(target: SocketAddr, delay: Duration, percent: u64) -> SocketAddr {
+    let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let addr = front.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut ways = HashMap::<SocketAddr, Arc<UdpSocket>>::new();
+        let mut packet = [0; 2_048];
+        while let Ok((n, client)) = front.recv_from(&mut packet).await {
+            if !ways.contains_key(&client) {
+                let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                tokio::spawn(carry_back(back.clone(), front.clone(), client, delay, percent));
+                ways.insert(client, back);
+            }
+            carry(packet[..n].to_vec(), ways[&client].clone(), target, delay, percent);
+        }
+    });
+    addr
+}
+
+async fn carry_back(back: Arc<UdpSocket>, front: Arc<UdpSocket>, client: SocketAddr, delay: Duration, percent: u64) {
+    let mut packet = [0; 2_048];
+    while let Ok((n, _)) = back.recv_from(&mut packet).await {
+        carry(packet[..n].to_vec(), front.clone(), client, delay, percent);
+    }
+}
+
+fn carry(packet: Vec<u8>, by: Arc<UdpSocket>, to: SocketAddr, delay: Duration, percent: u64) {
+    if crate::seed::random_u64() % 100 < percent {
+        return;
+    }
+    tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        let _ = by.send_to(&packet, to).await;
+    });
 }
