@@ -40,14 +40,19 @@ use std::process::ExitCode;
 
 /// Relais hands out jobs to the machines of a cluster, and goes on when the one that hands them out dies.
 #[derive(Parser)]
-#[command(name = "relais", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "relais",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Two commands to a cluster:
   relais dev
   relais submit --follow -- echo hello
 
 Exit codes: 0 ok; 1 the request failed; 2 usage; with --wait or --follow the job's own
 (128 + N when killed by signal N; no code: 3 failed, 4 cancelled, 5 timed out or expired);
-69 no node reachable; 77 denied.")]
+69 no node reachable; 77 denied."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -88,15 +88,7 @@ impl Secret {
 
 impl Call {
     fn new(method: Method, path: impl Into<String>, repeat: Repeat) -> Self {
-        Self {
-            method,
-            path: path.into(),
-            body: None,
-            key: None,
-            repeat,
-            answer_limit: ANSWER_LIMIT,
-            patience: None,
-        }
+        Self { method, path: path.into(), body: None, key: None, repeat, answer_limit: ANSWER_LIMIT, patience: None }
     }
 
     /// Reads `path`, which starts with `/` and may have a query.
@@ -121,12 +113,7 @@ impl Call {
 
     /// Lets it take as long as a poll does, and be repeated for `patience` while no node answers.
     pub(crate) fn polling(self, patience: Duration) -> Self {
-        Self {
-            repeat: Repeat::Patiently,
-            answer_limit: POLL_WAIT + ANSWER_LIMIT,
-            patience: Some(patience),
-            ..self
-        }
+        Self { repeat: Repeat::Patiently, answer_limit: POLL_WAIT + ANSWER_LIMIT, patience: Some(patience), ..self }
     }
 }
 

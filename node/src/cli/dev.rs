@@ -67,8 +67,9 @@ struct Stop {
 
 impl Dev {
     pub(crate) async fn run(self) -> Result<u8, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::Local(format!("can't tell where this program is: {error}; start it by its path")))?;
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::Local(format!("can't tell where this program is: {error}; start it by its path"))
+        })?;
         let plan = Plan::make(self.nodes, self.http, self.listen, &self.data_dir, self.slots)?;
         ports::check(&plan)?;
         let screen = Screen::of_process(Format::Table);
@@ -137,7 +138,9 @@ fn show(screen: Screen, plan: &Plan, up: &Up) -> Result<(), Failure> {
 impl Stop {
     fn listen() -> Result<Self, Failure> {
         let of = |kind| {
-            signal(kind).map_err(|error| Failure::Local(format!("can't listen to signals: {error}; raise the limit on open files")))
+            signal(kind).map_err(|error| {
+                Failure::Local(format!("can't listen to signals: {error}; raise the limit on open files"))
+            })
         };
         Ok(Self {
             interrupt: of(SignalKind::interrupt())?,

@@ -67,9 +67,9 @@ impl Refusal {
         let said = [self.title.trim(), self.detail.trim()].into_iter().filter(|part| !part.is_empty());
         let said: Vec<&str> = said.collect();
         parts.push(if said.is_empty() { format!("HTTP status {}", self.status) } else { said.join(": ") });
-        parts.extend(self.errors.iter().map(|error| {
-            format!("{}: {}", error.pointer.trim_start_matches('#'), error.detail)
-        }));
+        parts.extend(
+            self.errors.iter().map(|error| format!("{}: {}", error.pointer.trim_start_matches('#'), error.detail)),
+        );
         if !self.candidates.is_empty() {
             parts.push(format!("it could be {}", self.candidates.join(" or ")));
         }

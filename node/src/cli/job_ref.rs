@@ -26,9 +26,10 @@ impl JobRef {
             Self::Last => {
                 let answer = client.call(&Call::read("/v1/jobs?limit=1")).await?;
                 let jobs: Vec<view::Job> = view::rows(&answer, "jobs")?;
-                jobs.into_iter().next().map(|job| job.id).ok_or_else(|| {
-                    Failure::Local("there is no last job: no job is known; submit one first".to_owned())
-                })
+                jobs.into_iter()
+                    .next()
+                    .map(|job| job.id)
+                    .ok_or_else(|| Failure::Local("there is no last job: no job is known; submit one first".to_owned()))
             }
         }
     }

@@ -39,7 +39,8 @@ impl Nodes {
 }
 
 fn print(screen: Screen, answer: &Answer) -> Result<(), Failure> {
-    let columns = ["NAME", "ROLE", "STATUS", "RUNNING", "CPU", "MEM FREE", "NET IN", "NET OUT", "JOURNAL", "HEARD", "HTTP"];
+    let columns =
+        ["NAME", "ROLE", "STATUS", "RUNNING", "CPU", "MEM FREE", "NET IN", "NET OUT", "JOURNAL", "HEARD", "HTTP"];
     let mut table = Table::new(screen, &columns);
     let mut reasons = Vec::new();
     for node in view::rows::<view::Node>(answer, "nodes")? {

@@ -3,7 +3,6 @@
 /// A query under construction, escaped as a URL wants it.
 pub(crate) struct Query(reqwest::Url);
 
-
 impl Query {
     /// An empty one.
     pub(crate) fn new() -> Self {

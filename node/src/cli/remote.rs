@@ -15,8 +15,14 @@ const TOKEN_VARIABLE: &str = "RELAIS_TOKEN";
 #[command(next_help_heading = "Cluster and output")]
 pub(crate) struct Remote {
     /// Addresses of nodes, tried in turn
-    #[arg(long, env = "RELAIS_ADDR", value_name = "HOST:PORT", value_delimiter = ',', global = true,
-          default_value = "127.0.0.1:7700")]
+    #[arg(
+        long,
+        env = "RELAIS_ADDR",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        global = true,
+        default_value = "127.0.0.1:7700"
+    )]
     pub(crate) addr: Vec<Address>,
     /// File with the API token (else RELAIS_TOKEN holds it)
     #[arg(long, value_name = "FILE", global = true)]

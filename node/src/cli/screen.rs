@@ -38,12 +38,7 @@ impl Screen {
         let terminal = io::stdout().is_terminal();
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self {
-            format,
-            terminal,
-            error_terminal: io::stderr().is_terminal(),
-            colour: terminal && wanted && !dumb,
-        }
+        Self { format, terminal, error_terminal: io::stderr().is_terminal(), colour: terminal && wanted && !dumb }
     }
 
     /// One line on standard output.

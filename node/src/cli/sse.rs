@@ -89,7 +89,8 @@ impl Parser {
 mod tests {
     use super::*;
 
-    const STREAM: &str = ": hello\n\nid: 1:5:0\nevent: output\ndata: {\"a\":\ndata: 1}\n\nevent: end\r\ndata: {}\r\n\r\n";
+    const STREAM: &str =
+        ": hello\n\nid: 1:5:0\nevent: output\ndata: {\"a\":\ndata: 1}\n\nevent: end\r\ndata: {}\r\n\r\n";
 
     #[test]
     fn events_are_the_same_however_they_arrive() {

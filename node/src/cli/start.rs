@@ -116,7 +116,8 @@ impl Start {
             exit_with_stdin: switch("--exit-with-stdin", self.exit_with_stdin),
         };
         for text in &self.label {
-            let (key, value) = parse_label(text).map_err(|reason| ConfigError::of_flag("label", text, "--label", &reason))?;
+            let (key, value) =
+                parse_label(text).map_err(|reason| ConfigError::of_flag("label", text, "--label", &reason))?;
             layer.labels.insert(key, Given::flag("--label", value));
         }
         Ok(layer)

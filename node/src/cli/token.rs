@@ -29,7 +29,9 @@ pub(crate) struct Token {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Make a join token, or with --role an API token; it is shown once
-    #[command(after_help = "Examples:\n  relais token create --ttl 1h\n  relais token create --role read --name grafana")]
+    #[command(
+        after_help = "Examples:\n  relais token create --ttl 1h\n  relais token create --role read --name grafana"
+    )]
     Create {
         /// Make an API token of this role instead of a join token
         #[arg(long, value_parser = ["admin", "submit", "read"])]

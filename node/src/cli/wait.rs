@@ -81,11 +81,7 @@ pub(crate) async fn until_end(client: &Client, id: &str) -> Result<(Answer, view
 }
 
 /// The same with a line that shows how it goes, once a second.
-pub(crate) async fn with_progress(
-    client: &Client,
-    screen: Screen,
-    id: &str,
-) -> Result<(Answer, view::Job), Failure> {
+pub(crate) async fn with_progress(client: &Client, screen: Screen, id: &str) -> Result<(Answer, view::Job), Failure> {
     let call = Call::read(format!("/v1/jobs/{id}")).polling(patience(client));
     loop {
         let answer = client.call(&call).await?;
@@ -132,7 +128,10 @@ pub(crate) fn tell_error(job: &view::Job) {
         return;
     }
     let why = job.error.as_ref().map_or_else(|| job.state.clone(), error_text);
-    eprintln!("relais: {}", one_line(&format!("job {} {}: {why}; `relais logs {}` shows its output", job.id, job.state, job.id)));
+    eprintln!(
+        "relais: {}",
+        one_line(&format!("job {} {}: {why}; `relais logs {}` shows its output", job.id, job.state, job.id))
+    );
 }
 
 /// The exit code that tells how a job ended, as in `api.md`.

@@ -163,8 +163,8 @@ fn join(address: Option<Given>, token: Option<Given>) -> Result<Option<JoinTarge
         (None, Some(_)) => together("a join token needs --join ADDR, the QUIC address of a node of the cluster"),
         (Some(address), Some(token)) => {
             let addr = parsed("join", Some(address), advertised)?;
-            let secret = JoinToken::parse(&token.text)
-                .map_err(|reason| ConfigError::bad("token", "…", token.origin, reason))?;
+            let secret =
+                JoinToken::parse(&token.text).map_err(|reason| ConfigError::bad("token", "…", token.origin, reason))?;
             Ok(addr.map(|addr| JoinTarget { addr, token: secret }))
         }
     }

@@ -41,8 +41,8 @@ pub(super) fn layer(variables: impl IntoIterator<Item = (String, String)>) -> Re
 fn put_labels(layer: &mut Layer, text: &str) -> Result<(), ConfigError> {
     let origin = Origin::Variable("RELAIS_LABELS");
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-        let (key, value) = parse_label(pair)
-            .map_err(|reason| ConfigError::bad("label", pair, origin.clone(), &reason.to_string()))?;
+        let (key, value) =
+            parse_label(pair).map_err(|reason| ConfigError::bad("label", pair, origin.clone(), &reason.to_string()))?;
         layer.labels.insert(key, Given { text: value, origin: origin.clone() });
     }
     Ok(())

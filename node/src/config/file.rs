@@ -54,8 +54,8 @@ struct Keys {
 /// # Errors
 /// When it can't be read or holds anything but settings.
 pub(super) fn read(path: &Path) -> Result<Layer, FileError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| FileError::Unreadable { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| FileError::Unreadable { path: path.to_owned(), source })?;
     parse(path, &text)
 }
 
@@ -70,7 +70,10 @@ fn parse(path: &Path, text: &str) -> Result<Layer, FileError> {
         origin: Origin::Line(path.to_owned(), line_of(text, start)),
     };
     let word = |value: Option<Spanned<String>>| {
-        value.map(|v| { let start = v.span().start; given(v.into_inner(), start) })
+        value.map(|v| {
+            let start = v.span().start;
+            given(v.into_inner(), start)
+        })
     };
     let switch = |value: Option<Spanned<bool>>| value.map(|v| given(v.get_ref().to_string(), v.span().start));
     let labels = keys.labels.into_iter().map(|(key, value)| {

@@ -89,9 +89,7 @@ pub(crate) fn check_label(key: &str, value: &str) -> Result<(), NotALabel> {
 
 fn matches_name(text: &str, punctuation: &str) -> bool {
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= NAME_LENGTH_MAX
-        && text.starts_with(word)
-        && text.chars().all(|c| word(c) || punctuation.contains(c))
+    text.len() <= NAME_LENGTH_MAX && text.starts_with(word) && text.chars().all(|c| word(c) || punctuation.contains(c))
 }
 
 #[cfg(test)]

@@ -9,9 +9,8 @@ fn load(file: Option<&str>, variables: &[(&str, &str)], flags: Layer) -> Result<
         std::fs::write(&path, text).expect("a file");
     }
     let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-    StartConfig::load(file.map(|_| path.as_path()), variables, flags, "Host-7.local").map_err(|error| {
-        error.to_string().replace(&path.display().to_string(), "relais.toml")
-    })
+    StartConfig::load(file.map(|_| path.as_path()), variables, flags, "Host-7.local")
+        .map_err(|error| error.to_string().replace(&path.display().to_string(), "relais.toml"))
 }
 
 fn slots_flag(text: &str) -> Layer {

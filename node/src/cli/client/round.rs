@@ -111,8 +111,7 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
 
 /// Reads the `Date` header: `Sun, 22 Nov 2026 02:36:46 GMT`.
 pub(super) fn http_date(text: &str) -> Option<UnixMs> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.split_ascii_whitespace().skip(1);
     let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
     let month = MONTHS.iter().position(|name| *name == month)? + 1;

@@ -69,11 +69,13 @@ pub(crate) async fn running(remote: Remote, count: usize) -> Result<Up, Failure>
     let cluster: view::Cluster = client.call(&Call::read("/v1/cluster")).await?.json()?;
     let nodes = view::rows(&client.call(&Call::read("/v1/nodes")).await?, "nodes")?;
     let sentence = match missing {
-        None => format!("The cluster is {}: {count} of {count} nodes, dispatcher {}, epoch {}, high availability: {}.",
+        None => format!(
+            "The cluster is {}: {count} of {count} nodes, dispatcher {}, epoch {}, high availability: {}.",
             cluster.status,
             cluster.dispatcher.as_deref().unwrap_or("none"),
             cluster.epoch.unwrap_or_default(),
-            if cluster.high_availability { "yes" } else { "no" }),
+            if cluster.high_availability { "yes" } else { "no" }
+        ),
         Some(what) => format!("The cluster is not whole after {} s: {what}.", LIMIT.as_secs()),
     };
     Ok(Up { sentence: one_line(&sentence), nodes })
@@ -118,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_whole_cluster_misses_nothing() {
-        let json = r#"{"status":"running","dispatcher":"n1","nodes":{"online":3,"registered":3},"high_availability":true}"#;
+        let json =
+            r#"{"status":"running","dispatcher":"n1","nodes":{"online":3,"registered":3},"high_availability":true}"#;
         let whole: view::Cluster = serde_json::from_str(json).unwrap();
         assert_eq!(missing_in(&whole, 3), None);
         assert_eq!(missing_in(&whole, 4).unwrap(), "3 of 4 nodes are online");

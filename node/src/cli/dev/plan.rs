@@ -148,7 +148,9 @@ mod tests {
         let grown = make(Some(4), "127.0.0.1:7700", folder.path()).unwrap();
         assert_eq!(grown.joiners(), 2);
         let error = make(Some(2), "127.0.0.1:7700", folder.path()).unwrap_err();
-        assert!(error.ends_with("holds a cluster of 3 nodes, and 2 are asked for; use --nodes 3, or another --data-dir"));
+        assert!(
+            error.ends_with("holds a cluster of 3 nodes, and 2 are asked for; use --nodes 3, or another --data-dir")
+        );
     }
 
     #[test]

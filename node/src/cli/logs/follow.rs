@@ -81,10 +81,8 @@ impl Follow {
         let mut any_byte = false;
         while let Ok(Ok(Some(bytes))) = timeout(SILENCE_LONGEST, response.chunk()).await {
             any_byte = true;
-            let events = self
-                .parser
-                .feed(&bytes)
-                .map_err(|error| Failure::Local(format!("{error}; is it a Relais node?")))?;
+            let events =
+                self.parser.feed(&bytes).map_err(|error| Failure::Local(format!("{error}; is it a Relais node?")))?;
             for event in events {
                 if let Some(state) = self.take(&event, screen)? {
                     return Ok(Ended::Job(state));
@@ -143,8 +141,7 @@ mod tests {
     fn fresh(follow: &mut Follow, stream: &str, offset: u64, text: &str) -> Option<Vec<u8>> {
         let json = serde_json::json!({"stream": stream, "attempt": 1, "offset": offset, "text": text});
         let frame: Frame = serde_json::from_value(json).unwrap();
-        let screen =
-            Screen { format: Format::Table, terminal: false, error_terminal: false, colour: false };
+        let screen = Screen { format: Format::Table, terminal: false, error_terminal: false, colour: false };
         follow.fresh(&frame, screen)
     }
 

@@ -59,9 +59,8 @@ impl Batch {
         let pieces = pieces(&self.jobs)?;
         let mut said = Said::default();
         for (number, piece) in pieces.iter().enumerate() {
-            let answer = self.send(client, number, piece).await.map_err(|failure| {
+            let answer = self.send(client, number, piece).await.inspect_err(|_| {
                 self.tell_half_done(&said);
-                failure
             })?;
             said.take(&answer, piece.start)?;
             if self.progress {

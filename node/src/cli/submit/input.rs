@@ -47,7 +47,9 @@ impl Input {
         for (index, value) in raw.iter().enumerate() {
             if !value.get().starts_with('{') {
                 let start: String = value.get().chars().take(30).collect();
-                return Err(format!("item {index} is `{start}`, not a job spec; write {{\"kind\": …, \"payload\": …}}"));
+                return Err(format!(
+                    "item {index} is `{start}`, not a job spec; write {{\"kind\": …, \"payload\": …}}"
+                ));
             }
         }
         let mut jobs: Vec<String> = raw.iter().map(|value| value.get().to_owned()).collect();

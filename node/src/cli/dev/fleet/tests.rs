@@ -11,7 +11,8 @@ const SCREEN: Screen = Screen { format: Format::Table, terminal: false, error_te
 /// A fleet of one, whose node runs `script`; its arguments end up in `args` of the folder.
 fn fleet(folder: &tempfile::TempDir, script: &str) -> Fleet {
     let program = folder.path().join("node.sh");
-    let text = format!("#!/bin/sh\necho \"$@ token=$RELAIS_JOIN_TOKEN\" >> {}/args\n{script}\n", folder.path().display());
+    let text =
+        format!("#!/bin/sh\necho \"$@ token=$RELAIS_JOIN_TOKEN\" >> {}/args\n{script}\n", folder.path().display());
     std::fs::write(&program, text).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let address = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
