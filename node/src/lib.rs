@@ -1,5 +1,6 @@
-//! The `relais` node: command line, configuration and composition.
+//! The node: the binary and its edges.
 
+pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod run;

@@ -1,1 +1,288 @@
-//! message
+//! Messages between nodes: heartbeats, the confirm round, orders and reports, and calls passed on.
+//!
+//! Enums here only ever grow at their end; every message bears the reign that it speaks of.
+
+use crate::ids::{Fence, Incarnation, Index, JobId, NodeId, Reign};
+use crate::record::{Finish, NodeFacts, Outcomes, Record};
+use crate::spec::OnDisconnect;
+use crate::time::Mono;
+use serde::{Deserialize, Serialize};
+
+/// Cap of a datagram, in bytes.
+pub const DATAGRAM_BYTES_MAX: usize = 1_200;
+/// Cap of a control message, in bytes.
+pub const CONTROL_BYTES_MAX: usize = 64 << 10;
+/// Cap of orders, reports and passed-on calls, in bytes.
+pub const CALL_BYTES_MAX: usize = 20 << 20;
+
+/// A position in the replicated log: term, then index. Orders as that pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct LogPosition {
+    /// The term of the entry.
+    pub term: u64,
+    /// Its index.
+    pub index: u64,
+}
+
+/// What travels as a datagram.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Datagram {
+    /// A heartbeat.
+    Beat(Beat),
+    /// Gossip, opaque here.
+    Gossip(Vec<u8>),
+}
+
+/// A heartbeat. The dispatcher sends it to every node, a voter to every voter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// Who sends it.
+    pub from: NodeId,
+    /// In which run of its process.
+    pub incarnation: Incarnation,
+    /// The highest reign that it knows.
+    pub reign: Reign,
+    /// Whether it is the dispatcher of that reign.
+    pub dispatcher: bool,
+    /// Whether it is about to leave.
+    pub goodbye: bool,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Whether it is fit to be the dispatcher.
+    pub ready: bool,
+    /// The end of its log.
+    pub last_log: LogPosition,
+    /// The dispatcher that it has heard within a lease.
+    pub hears: Option<NodeId>,
+}
+
+/// A voter asks the others whether it may stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirm {
+    /// Who asks.
+    pub candidate: NodeId,
+    /// Which of its rounds this is.
+    pub round: u64,
+    /// The end of its log.
+    pub last_log: LogPosition,
+    /// The highest reign that it knows: the one it believes to be over.
+    pub reign: Reign,
+}
+
+/// The answer to [`Confirm`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfirmAnswer {
+    /// The round that it answers.
+    pub round: u64,
+    /// Who answers.
+    pub from: NodeId,
+    /// What it says.
+    pub verdict: Verdict,
+}
+
+/// What a voter says of another's wish to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It believes the dispatcher dead, and its log is not longer.
+    Yes,
+    /// It hears the dispatcher.
+    DispatcherHeard,
+    /// Its own log is longer.
+    LogLonger,
+    /// It confirmed somebody else a moment ago.
+    ConfirmedAnother,
+    /// It knows a higher reign.
+    ReignHigher,
+}
+
+/// What is asked over the control stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// May I stand?
+    Confirm(Confirm),
+    /// Take over: the dispatcher has drained and you have all that it has.
+    StandNow {
+        /// The reign that ends.
+        reign: Reign,
+    },
+    /// The key of the cluster CA, for a node that is a voter.
+    CaKey,
+    /// Sign a joining node's public key; the dispatcher admits it first.
+    Admit(Vec<u8>),
+    /// The addresses of all nodes.
+    Peers,
+}
+
+/// What is answered to [`Control`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlAnswer {
+    /// To `Confirm`.
+    Confirm(ConfirmAnswer),
+    /// To `StandNow`: whether it stands.
+    Standing(bool),
+    /// To `CaKey`: the key, PEM.
+    CaKey(String),
+    /// To `Admit`.
+    Admitted(Vec<u8>),
+    /// To `Peers`: node, name, QUIC address.
+    Peers(Vec<(NodeId, String, String)>),
+    /// It can't be done, and why.
+    Refused(String),
+}
+
+/// Orders of a dispatcher to one worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// Who commands.
+    pub reign: Reign,
+    /// The run of the worker's process that they are for.
+    pub incarnation: Incarnation,
+    /// What to do.
+    pub orders: Vec<Order>,
+}
+
+/// One order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Run this attempt.
+    Start(Box<StartOrder>),
+    /// End this attempt.
+    Stop {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        fence: Fence,
+        /// Whether to report its end; if not, the dispatcher has no more use for it.
+        report: bool,
+    },
+}
+
+/// All that a worker needs to run one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartOrder {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub fence: Fence,
+    /// Which executor runs it.
+    pub kind: String,
+    /// What the executor is given, JSON text.
+    pub payload: String,
+    /// How long it may run, in ms.
+    pub timeout_ms: Option<u64>,
+    /// What to do when the dispatcher is out of reach.
+    pub on_disconnect: OnDisconnect,
+    /// Slots that it takes.
+    pub slots: u32,
+}
+
+/// A worker's answer to [`Orders`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrdersAnswer {
+    /// They are being carried out.
+    Accepted,
+    /// It has seen a higher reign.
+    StaleReign(Reign),
+    /// They are for another run of its process.
+    StaleIncarnation(Incarnation),
+    /// It has no lease just now; its next report asks for one.
+    NoLease,
+}
+
+/// A worker's heartbeat to the dispatcher, with what ended since the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The reign that it obeys.
+    pub reign: Reign,
+    /// Who reports.
+    pub node: NodeId,
+    /// In which run of its process.
+    pub incarnation: Incarnation,
+    /// When it was sent, by the worker's own monotonic clock: its lease counts from here.
+    pub sent_at: Mono,
+    /// All attempts that it runs, each with its fence. `None` when only `finished` is meant.
+    pub running: Option<Vec<(JobId, Fence)>>,
+    /// Attempts that ended and are not yet settled.
+    pub finished: Vec<Finish>,
+    /// What it is; the dispatcher makes it known when that is news.
+    pub facts: Option<Box<NodeFacts>>,
+    /// It is about to leave, and has killed what it ran.
+    pub goodbye: bool,
+}
+
+/// The dispatcher's answer to [`Report`], after what it settles is committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReportAnswer {
+    /// Taken.
+    Taken {
+        /// By this reign.
+        reign: Reign,
+        /// Every attempt of the report may run this many ms from its `sent_at`.
+        lease_ms: u64,
+        /// Attempts whose end is in the record, or is of no more use: forget them.
+        settled: Vec<(JobId, Fence)>,
+        /// Attempts that it should not be running.
+        stop: Vec<(JobId, Fence)>,
+    },
+    /// The reign of the report is not the dispatcher's.
+    StaleReign(Reign),
+    /// This node is not the dispatcher; it believes that this one is.
+    NotDispatcher(Option<NodeId>),
+    /// Its journal does not answer just now; ask again.
+    Busy,
+}
+
+/// A call passed on to another node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    /// Propose these records, some of them ids already given.
+    Propose(Vec<Record>),
+    /// Up to where must be applied, to read what is true now?
+    ReadIndex,
+    /// An HTTP request to be answered as if it had come to you.
+    Http {
+        /// The method.
+        method: String,
+        /// Path and query.
+        target: String,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// Hand the role over, to this node or to the best.
+    Handover(Option<NodeId>),
+    /// Figures that only a live node has.
+    Vitals,
+}
+
+/// The answer to [`Call`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// To `Propose`.
+    Committed {
+        /// Where.
+        index: Index,
+        /// What became of them.
+        outcomes: Outcomes,
+    },
+    /// To `ReadIndex`.
+    ReadIndex(Index),
+    /// To `Http`.
+    Http {
+        /// The status code.
+        status: u16,
+        /// The content type.
+        content_type: String,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// To `Handover`: who has the role now.
+    HandedOver(NodeId),
+    /// To `Vitals`: JSON text.
+    Vitals(String),
+    /// Not the dispatcher; it believes that this one is.
+    NotDispatcher(Option<NodeId>),
+    /// Sent into the journal, but nobody knows whether it arrived.
+    Unknown,
+    /// It can't be done, and why.
+    Failed(String),
+}

@@ -64,6 +64,8 @@ pub(crate) struct Call {
     repeat: Repeat,
     answer_limit: Duration,
     patience: Option<Duration>,
+    /// The answer is an event stream, which lasts as long as it lasts.
+    stream: bool,
 }
 
 /// A node's answer of status 2xx.
@@ -88,12 +90,18 @@ impl Secret {
 
 impl Call {
     fn new(method: Method, path: impl Into<String>, repeat: Repeat) -> Self {
-        Self { method, path: path.into(), body: None, key: None, repeat, answer_limit: ANSWER_LIMIT, patience: None }
+        let answer_limit = ANSWER_LIMIT;
+        Self { method, path: path.into(), body: None, key: None, repeat, answer_limit, patience: None, stream: false }
     }
 
     /// Reads `path`, which starts with `/` and may have a query.
     pub(crate) fn read(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path, Repeat::EachNode)
+    }
+
+    /// Follows the events of `path` on whichever node answers within `patience`.
+    pub(crate) fn stream(path: impl Into<String>, patience: Duration) -> Self {
+        Self { stream: true, patience: Some(patience), ..Self::new(Method::GET, path, Repeat::Patiently) }
     }
 
     /// Sends JSON text to `path`, and never twice to a node that may have taken it.

@@ -80,8 +80,11 @@ async fn status(screen: Screen, client: &Client) -> Result<(), Failure> {
     table.print()
 }
 
-/// A row of the succession: a name alone, or an object with the name and why (or why not).
+/// A row of the succession: a name alone, a name and why (or why not), or an object of them.
 fn successor(row: &Value) -> String {
+    if let [Value::String(name), Value::String(why)] = row.as_array().map(Vec::as_slice).unwrap_or_default() {
+        return format!("{name}: {why}");
+    }
     if let Some(name) = row.as_str() {
         return name.to_owned();
     }

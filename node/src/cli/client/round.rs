@@ -72,7 +72,7 @@ impl Client {
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        if call.path.contains("follow=true") {
+        if call.stream {
             request = request.header(ACCEPT, "text/event-stream");
             if let Some(id) = last_event {
                 request = request.header("Last-Event-ID", id);

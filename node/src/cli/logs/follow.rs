@@ -51,7 +51,7 @@ impl Follow {
     /// # Errors
     /// A node's refusal, or that no node gave a byte for a minute.
     pub(crate) async fn run(&mut self, client: &Client, screen: Screen) -> Result<String, Failure> {
-        let call = Call::read(self.path.clone()).polling(patience(client));
+        let call = Call::stream(self.path.clone(), patience(client));
         let mut pause = PAUSE;
         let mut heard = Instant::now();
         loop {

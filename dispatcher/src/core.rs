@@ -1,0 +1,307 @@
+//! The dispatcher's core: what the holder of the role does beside applying the journal. It gathers records
+//! into batches, grants leases, sends orders again until they are carried out, and gives up on nodes that
+//! fall silent. Pure: the clock, the ledger and all that happens come in as arguments.
+//!
+//! Two kinds of effect, and the line between them is the promise: [`Effect::Propose`] asks for something to
+//! become durable; everything that *tells* somebody ([`Effect::Reply`], [`Effect::Answer`],
+//! [`Effect::Order`]) is made only from what was committed.
+//!
+//! One batch is in flight at a time; the next one gathers while it is being synced. Nothing is timed:
+//! an idle dispatcher proposes at once, a busy one in batches as large as the disk is slow.
+
+mod batches;
+mod chronicle;
+mod workers;
+
+use crate::ledger::{Event, Ledger};
+use batches::Batches;
+use chronicle::Chronicle;
+use relais_protocol::ids::{Incarnation, NodeId, Reign};
+use relais_protocol::message::{Order, Report, ReportAnswer};
+use relais_protocol::record::{Batch, Committed, Record};
+use relais_protocol::time::{Mono, UnixMs};
+use workers::Workers;
+
+/// Times of the dispatcher, in ms.
+#[derive(Clone, Copy, Debug)]
+pub struct CoreConfig {
+    /// How long a worker may run what it runs after it sent a heartbeat.
+    pub lease_ms: u64,
+    /// How long after the end of a lease its attempts are given up.
+    pub lost_after_ms: u64,
+    /// Without a report for this long a node gets nothing new.
+    pub suspect_after_ms: u64,
+    /// An order that is not seen to be carried out is sent again after this.
+    pub reorder_ms: u64,
+    /// How often every replica counts and hashes its rows.
+    pub audit_every_ms: u64,
+}
+
+impl Default for CoreConfig {
+    fn default() -> Self {
+        Self { lease_ms: 3_000, lost_after_ms: 1_000, suspect_after_ms: 1_500, reorder_ms: 1_000, audit_every_ms: 60_000 }
+    }
+}
+
+/// Who waits for a reply; given by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Why a proposal came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// This node is not the dispatcher: nothing was done.
+    NotDispatcher,
+    /// It was sent into the journal, and nobody knows whether it arrived.
+    Unknown,
+}
+
+/// What happens to the dispatcher.
+#[derive(Debug)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// Somebody wants records committed, all in one entry.
+    Propose(Ticket, Vec<Record>),
+    /// A worker reports.
+    Report(Ticket, Box<Report>),
+    /// The election wants a reign to begin.
+    Promote(NodeId, Incarnation),
+    /// The batch in flight was committed.
+    Committed(Committed),
+    /// The batch in flight came to nothing.
+    Failed(Rejection),
+    /// Something was applied.
+    Applied(Vec<Event>),
+    /// The role is lost.
+    Deposed,
+    /// There is proof that this node's process is gone.
+    Gone(NodeId),
+    /// A worker did not take its orders.
+    OrdersFailed(NodeId),
+    /// Whether a majority was heard within a lease.
+    Majority(bool),
+    /// Begin, or end, to hold back proposals for a handover.
+    Hold(bool),
+}
+
+/// What the dispatcher wishes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Have this committed.
+    Propose(Batch),
+    /// Tell who proposed.
+    Reply(Ticket, Result<Committed, Rejection>),
+    /// Tell the worker that reported.
+    Answer(Ticket, ReportAnswer),
+    /// Tell a worker what to do.
+    Order(NodeId, Incarnation, Vec<Order>),
+    /// Proposals are held, and none is in flight.
+    Drained,
+    /// The `Promote` came to nothing.
+    PromoteFailed,
+}
+
+/// Counts for people who watch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CoreCounts {
+    /// Reports of another reign, refused.
+    pub stale_reports: u64,
+    /// Orders sent again.
+    pub orders_again: u64,
+    /// Batches proposed.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+}
+
+/// The dispatcher's core. It exists on every node, and does nothing while another has the role.
+pub struct Core {
+    config: CoreConfig,
+    me: NodeId,
+    incarnation: Incarnation,
+    reign: Option<Reign>,
+    majority: bool,
+    batches: Batches,
+    workers: Workers,
+    chronicle: Chronicle,
+    audit_at: Mono,
+    counts: CoreCounts,
+}
+
+/// The two clocks, read once for each input.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For deadlines.
+    pub mono: Mono,
+    /// For stamps.
+    pub unix: UnixMs,
+}
+
+impl Core {
+    /// A core that does not have the role.
+    #[must_use]
+    pub fn new(config: CoreConfig, me: NodeId, incarnation: Incarnation) -> Self {
+        Self {
+            config,
+            me,
+            incarnation,
+            reign: None,
+            majority: false,
+            batches: Batches::default(),
+            workers: Workers::default(),
+            chronicle: Chronicle::default(),
+            audit_at: Mono(0),
+            counts: CoreCounts::default(),
+        }
+    }
+
+    /// The reign, while this node has the role.
+    #[must_use]
+    pub fn reign(&self) -> Option<Reign> {
+        self.reign
+    }
+
+    /// Counts for people who watch.
+    #[must_use]
+    pub fn counts(&self) -> CoreCounts {
+        self.counts
+    }
+
+    /// Whether something is in flight or waits to be: then the journal must turn.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.batches.in_flight() || !self.batches.is_empty()
+    }
+
+    /// How the reign came about, for the record of the failover.
+    pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs) {
+        self.chronicle.explain(cause, suspected_at);
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Now, ledger: &Ledger, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Tick => self.tick(now, ledger, &mut effects),
+            Input::Propose(ticket, records) => self.propose(ticket, records, &mut effects),
+            Input::Report(ticket, report) => self.report(now, ledger, ticket, *report, &mut effects),
+            Input::Promote(node, incarnation) => {
+                self.batches.promote(Record::Promote { node, incarnation });
+            }
+            Input::Committed(committed) => self.committed(&committed, &mut effects),
+            Input::Failed(rejection) => {
+                self.batches.fail(rejection, &mut effects);
+                self.workers.unsettle(&mut effects);
+            }
+            Input::Applied(events) => self.applied(now, ledger, &events, &mut effects),
+            Input::Deposed => self.depose(&mut effects),
+            Input::Gone(node) => self.suspect(ledger, node),
+            Input::OrdersFailed(node) => self.workers.orders_failed(node),
+            Input::Majority(majority) => self.majority = majority,
+            Input::Hold(hold) => self.batches.hold(hold),
+        }
+        self.send_batch(now, ledger, &mut effects);
+        effects
+    }
+
+    fn propose(&mut self, ticket: Ticket, records: Vec<Record>, effects: &mut Vec<Effect>) {
+        if self.reign.is_none() {
+            effects.push(Effect::Reply(ticket, Err(Rejection::NotDispatcher)));
+            return;
+        }
+        if crate::planted::early_acknowledgement() {
+            effects.push(Effect::Reply(ticket, Ok(early(&records))));
+            self.batches.add_own(records);
+            return;
+        }
+        self.batches.add(ticket, records);
+    }
+
+    fn committed(&mut self, committed: &Committed, effects: &mut Vec<Effect>) {
+        for (ticket, own) in self.batches.commit(committed) {
+            if let Some(answer) = self.workers.settle(ticket) {
+                effects.push(Effect::Answer(ticket, answer));
+            } else {
+                effects.push(Effect::Reply(ticket, Ok(own)));
+            }
+        }
+    }
+
+    fn applied(&mut self, now: Now, ledger: &Ledger, events: &[Event], effects: &mut Vec<Effect>) {
+        for event in events {
+            if let Event::Promoted { reign, node, incarnation, before } = event {
+                if *node == self.me && *incarnation == self.incarnation {
+                    self.reign = Some(*reign);
+                    self.audit_at = now.mono.plus(self.config.audit_every_ms);
+                    self.workers.begin(now.mono, self.config.lease_ms, ledger);
+                    self.chronicle.begin(now, *reign, *before, *node);
+                } else if self.reign.is_some() {
+                    self.depose(effects);
+                }
+            }
+        }
+        if self.reign.is_some() {
+            self.chronicle.note(now, events);
+            self.workers.order(now.mono, ledger, events, effects);
+        }
+    }
+
+    fn depose(&mut self, effects: &mut Vec<Effect>) {
+        self.reign = None;
+        self.batches.reject_waiting(effects);
+        self.workers.unsettle(effects);
+        self.workers = Workers::default();
+        self.chronicle = Chronicle::default();
+    }
+
+    fn tick(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {
+        if self.reign.is_none() {
+            return;
+        }
+        self.give_up_on_silent(now, ledger);
+        if let Some(record) = self.chronicle.write(now) {
+            self.batches.add_own(vec![record]);
+        }
+        if now.mono >= self.audit_at {
+            self.audit_at = now.mono.plus(self.config.audit_every_ms);
+            self.batches.add_own(vec![Record::Audit]);
+        }
+        if !self.has_work() && ledger.next_due().is_some_and(|due| due <= now.unix) {
+            self.batches.add_own(vec![Record::Tick]);
+        }
+        if self.batches.newly_drained() {
+            effects.push(Effect::Drained);
+        }
+    }
+
+    fn send_batch(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {
+        let Some(records) = self.batches.next() else { return };
+        self.counts.batches += 1;
+        self.counts.records += records.len() as u64;
+        let reign = ledger.reign();
+        effects.push(Effect::Propose(Batch {
+            rules: relais_protocol::record::RULES,
+            generation: reign.generation,
+            epoch: reign.epoch,
+            stamp: now.unix,
+            records,
+        }));
+    }
+}
+
+/// What the planted bug says before anything is committed.
+fn early(records: &[Record]) -> Committed {
+    use relais_protocol::job::StateName;
+    use relais_protocol::record::{Outcome, Outcomes};
+    let each = records.iter().map(|record| match record {
+        Record::Submit(submit) => {
+            Outcome::Submitted { id: submit.id, deduplicated: false, state: StateName::Queued }
+        }
+        _ => Outcome::Done,
+    });
+    Committed { index: relais_protocol::ids::Index(0), outcomes: Outcomes { each: each.collect(), ..Outcomes::default() } }
+}
+
+#[cfg(test)]
+mod tests;

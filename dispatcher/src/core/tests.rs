@@ -1,0 +1,221 @@
+//! Tests of the core: batches, leases, orders and reports, with effects compared whole.
+
+use super::*;
+use crate::rows::MemoryRows;
+use relais_protocol::ids::{ClusterId, Epoch, Fence, Generation, Index, JobId};
+use relais_protocol::job::{AttemptOutcome, StateName};
+use relais_protocol::record::{Finish, NodeFacts, Outcome, Standing, Submit};
+use relais_protocol::spec::{JobSpec, QueueName};
+use std::sync::Arc;
+
+/// A core with a ledger of its own, whose journal commits at once.
+struct Bench {
+    core: Core,
+    ledger: Ledger,
+    index: u64,
+    ms: u64,
+    told: Vec<Effect>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let core = Core::new(CoreConfig::default(), NodeId(1), Incarnation(1));
+        let ledger = Ledger::new(Arc::new(MemoryRows::default()));
+        let mut bench = Self { core, ledger, index: 0, ms: 1_000, told: Vec::new() };
+        bench.commit(Batch {
+            rules: 1,
+            generation: Generation(0),
+            epoch: Epoch(0),
+            stamp: UnixMs(0),
+            records: vec![Record::Found { cluster: ClusterId(1), name: "n1".into() }],
+        });
+        bench.input(Input::Majority(true));
+        bench.input(Input::Promote(NodeId(1), Incarnation(1)));
+        bench.report(1, vec![], vec![]);
+        bench
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: Mono(self.ms), unix: UnixMs(self.ms) }
+    }
+
+    fn commit(&mut self, batch: Batch) -> Committed {
+        self.index += 1;
+        let applied = self.ledger.apply_batch(Index(self.index), batch);
+        self.ledger.check_invariants().unwrap();
+        let effects = self.core.handle(self.now(), &self.ledger, Input::Applied(applied.events));
+        self.told.extend(effects);
+        Committed { index: Index(self.index), outcomes: applied.outcomes }
+    }
+
+    fn input(&mut self, input: Input) {
+        let effects = self.core.handle(self.now(), &self.ledger, input);
+        let mut todo: Vec<Effect> = effects;
+        while let Some(at) = todo.iter().position(|e| matches!(e, Effect::Propose(_))) {
+            let Effect::Propose(batch) = todo.remove(at) else { continue };
+            self.told.append(&mut todo);
+            let committed = self.commit(batch);
+            todo = self.core.handle(self.now(), &self.ledger, Input::Committed(committed));
+        }
+        self.told.append(&mut todo);
+    }
+
+    fn report(&mut self, ticket: u64, running: Vec<(JobId, Fence)>, finished: Vec<Finish>) {
+        let facts = NodeFacts { name: "n1".into(), slots: 1, ..NodeFacts::default() };
+        self.input(Input::Report(
+            Ticket(ticket),
+            Box::new(Report {
+                reign: self.ledger.reign(),
+                node: NodeId(1),
+                incarnation: Incarnation(1),
+                sent_at: Mono(self.ms),
+                running: Some(running),
+                finished,
+                facts: Some(Box::new(facts)),
+                goodbye: false,
+            }),
+        ));
+    }
+
+    fn submit(&mut self, id: u128) {
+        let spec = JobSpec {
+            kind: "noop".into(),
+            queue: QueueName::default(),
+            priority: 50,
+            payload: "{}".into(),
+            options: None,
+        };
+        let submit = Submit { id: JobId(id), spec, body_hash: 0, submitted_by: String::new() };
+        self.input(Input::Propose(Ticket(100 + id as u64), vec![Record::Submit(Box::new(submit))]));
+    }
+
+    fn orders(&mut self) -> Vec<Order> {
+        let told = std::mem::take(&mut self.told);
+        told.into_iter().filter_map(|e| if let Effect::Order(_, _, orders) = e { Some(orders) } else { None }).flatten().collect()
+    }
+
+    fn fence(&self) -> Fence {
+        Fence::new(self.ledger.reign().epoch, 1)
+    }
+}
+
+fn finish(job: u128, fence: Fence) -> Finish {
+    Finish {
+        job: JobId(job),
+        fence,
+        node: NodeId(1),
+        outcome: AttemptOutcome::Succeeded,
+        exit_code: Some(0),
+        signal: None,
+        error: None,
+        result: None,
+        output_tail: vec![],
+    }
+}
+
+#[test]
+fn a_submit_is_told_and_ordered_only_when_committed() {
+    let mut bench = Bench::new();
+    bench.told.clear();
+    bench.submit(1);
+    let [Effect::Order(NodeId(1), Incarnation(1), orders), Effect::Reply(Ticket(101), Ok(reply))] = &bench.told[..] else {
+        panic!("{:?}", bench.told)
+    };
+    assert!(matches!(&orders[..], [Order::Start(start)] if start.job == JobId(1) && start.fence == bench.fence()));
+    assert!(matches!(reply.outcomes.each[..], [Outcome::Submitted { deduplicated: false, .. }]));
+}
+
+#[test]
+fn proposals_gather_while_a_batch_is_in_flight() {
+    let mut bench = Bench::new();
+    let tick = |n| Input::Propose(Ticket(n), vec![Record::Tick]);
+    let now = bench.now();
+    let first = bench.core.handle(now, &bench.ledger, tick(1));
+    assert!(matches!(first[..], [Effect::Propose(_)]));
+    assert!(bench.core.handle(now, &bench.ledger, tick(2)).is_empty());
+    assert!(bench.core.handle(now, &bench.ledger, tick(3)).is_empty());
+    let failed = bench.core.handle(now, &bench.ledger, Input::Failed(Rejection::Unknown));
+    let expected = [
+        Effect::Reply(Ticket(1), Err(Rejection::Unknown)),
+        Effect::Reply(Ticket(2), Err(Rejection::NotDispatcher)),
+        Effect::Reply(Ticket(3), Err(Rejection::NotDispatcher)),
+    ];
+    assert_eq!(failed, expected);
+}
+
+#[test]
+fn an_order_that_never_arrived_is_sent_again_as_the_same_attempt() {
+    let mut bench = Bench::new();
+    bench.submit(1);
+    bench.told.clear();
+    bench.report(5, vec![], vec![]);
+    assert!(bench.orders().is_empty(), "it may still be on its way");
+    bench.ms += 1_000;
+    bench.report(6, vec![], vec![]);
+    let fence = bench.fence();
+    assert!(matches!(&bench.orders()[..], [Order::Start(start)] if start.fence == fence));
+    bench.report(7, vec![(JobId(1), fence)], vec![]);
+    assert!(bench.orders().is_empty());
+}
+
+#[test]
+fn a_finished_attempt_is_settled_when_committed_and_its_slot_is_filled_in_the_same_entry() {
+    let mut bench = Bench::new();
+    bench.submit(1);
+    bench.submit(2);
+    let index = bench.index;
+    bench.told.clear();
+    let fence = bench.fence();
+    bench.report(5, vec![], vec![finish(1, fence)]);
+    assert_eq!(bench.index, index + 1);
+    let settled = bench.told.iter().any(|e| matches!(e, Effect::Answer(Ticket(5), ReportAnswer::Taken { settled, .. }) if settled[..] == [(JobId(1), fence)]));
+    assert!(settled, "{:?}", bench.told);
+    assert!(matches!(&bench.orders()[..], [Order::Start(start)] if start.job == JobId(2)));
+}
+
+#[test]
+fn a_silent_node_is_suspected_then_given_up_one_second_after_its_lease() {
+    let mut bench = Bench::new();
+    bench.submit(1);
+    bench.ms += 1_600;
+    bench.input(Input::Tick);
+    assert_eq!(bench.ledger.node(NodeId(1)).unwrap().standing, Standing::Suspect);
+    bench.ms += 2_300;
+    bench.input(Input::Tick);
+    assert_eq!(bench.ledger.job(JobId(1)).unwrap().state.name(), StateName::Running);
+    bench.ms += 200;
+    bench.input(Input::Tick);
+    assert_eq!(bench.ledger.job(JobId(1)).unwrap().state.name(), StateName::Queued);
+}
+
+#[test]
+fn reports_of_another_reign_are_refused_and_counted() {
+    let mut bench = Bench::new();
+    let stale = Report {
+        reign: Reign::default(),
+        node: NodeId(1),
+        incarnation: Incarnation(1),
+        sent_at: Mono(0),
+        running: None,
+        finished: vec![],
+        facts: None,
+        goodbye: false,
+    };
+    bench.told.clear();
+    bench.input(Input::Report(Ticket(9), Box::new(stale)));
+    let reign = bench.ledger.reign();
+    assert_eq!(bench.told, [Effect::Answer(Ticket(9), ReportAnswer::StaleReign(reign))]);
+    assert_eq!(bench.core.counts().stale_reports, 1);
+}
+
+#[test]
+fn a_hold_drains_and_lets_go() {
+    let mut bench = Bench::new();
+    bench.told.clear();
+    bench.input(Input::Hold(true));
+    bench.submit(1);
+    bench.input(Input::Tick);
+    assert_eq!(bench.told, [Effect::Drained]);
+    bench.input(Input::Hold(false));
+    assert!(bench.ledger.job(JobId(1)).is_some());
+}

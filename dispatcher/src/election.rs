@@ -1,0 +1,521 @@
+//! The election's rules: a bully among the ready voters, ratified by a majority. Pure: heartbeats, answers
+//! and the time go in, wishes come out.
+//!
+//! ```text
+//!              beats of a dispatcher
+//!   ┌───────────────────────────────────────────────┐
+//!   ▼                                               │
+//! Following ──believed dead, my turn──► Asking ──majority says yes──► Standing ──journal leads──► Promoting
+//!   ▲  ▲                                  │ no, or too late             │ too late                  │ committed
+//!   │  └──────────── back-off ────────────┴─────────────────────────────┘                           ▼
+//!   └────────────── a higher reign, or the journal follows another ◄──────── Resigned ◄──────── Leading
+//!                                                              no majority for two leases
+//! ```
+//!
+//! It is not preemptive: while a dispatcher is heard, nobody stands. **Heard** means a heartbeat of the
+//! current reign. **Believed dead** has two speeds: evidence (it said goodbye, or its kernel says that its
+//! port is closed) and silence (nothing for a lease). The confirm round in front of each stand is the
+//! pre-vote of Ongaro's thesis (section 9.6) with a question of our own: "do you, too, believe it dead?"
+//! The journal's own vote then decides; nothing here can make two dispatchers of one epoch.
+
+mod rank;
+
+use relais_protocol::ids::{NodeId, Reign};
+use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition, Verdict};
+use relais_protocol::time::Mono;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Times of the election, in ms.
+#[derive(Clone, Copy, Debug)]
+pub struct ElectionConfig {
+    /// Silence after which a dispatcher is believed dead.
+    pub lease_ms: u64,
+    /// After this much silence its port is probed: one missed heartbeat, and a little.
+    pub probe_after_ms: u64,
+    /// How long followers refuse votes after they heard the journal's leader.
+    pub vote_lease_ms: u64,
+    /// How much later each next best stands.
+    pub rank_step_ms: u64,
+    /// For how long who confirmed one candidate confirms no other.
+    pub confirm_hold_ms: u64,
+    /// How long a confirm round or a stand may take.
+    pub round_ms: u64,
+    /// The first back-off; it doubles up to `backoff_max_ms`, and is spread by the seed.
+    pub backoff_ms: u64,
+    /// The longest back-off.
+    pub backoff_max_ms: u64,
+}
+
+impl Default for ElectionConfig {
+    fn default() -> Self {
+        Self {
+            lease_ms: 400,
+            probe_after_ms: 45,
+            vote_lease_ms: 82,
+            rank_step_ms: 100,
+            confirm_hold_ms: 200,
+            round_ms: 150,
+            backoff_ms: 15,
+            backoff_max_ms: 2_000,
+        }
+    }
+}
+
+/// What the journal says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalView {
+    /// Whether it leads, by its own account.
+    pub leads: bool,
+    /// Its term.
+    pub term: u64,
+    /// The end of its log.
+    pub last_log: LogPosition,
+    /// Who votes.
+    pub voters: BTreeSet<NodeId>,
+}
+
+/// What happens to the election.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// A heartbeat arrived.
+    Beat(Beat),
+    /// There is proof that this node's process is gone.
+    Gone(NodeId),
+    /// The journal changed.
+    Journal(JournalView),
+    /// Whether this node is fit to be the dispatcher changed.
+    Ready(bool),
+    /// A `Promote` was applied.
+    Promoted(Reign, NodeId),
+    /// A `Promote` of ours came to nothing.
+    PromoteFailed,
+    /// Another asks whether it may stand.
+    Asked(Confirm),
+    /// An answer to our question.
+    Answered(ConfirmAnswer),
+    /// The dispatcher hands over to us.
+    StandNow,
+    /// We have handed the role over: be quiet until another leads, or for a round.
+    HandedOver,
+}
+
+/// What the election wishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask these voters.
+    Ask(Vec<NodeId>, Confirm),
+    /// Answer who asked.
+    Answer(NodeId, ConfirmAnswer),
+    /// See whether this node's port is closed.
+    Probe(NodeId),
+    /// Let the journal stand for election, once.
+    Stand,
+    /// Propose a `Promote`, and nothing else before it is committed.
+    Promote,
+    /// Stop being the dispatcher: neither order nor acknowledge from here on.
+    Resign(&'static str),
+}
+
+/// How a reign ended, for the record of the failover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The cluster starts.
+    Start,
+    /// There was proof that its process was gone.
+    Killed,
+    /// It fell silent.
+    Silent,
+    /// It handed over.
+    Handover,
+    /// It had lost its majority and found it again.
+    Resumed,
+}
+
+impl Cause {
+    /// As the API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Killed => "killed",
+            Self::Silent => "silent",
+            Self::Handover => "handover",
+            Self::Resumed => "resumed",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Following,
+    Asking { round: u64, until: Mono, yes: BTreeSet<NodeId> },
+    Confirmed { stand_at: Mono },
+    Standing { until: Mono },
+    Promoting,
+    Leading,
+    Resigned,
+}
+
+#[derive(Clone, Debug)]
+struct Voter {
+    heard_at: Mono,
+    last_log: LogPosition,
+    ready: bool,
+    hears: Option<NodeId>,
+}
+
+/// The election of one node.
+pub struct Election {
+    config: ElectionConfig,
+    me: NodeId,
+    seed: u64,
+    journal: JournalView,
+    ready: bool,
+    reign: Reign,
+    dispatcher: Option<NodeId>,
+    heard_at: Mono,
+    gone: bool,
+    voters: BTreeMap<NodeId, Voter>,
+    phase: Phase,
+    cause: Cause,
+    suspected_at: Option<Mono>,
+    confirmed: Option<(NodeId, Mono)>,
+    probed_at: Mono,
+    quiet_until: Mono,
+    failures: u32,
+    round: u64,
+    majority_at: Mono,
+}
+
+impl Election {
+    /// A node that has heard nobody yet. `seed` spreads its back-off.
+    #[must_use]
+    pub fn new(config: ElectionConfig, me: NodeId, seed: u64, now: Mono) -> Self {
+        Self {
+            config,
+            me,
+            seed,
+            journal: JournalView::default(),
+            ready: true,
+            reign: Reign::default(),
+            dispatcher: None,
+            heard_at: now,
+            gone: false,
+            voters: BTreeMap::new(),
+            phase: Phase::Following,
+            cause: Cause::Start,
+            suspected_at: None,
+            confirmed: None,
+            probed_at: Mono(0),
+            quiet_until: Mono(0),
+            failures: 0,
+            round: 0,
+            majority_at: now,
+        }
+    }
+
+    /// Takes one input. The clock's ticks are an input, too: about every 10 ms.
+    pub fn handle(&mut self, now: Mono, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Tick => {}
+            Input::Beat(beat) => self.on_beat(now, &beat, &mut effects),
+            Input::Gone(node) => self.on_gone(now, node),
+            Input::Journal(view) => self.on_journal(now, view, &mut effects),
+            Input::Ready(ready) => self.ready = ready,
+            Input::Promoted(reign, node) => self.on_promoted(now, reign, node, &mut effects),
+            Input::PromoteFailed => self.on_promote_failed(now),
+            Input::Asked(question) => self.on_asked(now, &question, &mut effects),
+            Input::Answered(answer) => self.on_answered(now, &answer),
+            Input::StandNow => self.on_stand_now(now, &mut effects),
+            Input::HandedOver => self.on_handed_over(now),
+        }
+        self.go_on(now, &mut effects);
+        effects
+    }
+
+    /// Whether this node is the dispatcher, as far as it can know.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.phase == Phase::Leading
+    }
+
+    /// The highest reign known.
+    #[must_use]
+    pub fn reign(&self) -> Reign {
+        self.reign
+    }
+
+    /// The dispatcher, while it is heard.
+    #[must_use]
+    pub fn heard_dispatcher(&self, now: Mono) -> Option<NodeId> {
+        if self.leads() {
+            return Some(self.me);
+        }
+        self.dispatcher.filter(|_| !self.believed_dead(now))
+    }
+
+    /// How the last reign ended and when that was suspected.
+    #[must_use]
+    pub fn cause(&self) -> (Cause, Option<Mono>) {
+        (self.cause, self.suspected_at)
+    }
+
+    /// Who would follow, best first, each with why or why not.
+    #[must_use]
+    pub fn succession(&self, now: Mono) -> Vec<(NodeId, String)> {
+        self.ranking(now)
+    }
+
+    fn believed_dead(&self, now: Mono) -> bool {
+        self.gone || now.since(self.heard_at) >= self.config.lease_ms
+    }
+
+    fn on_beat(&mut self, now: Mono, beat: &Beat, effects: &mut Vec<Effect>) {
+        if beat.voter {
+            let voter =
+                Voter { heard_at: now, last_log: beat.last_log, ready: beat.ready, hears: beat.hears };
+            self.voters.insert(beat.from, voter);
+        }
+        if beat.reign < self.reign || !beat.dispatcher || beat.from == self.me {
+            return;
+        }
+        if beat.goodbye {
+            self.on_gone(now, beat.from);
+            self.cause = Cause::Handover;
+            return;
+        }
+        if beat.reign > self.reign && matches!(self.phase, Phase::Leading | Phase::Promoting | Phase::Resigned) {
+            effects.push(Effect::Resign("a higher reign is heard"));
+        } else if self.phase == Phase::Leading {
+            return;
+        }
+        self.reign = beat.reign;
+        self.follow(now, beat.from);
+    }
+
+    fn follow(&mut self, now: Mono, dispatcher: NodeId) {
+        self.dispatcher = Some(dispatcher);
+        self.heard_at = now;
+        self.gone = false;
+        self.suspected_at = None;
+        self.failures = 0;
+        self.phase = Phase::Following;
+    }
+
+    fn on_gone(&mut self, now: Mono, node: NodeId) {
+        self.voters.remove(&node);
+        if self.dispatcher == Some(node) && !self.leads() && !self.gone {
+            self.gone = true;
+            self.cause = Cause::Killed;
+            self.suspected_at.get_or_insert(now);
+        }
+    }
+
+    fn on_journal(&mut self, now: Mono, view: JournalView, effects: &mut Vec<Effect>) {
+        let led = self.journal.leads;
+        self.journal = view;
+        if self.journal.leads && !led && !matches!(self.phase, Phase::Promoting | Phase::Leading) {
+            self.phase = Phase::Promoting;
+            self.majority_at = now;
+            effects.push(Effect::Promote);
+        }
+        if !self.journal.leads && matches!(self.phase, Phase::Promoting | Phase::Leading | Phase::Resigned) {
+            if self.phase == Phase::Leading {
+                effects.push(Effect::Resign("the journal follows another"));
+            }
+            self.phase = Phase::Following;
+            self.heard_at = now;
+        }
+    }
+
+    fn on_promoted(&mut self, now: Mono, reign: Reign, node: NodeId, effects: &mut Vec<Effect>) {
+        if reign <= self.reign {
+            return;
+        }
+        if self.phase == Phase::Leading {
+            effects.push(Effect::Resign("a higher reign is in the journal"));
+        }
+        self.reign = reign;
+        if node == self.me && self.journal.leads {
+            self.phase = Phase::Leading;
+            self.dispatcher = Some(self.me);
+            self.majority_at = now;
+            self.failures = 0;
+        } else if node != self.me {
+            self.follow(now, node);
+        }
+    }
+
+    fn on_promote_failed(&mut self, now: Mono) {
+        if self.phase == Phase::Promoting {
+            self.phase = Phase::Resigned;
+            self.back_off(now);
+        }
+    }
+
+    fn on_asked(&mut self, now: Mono, question: &Confirm, effects: &mut Vec<Effect>) {
+        let held = self.confirmed.filter(|(_, until)| *until > now).map(|(node, _)| node);
+        let verdict = if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
+            if let Some(dispatcher) = self.dispatcher.filter(|d| *d != self.me && *d != question.candidate) {
+                effects.push(Effect::Probe(dispatcher));
+            }
+            Verdict::DispatcherHeard
+        } else if self.reign > question.reign {
+            Verdict::ReignHigher
+        } else if self.journal.last_log > question.last_log {
+            Verdict::LogLonger
+        } else if held.is_some_and(|node| node != question.candidate) {
+            Verdict::ConfirmedAnother
+        } else {
+            self.confirmed = Some((question.candidate, now.plus(self.config.confirm_hold_ms)));
+            Verdict::Yes
+        };
+        let answer = ConfirmAnswer { round: question.round, from: self.me, verdict };
+        effects.push(Effect::Answer(question.candidate, answer));
+    }
+
+    fn on_answered(&mut self, now: Mono, answer: &ConfirmAnswer) {
+        let voters = &self.journal.voters;
+        let Phase::Asking { round, yes, .. } = &mut self.phase else { return };
+        if *round != answer.round {
+            return;
+        }
+        if answer.verdict == Verdict::Yes && voters.contains(&answer.from) {
+            yes.insert(answer.from);
+        }
+        if yes.len() * 2 > voters.len() {
+            let stand_at = self.heard_at.plus(self.config.vote_lease_ms).max(now);
+            self.phase = Phase::Confirmed { stand_at };
+        } else if answer.verdict != Verdict::Yes {
+            // One no can still be outvoted; but in a small cluster asking again soon is faster than waiting.
+            let until = now.plus(2);
+            if let Phase::Asking { until: end, .. } = &mut self.phase {
+                *end = (*end).min(until.max(now));
+            }
+        }
+    }
+
+    fn on_stand_now(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        self.cause = Cause::Handover;
+        self.suspected_at = Some(now);
+        self.phase = Phase::Standing { until: now.plus(self.config.round_ms) };
+        effects.push(Effect::Stand);
+    }
+
+    fn on_handed_over(&mut self, now: Mono) {
+        self.phase = Phase::Following;
+        self.dispatcher = None;
+        self.heard_at = now;
+    }
+
+    /// What follows from the time alone.
+    fn go_on(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        match self.phase.clone() {
+            Phase::Following => self.maybe_ask(now, effects),
+            Phase::Asking { until, .. } | Phase::Standing { until } if now >= until => {
+                self.phase = Phase::Following;
+                self.back_off(now);
+            }
+            Phase::Confirmed { stand_at } if now >= stand_at => {
+                self.phase = Phase::Standing { until: now.plus(self.config.round_ms) };
+                effects.push(Effect::Stand);
+            }
+            Phase::Leading => {
+                if self.hears_majority(now) {
+                    self.majority_at = now;
+                } else if now.since(self.majority_at) >= 2 * self.config.lease_ms {
+                    self.phase = Phase::Resigned;
+                    self.cause = Cause::Resumed;
+                    self.suspected_at = Some(now);
+                    effects.push(Effect::Resign("no majority was heard for two leases"));
+                }
+            }
+            Phase::Resigned if self.hears_majority(now) && now >= self.quiet_until => {
+                self.phase = Phase::Promoting;
+                effects.push(Effect::Promote);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a majority of the voters, this one included, was heard within a lease and follows nobody else.
+    fn hears_majority(&self, now: Mono) -> bool {
+        let with_me = self.journal.voters.iter().filter(|node| {
+            **node == self.me
+                || self.voters.get(node).is_some_and(|voter| {
+                    let fresh = now.since(voter.heard_at) < self.config.lease_ms;
+                    fresh && voter.hears.is_none_or(|heard| heard == self.me)
+                })
+        });
+        with_me.count() * 2 > self.journal.voters.len()
+    }
+
+    fn maybe_ask(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        let silence = now.since(self.heard_at);
+        if let Some(dispatcher) = self.dispatcher.filter(|d| *d != self.me)
+            && !self.gone
+            && silence >= self.config.probe_after_ms
+            && now.since(self.probed_at) >= self.config.probe_after_ms
+        {
+            self.probed_at = now;
+            effects.push(Effect::Probe(dispatcher));
+        }
+        let alone = self.journal.voters.len() == 1;
+        if !self.journal.voters.contains(&self.me) || !self.ready || !(alone || self.believed_dead(now)) {
+            return;
+        }
+        if self.suspected_at.is_none() {
+            self.suspected_at = Some(now);
+            if self.dispatcher.is_some() {
+                self.cause = Cause::Silent;
+            }
+        }
+        if self.journal.leads {
+            // Still the journal's leader after a resignation elsewhere in this run: promote, don't stand.
+            self.phase = Phase::Promoting;
+            effects.push(Effect::Promote);
+            return;
+        }
+        let held = self.confirmed.is_some_and(|(node, until)| node != self.me && until > now);
+        let since = self.suspected_at.map_or(0, |at| now.since(at));
+        let my_turn = since >= self.better_than_me(now) as u64 * self.config.rank_step_ms;
+        if my_turn && !held && now >= self.quiet_until {
+            self.ask(now, effects);
+        }
+    }
+
+    fn ask(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        self.round += 1;
+        self.confirmed = Some((self.me, now.plus(self.config.confirm_hold_ms)));
+        let question = Confirm {
+            candidate: self.me,
+            round: self.round,
+            last_log: self.journal.last_log,
+            reign: self.reign,
+        };
+        let until = now.plus(self.config.round_ms);
+        self.phase = Phase::Asking { round: self.round, until, yes: BTreeSet::from([self.me]) };
+        let others: Vec<NodeId> = self.journal.voters.iter().copied().filter(|node| *node != self.me).collect();
+        if others.is_empty() || crate::planted::confirm_round_skipped() {
+            self.phase = Phase::Standing { until };
+            effects.push(Effect::Stand);
+        } else {
+            effects.push(Effect::Ask(others, question));
+        }
+    }
+
+    /// Exponential, spread by the seed over the upper half: no two nodes keep step for long.
+    fn back_off(&mut self, now: Mono) {
+        let wait = (self.config.backoff_ms << self.failures.min(10)).min(self.config.backoff_max_ms);
+        self.failures += 1;
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let spread = (self.seed >> 33) % (wait / 2 + 1);
+        self.quiet_until = now.plus(wait / 2 + spread);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Tests of the election: three cores on one clock, with beats, questions and answers passed by hand.
+
+use super::*;
+use relais_protocol::ids::{Epoch, Incarnation};
+
+/// Three elections and a journal that lets whoever stands with a majority up win at once.
+struct World {
+    now: u64,
+    nodes: BTreeMap<NodeId, Election>,
+    down: BTreeSet<NodeId>,
+    leader: Option<NodeId>,
+    reign: Reign,
+    term: u64,
+    stands: u32,
+    effects: Vec<(NodeId, Effect)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let ids = [1, 2, 3].map(NodeId);
+        let nodes = ids.map(|id| (id, Election::new(ElectionConfig::default(), id, u64::from(id.0), Mono(0))));
+        let mut world = Self {
+            now: 0,
+            nodes: nodes.into(),
+            down: BTreeSet::new(),
+            leader: None,
+            reign: Reign::default(),
+            term: 1,
+            stands: 0,
+            effects: Vec::new(),
+        };
+        for id in ids {
+            world.view(id);
+        }
+        world
+    }
+
+    fn view(&mut self, id: NodeId) {
+        let view = JournalView {
+            leads: self.leader == Some(id),
+            term: self.term,
+            last_log: LogPosition { term: 1, index: 5 },
+            voters: [1, 2, 3].map(NodeId).into(),
+        };
+        self.input(id, Input::Journal(view));
+    }
+
+    fn input(&mut self, id: NodeId, input: Input) {
+        if self.down.contains(&id) {
+            return;
+        }
+        let now = Mono(self.now);
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let effects = node.handle(now, input);
+        for effect in effects {
+            self.effects.push((id, effect.clone()));
+            self.does(id, effect);
+        }
+    }
+
+    fn does(&mut self, id: NodeId, effect: Effect) {
+        match effect {
+            Effect::Ask(others, question) => {
+                for other in others {
+                    self.input(other, Input::Asked(question.clone()));
+                }
+            }
+            Effect::Answer(to, answer) => self.input(to, Input::Answered(answer)),
+            Effect::Probe(node) => {
+                if self.down.contains(&node) {
+                    self.input(id, Input::Gone(node));
+                }
+            }
+            Effect::Stand => {
+                self.stands += 1;
+                self.term += 1;
+                let old = self.leader.replace(id);
+                if let Some(old) = old {
+                    self.view(old);
+                }
+                self.view(id);
+            }
+            Effect::Promote => {
+                self.reign.epoch = Epoch(self.reign.epoch.0 + 1);
+                for node in [1, 2, 3].map(NodeId) {
+                    self.input(node, Input::Promoted(self.reign, id));
+                }
+            }
+            Effect::Resign(_) => {}
+        }
+    }
+
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms / 5 {
+            self.now += 5;
+            if self.now % 25 == 0 {
+                self.beats();
+            }
+            for id in [1, 2, 3].map(NodeId) {
+                self.input(id, Input::Tick);
+            }
+        }
+    }
+
+    fn beats(&mut self) {
+        for id in [1, 2, 3].map(NodeId).into_iter().filter(|id| !self.down.contains(id)).collect::<Vec<_>>() {
+            let node = &self.nodes[&id];
+            let beat = Beat {
+                from: id,
+                incarnation: Incarnation(1),
+                reign: node.reign(),
+                dispatcher: node.leads(),
+                goodbye: false,
+                voter: true,
+                ready: true,
+                last_log: LogPosition { term: 1, index: 5 },
+                hears: node.heard_dispatcher(Mono(self.now)),
+            };
+            for other in [1, 2, 3].map(NodeId) {
+                self.input(other, Input::Beat(beat.clone()));
+            }
+        }
+    }
+
+    fn leaders(&self) -> Vec<NodeId> {
+        self.nodes.iter().filter(|(id, n)| n.leads() && !self.down.contains(id)).map(|(id, _)| *id).collect()
+    }
+}
+
+#[test]
+fn a_cold_cluster_elects_its_best_after_a_lease_and_keeps_it() {
+    let mut world = World::new();
+    world.run(1_000);
+    assert_eq!(world.leaders(), [NodeId(3)]);
+    let reign = world.reign;
+    world.run(5_000);
+    assert_eq!((world.leaders(), world.reign, world.stands), (vec![NodeId(3)], reign, 1));
+}
+
+#[test]
+fn a_killed_dispatcher_is_followed_within_a_tenth_of_a_second_and_comes_back_as_a_worker() {
+    let mut world = World::new();
+    world.run(1_000);
+    world.down.insert(NodeId(3));
+    world.run(120);
+    assert_eq!(world.leaders(), [NodeId(2)]);
+    world.down.clear();
+    world.nodes.insert(NodeId(3), Election::new(ElectionConfig::default(), NodeId(3), 3, Mono(world.now)));
+    world.view(NodeId(3));
+    let reign = world.reign;
+    world.run(3_000);
+    assert_eq!((world.leaders(), world.reign), (vec![NodeId(2)], reign), "sticky");
+}
+
+#[test]
+fn one_false_suspicion_deposes_nobody() {
+    let mut world = World::new();
+    world.run(1_000);
+    let reign = world.reign;
+    world.input(NodeId(2), Input::Gone(NodeId(3)));
+    world.run(20);
+    let asked = world.effects.iter().any(|(id, e)| *id == NodeId(2) && matches!(e, Effect::Ask(..)));
+    world.run(500);
+    assert_eq!((world.leaders(), world.reign, world.stands, asked), (vec![NodeId(3)], reign, 1, true));
+}
+
+#[test]
+fn a_paused_dispatcher_resigns_before_it_does_anything_else() {
+    let mut world = World::new();
+    world.run(1_000);
+    world.now += 10_000;
+    let effects = world.nodes.get_mut(&NodeId(3)).unwrap().handle(Mono(world.now), Input::Tick);
+    assert!(matches!(effects[..], [Effect::Resign(_)]), "{effects:?}");
+    assert!(!world.nodes[&NodeId(3)].leads());
+}
+
+#[test]
+fn a_longer_log_is_never_confirmed_away() {
+    let mut world = World::new();
+    world.now = 1_000;
+    let question = Confirm {
+        candidate: NodeId(1),
+        round: 1,
+        last_log: LogPosition { term: 1, index: 4 },
+        reign: Reign::default(),
+    };
+    let effects = world.nodes.get_mut(&NodeId(2)).unwrap().handle(Mono(1_000), Input::Asked(question));
+    let verdict = |effects: &[Effect]| match &effects[0] {
+        Effect::Answer(_, answer) => answer.verdict,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(verdict(&effects), Verdict::LogLonger);
+}

@@ -1,0 +1,271 @@
+//! The ledger: the job table and all else that results from applying the journal.
+//!
+//! [`Ledger::apply`] is the only thing that changes it. It reads no clock (the batch is stamped), rolls no
+//! dice (a retry's jitter is a hash of job and attempt) and keeps every index in an ordered map, so that
+//! equal journals make equal ledgers on every machine. What has to be told to anyone comes back as
+//! [`Event`]s, which exist only once their batch is committed: to tell too early can't be written down.
+//!
+//! Memory holds what is in motion: running jobs, and a few dozen bytes for each waiting one. The rest of a
+//! row is read from the checkpointed [`Rows`] when it is needed.
+
+mod attempts;
+mod check;
+mod entries;
+mod jobs;
+mod keys;
+mod lines;
+mod nodes;
+mod place;
+mod read;
+mod table;
+
+pub use check::Violation;
+pub use nodes::NodeRow;
+pub use read::{JobFilter, QueueRow};
+
+use crate::rows::{Change, Rows, Sheet};
+use lines::Lines;
+use nodes::Nodes;
+use relais_protocol::codec::{self, CodecError};
+use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, NodeId, Reign};
+use relais_protocol::job::{Place, StateName};
+use relais_protocol::record::{BATCH_DECODE_CAP, Batch, Failover, Outcome, Outcomes, Record, Refusal, Token};
+use relais_protocol::time::UnixMs;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use table::JobTable;
+
+/// What happened when a batch was applied: to be acted on by the dispatcher, and shown to watchers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An attempt was placed: its worker must be told.
+    Started {
+        /// The job.
+        job: JobId,
+        /// Its worker.
+        node: NodeId,
+        /// The run of the worker's process.
+        incarnation: Incarnation,
+        /// The attempt.
+        fence: Fence,
+    },
+    /// A running attempt is to be cancelled: its worker must be told.
+    CancelWanted {
+        /// The job.
+        job: JobId,
+        /// Its worker.
+        node: NodeId,
+        /// The attempt.
+        fence: Fence,
+    },
+    /// An attempt was given up.
+    AttemptLost {
+        /// The job.
+        job: JobId,
+        /// Where it ran.
+        node: NodeId,
+        /// The attempt.
+        fence: Fence,
+    },
+    /// A job is in another state.
+    State {
+        /// The job.
+        job: JobId,
+        /// The state.
+        state: StateName,
+    },
+    /// A node's row changed.
+    Node(NodeId),
+    /// A reign began.
+    Promoted {
+        /// The reign.
+        reign: Reign,
+        /// Who reigns.
+        node: NodeId,
+        /// In which run of its process.
+        incarnation: Incarnation,
+        /// Who reigned before.
+        before: Option<NodeId>,
+    },
+}
+
+/// What applying one entry came to.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// What became of each record.
+    pub outcomes: Outcomes,
+    /// What is to be told, now that it is committed.
+    pub events: Vec<Event>,
+    /// Whether every replica counts and hashes its rows here.
+    pub audit: bool,
+}
+
+/// Why rows could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored row {key} can't be read: {source}")]
+pub struct LoadError {
+    key: String,
+    source: CodecError,
+}
+
+/// The head of the ledger: small facts that are one row.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Head {
+    cluster: Option<ClusterId>,
+    reign: Reign,
+    dispatcher: Option<(NodeId, Incarnation)>,
+    now: UnixMs,
+    next_node: u32,
+}
+
+/// The job table and all else that results from applying the journal.
+pub struct Ledger {
+    head: Head,
+    applied: Index,
+    sheet: Sheet,
+    jobs: JobTable,
+    lines: Lines,
+    nodes: Nodes,
+    tokens: BTreeMap<u64, Token>,
+    settings: BTreeMap<String, String>,
+    failovers: BTreeMap<Epoch, Failover>,
+    events: Vec<Event>,
+}
+
+impl Ledger {
+    /// An empty one over `rows`, which must be empty too; else use [`Ledger::load`].
+    #[must_use]
+    pub fn new(rows: Arc<dyn Rows>) -> Self {
+        Self {
+            head: Head::default(),
+            applied: Index(0),
+            sheet: Sheet::new(rows),
+            jobs: JobTable::default(),
+            lines: Lines::default(),
+            nodes: Nodes::default(),
+            tokens: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            failovers: BTreeMap::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Applies the entry at `index`. Bytes that are no batch change nothing but the index: they can't
+    /// have been acknowledged by this version, and every replica skips them alike.
+    pub fn apply(&mut self, index: Index, payload: &[u8]) -> Effects {
+        match codec::decode::<Batch>(codec::FORMAT, payload, BATCH_DECODE_CAP) {
+            Ok(batch) => self.apply_batch(index, batch),
+            Err(error) => {
+                tracing::error!(%index, %error, "skipped an entry that is no batch");
+                self.applied = index;
+                Effects::default()
+            }
+        }
+    }
+
+    /// Applies a decoded batch.
+    pub fn apply_batch(&mut self, index: Index, batch: Batch) -> Effects {
+        self.applied = index;
+        self.head.now = self.head.now.max(batch.stamp);
+        let mut effects = Effects::default();
+        for (position, record) in batch.records.into_iter().enumerate() {
+            let begins = matches!(record, Record::Promote { .. } | Record::Found { .. });
+            let of_this_reign = batch.epoch == self.head.reign.epoch && batch.generation == self.head.reign.generation;
+            let outcome = if begins || of_this_reign || crate::planted::epoch_ignored() {
+                effects.audit |= record == Record::Audit;
+                self.enter(Place::new(index, position), record)
+            } else {
+                Outcome::Refused(Refusal::StaleReign)
+            };
+            effects.outcomes.each.push(outcome);
+        }
+        self.come_due();
+        self.place();
+        self.write_head();
+        effects.outcomes.epoch = self.head.reign.epoch;
+        effects.events = std::mem::take(&mut self.events);
+        effects
+    }
+
+    /// The index of the last entry applied.
+    #[must_use]
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// The reign in force.
+    #[must_use]
+    pub fn reign(&self) -> Reign {
+        self.head.reign
+    }
+
+    /// Who was last promoted.
+    #[must_use]
+    pub fn dispatcher(&self) -> Option<(NodeId, Incarnation)> {
+        self.head.dispatcher
+    }
+
+    /// The cluster's id, once it is founded.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.head.cluster
+    }
+
+    /// The latest stamp applied.
+    #[must_use]
+    pub fn now(&self) -> UnixMs {
+        self.head.now
+    }
+
+    /// When something becomes due by the stamp alone: the dispatcher then proposes a `Tick`.
+    #[must_use]
+    pub fn next_due(&self) -> Option<UnixMs> {
+        self.lines.next_due()
+    }
+
+    /// Rough bytes of change waiting for a checkpoint.
+    #[must_use]
+    pub fn changed_bytes(&self) -> usize {
+        self.sheet.changed_bytes() + self.jobs.changed_bytes()
+    }
+
+    /// All rows changed since the last call, each once however often it changed.
+    pub fn drain_changes(&mut self) -> Vec<Change> {
+        self.jobs.write_changed(&mut self.sheet);
+        self.nodes.write_changed(&mut self.sheet);
+        self.sheet.drain()
+    }
+
+    /// All that was drained is in the checkpointed rows now.
+    pub fn kept(&mut self) {
+        self.sheet.kept();
+    }
+
+    /// A ledger from checkpointed rows, as of `applied`.
+    ///
+    /// # Errors
+    /// When a row can't be decoded.
+    pub fn load(rows: Arc<dyn Rows>, applied: Index) -> Result<Self, LoadError> {
+        let mut ledger = Self::new(rows.clone());
+        ledger.applied = applied;
+        if let Some(head) = rows.read(keys::HEAD) {
+            ledger.head = keys::decode_row(keys::HEAD, &head)?;
+        }
+        ledger.nodes = Nodes::load(&*rows)?;
+        ledger.tokens = keys::load_table(&*rows, keys::TOKEN, |token: &Token| token.id)?;
+        ledger.failovers = keys::load_table(&*rows, keys::FAILOVER, |f: &Failover| f.epoch)?;
+        ledger.settings = keys::load_table(&*rows, keys::SETTING, |(key, _): &(String, String)| key.clone())?
+            .into_values()
+            .collect();
+        ledger.load_jobs(&*rows)?;
+        Ok(ledger)
+    }
+
+    fn write_head(&mut self) {
+        self.sheet.write(keys::HEAD.to_vec(), Some(codec::encode(codec::FORMAT, &self.head)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

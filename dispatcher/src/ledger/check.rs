@@ -1,0 +1,74 @@
+//! The invariant of the ledger, as one function: called after each simulated step and in tests.
+
+use super::Ledger;
+use relais_protocol::ids::JobId;
+use relais_protocol::job::{JobState, StateName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was found broken, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+impl Ledger {
+    /// Checks every index against the rows. Reads every row.
+    ///
+    /// # Errors
+    /// With the first thing found broken.
+    pub fn check_invariants(&self) -> Result<(), Violation> {
+        let mut waiting: BTreeSet<JobId> = BTreeSet::new();
+        let mut running = BTreeMap::new();
+        let mut counts = [0u64; StateName::ALL.len()];
+        let mut broken = None;
+        self.each_job(|job| {
+            counts[job.state.name() as usize] += 1;
+            let ended = job.attempts.last().is_none_or(|attempt| attempt.end.is_some());
+            match job.state {
+                JobState::Queued => {
+                    waiting.insert(job.id);
+                }
+                JobState::Running { node, fence, .. } => {
+                    running.insert((node, job.id), fence);
+                    if ended || job.attempts.last().is_none_or(|attempt| attempt.fence != fence) {
+                        broken = Some(format!("{} runs, but its last attempt does not", job.id));
+                    }
+                }
+                _ if !ended => broken = Some(format!("{} does not run, but its last attempt does", job.id)),
+                _ => {}
+            }
+            if job.attempts.windows(2).any(|pair| pair[0].fence >= pair[1].fence) {
+                broken = Some(format!("the fences of {} do not grow", job.id));
+            }
+            if job.state.is_terminal() != job.finished_at.is_some() {
+                broken = Some(format!("{} is {:?} but finished at {:?}", job.id, job.state, job.finished_at));
+            }
+        });
+        let broken = broken.or_else(|| self.index_broken(&waiting, &running, counts));
+        broken.map_or(Ok(()), |text| Err(Violation(text)))
+    }
+
+    fn index_broken(
+        &self,
+        waiting: &BTreeSet<JobId>,
+        running: &BTreeMap<(relais_protocol::ids::NodeId, JobId), relais_protocol::ids::Fence>,
+        counts: [u64; StateName::ALL.len()],
+    ) -> Option<String> {
+        if self.lines.waiting().collect::<BTreeSet<_>>() != *waiting {
+            return Some("the lines do not hold just the queued jobs".to_owned());
+        }
+        if self.counts() != counts {
+            return Some(format!("counted {counts:?}, kept {:?}", self.counts()));
+        }
+        let indexed: BTreeMap<_, _> = self
+            .nodes()
+            .flat_map(|row| self.nodes.running(row.id).map(|(job, attempt)| ((row.id, job), attempt.fence)))
+            .collect();
+        if indexed != *running {
+            return Some("the node table does not hold just the running attempts".to_owned());
+        }
+        let miscounted = self.nodes().find(|row| {
+            let used: u32 = self.nodes.running(row.id).map(|(_, attempt)| attempt.slots).sum();
+            used != self.nodes.used(row.id)
+        });
+        miscounted.map(|row| format!("slots of {} are miscounted", row.name))
+    }
+}

@@ -1,0 +1,175 @@
+//! Applying one record: one arm each, and the records about nodes, tokens and settings.
+
+use super::keys;
+use super::nodes::NodeRow;
+use super::{Event, Ledger};
+use relais_protocol::codec;
+use relais_protocol::ids::{ClusterId, Incarnation, NodeId};
+use relais_protocol::job::Place;
+use relais_protocol::record::{Failover, Join, NodeFacts, Outcome, Record, Refusal, Standing, Token, TokenRole};
+
+/// Failovers kept for people to look at.
+const FAILOVERS_MAX: usize = 200;
+
+impl Ledger {
+    pub(super) fn enter(&mut self, place: Place, record: Record) -> Outcome {
+        match record {
+            Record::Tick => Outcome::Done,
+            Record::Found { cluster, name } => self.found(cluster, name),
+            Record::Promote { node, incarnation } => self.promote(node, incarnation),
+            Record::Submit(submit) => self.submit(place, *submit),
+            Record::Finish(finish) => self.finish(*finish),
+            Record::Cancel { job, reason } => self.cancel(job, reason),
+            Record::Retry { job } => self.retry(job),
+            Record::Delete { job } => self.delete(job),
+            Record::Join(join) => self.join(*join),
+            Record::NodeUp { node, incarnation, facts } => self.node_up(node, incarnation, *facts),
+            Record::NodeStanding { node, incarnation, standing } => self.node_standing(node, incarnation, standing),
+            Record::Drain { node, on } => self.drain_node(node, on),
+            Record::TokenMade(token) => self.token_made(*token),
+            Record::TokenRevoked { id } => self.token_revoked(id),
+            Record::Setting { key, value } => self.set(key, value),
+            Record::Failover(failover) => self.failover(*failover),
+            Record::Audit => self.forget_ended_keys(),
+        }
+    }
+
+    fn found(&mut self, cluster: ClusterId, name: String) -> Outcome {
+        if self.head.cluster.is_none() {
+            self.head.cluster = Some(cluster);
+            self.head.next_node = 2;
+            self.admit(NodeId(1), name, [0; 32]);
+        }
+        Outcome::Done
+    }
+
+    fn promote(&mut self, node: NodeId, incarnation: Incarnation) -> Outcome {
+        let before = self.head.dispatcher.map(|(node, _)| node);
+        self.head.reign.epoch.0 += 1;
+        self.head.dispatcher = Some((node, incarnation));
+        self.events.push(Event::Promoted { reign: self.head.reign, node, incarnation, before });
+        Outcome::Done
+    }
+
+    fn admit(&mut self, id: NodeId, name: String, key_hash: [u8; 32]) {
+        self.nodes.insert(NodeRow {
+            id,
+            name,
+            facts: NodeFacts::default(),
+            incarnation: Incarnation(0),
+            standing: Standing::Joining,
+            draining: false,
+            key_hash,
+            since: self.head.now,
+        });
+        self.events.push(Event::Node(id));
+    }
+
+    fn join(&mut self, join: Join) -> Outcome {
+        let now = self.head.now;
+        let token = self.tokens.values().find(|t| t.role == TokenRole::Join && t.hash == join.secret_hash);
+        if !token.is_some_and(|token| token.expires_at.is_none_or(|end| end > now)) {
+            return Outcome::Refused(Refusal::TokenUnknown);
+        }
+        let namesake = self.nodes.rows().find(|row| row.name == join.name).map(|row| (row.id, row.key_hash));
+        match namesake {
+            Some((node, key_hash)) if key_hash == join.key_hash => Outcome::Joined { node },
+            Some(_) => Outcome::Refused(Refusal::NameTaken),
+            None => {
+                let node = NodeId(self.head.next_node);
+                self.head.next_node += 1;
+                self.admit(node, join.name, join.key_hash);
+                Outcome::Joined { node }
+            }
+        }
+    }
+
+    fn node_up(&mut self, node: NodeId, incarnation: Incarnation, facts: NodeFacts) -> Outcome {
+        let Some(row) = self.nodes.row(node) else { return Outcome::Refused(Refusal::NoSuchNode) };
+        let known = row.incarnation;
+        if incarnation < known {
+            return Outcome::Refused(Refusal::StaleIncarnation);
+        }
+        let now = self.head.now;
+        if let Some(row) = self.nodes.change(node) {
+            row.incarnation = incarnation;
+            row.facts = facts;
+            row.standing = Standing::Online;
+            row.since = now;
+        }
+        if incarnation > known {
+            self.lose_all(node, true);
+        }
+        self.events.push(Event::Node(node));
+        Outcome::Done
+    }
+
+    fn node_standing(&mut self, node: NodeId, incarnation: Incarnation, standing: Standing) -> Outcome {
+        let Some(row) = self.nodes.row(node) else { return Outcome::Refused(Refusal::NoSuchNode) };
+        if row.incarnation != incarnation {
+            return Outcome::Refused(Refusal::StaleIncarnation);
+        }
+        let now = self.head.now;
+        if let Some(row) = self.nodes.change(node) {
+            row.standing = standing;
+            row.since = now;
+        }
+        match standing {
+            Standing::Left => self.lose_all(node, true),
+            Standing::Offline => self.lose_all(node, false),
+            Standing::Joining | Standing::Online | Standing::Suspect => {}
+        }
+        self.events.push(Event::Node(node));
+        Outcome::Done
+    }
+
+    fn drain_node(&mut self, node: NodeId, on: bool) -> Outcome {
+        let Some(row) = self.nodes.change(node) else { return Outcome::Refused(Refusal::NoSuchNode) };
+        row.draining = on;
+        self.events.push(Event::Node(node));
+        Outcome::Done
+    }
+
+    fn token_made(&mut self, token: Token) -> Outcome {
+        let key = keys::key(keys::TOKEN, &token.id.to_be_bytes());
+        self.sheet.write(key, Some(codec::encode(codec::FORMAT, &token)));
+        self.tokens.insert(token.id, token);
+        Outcome::Done
+    }
+
+    fn token_revoked(&mut self, id: u64) -> Outcome {
+        self.sheet.write(keys::key(keys::TOKEN, &id.to_be_bytes()), None);
+        match self.tokens.remove(&id) {
+            Some(_) => Outcome::Done,
+            None => Outcome::Refused(Refusal::TokenUnknown),
+        }
+    }
+
+    fn set(&mut self, key: String, value: String) -> Outcome {
+        let row = codec::encode(codec::FORMAT, &(&key, &value));
+        self.sheet.write(keys::key(keys::SETTING, key.as_bytes()), Some(row));
+        self.settings.insert(key, value);
+        Outcome::Done
+    }
+
+    fn failover(&mut self, failover: Failover) -> Outcome {
+        let row_key = |epoch: u64| keys::key(keys::FAILOVER, &epoch.to_be_bytes());
+        self.sheet.write(row_key(failover.epoch.0), Some(codec::encode(codec::FORMAT, &failover)));
+        self.failovers.insert(failover.epoch, failover);
+        while self.failovers.len() > FAILOVERS_MAX
+            && let Some((oldest, _)) = self.failovers.pop_first()
+        {
+            self.sheet.write(row_key(oldest.0), None);
+        }
+        Outcome::Done
+    }
+}
+
+#[cfg(test)]
+impl Ledger {
+    pub(super) fn admit_for_test(&mut self, id: NodeId) {
+        self.admit(id, format!("n{id}"), [0; 32]);
+        self.head.next_node = id.0 + 1;
+        self.write_head();
+    }
+}

@@ -1,0 +1,268 @@
+//! A job's life: submitted, cancelled, run again, forgotten; and the one function that moves it from state
+//! to state and keeps every index true to that.
+
+use super::keys;
+use super::nodes::RunningAttempt;
+use super::{Event, Ledger, LoadError};
+use crate::rows::Rows;
+use relais_protocol::codec;
+use relais_protocol::ids::JobId;
+use relais_protocol::job::{Cancel, ErrorKind, Job, JobError, JobState, Place};
+use relais_protocol::record::{Outcome, Refusal, Submit};
+use relais_protocol::spec::{JobSpec, StartTime};
+use relais_protocol::time::UnixMs;
+use serde::{Deserialize, Serialize};
+
+/// How long an idempotency key is kept, in ms.
+const KEY_KEPT_MS: u64 = 24 * 3_600_000;
+
+/// What an idempotency key stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KeyRow {
+    job: JobId,
+    body_hash: u64,
+    ends_at: UnixMs,
+}
+
+impl Ledger {
+    pub(super) fn submit(&mut self, place: Place, submit: Submit) -> Outcome {
+        if let Some(known) = self.jobs.read(&self.sheet, submit.id) {
+            return Outcome::Submitted { id: known.id, deduplicated: true, state: known.state.name() };
+        }
+        if let Some(known) = self.known_by_key(&submit) {
+            return known;
+        }
+        self.keep_key(&submit);
+        let now = self.head.now;
+        let start_at = match submit.spec.options().start {
+            StartTime::Now => now,
+            StartTime::At(at) => at,
+            StartTime::After(ms) => now.plus(ms),
+        };
+        let job = Job {
+            id: submit.id,
+            place,
+            submitted_by: submit.submitted_by,
+            created_at: now,
+            queued_at: None,
+            finished_at: None,
+            state: JobState::Scheduled { at: start_at },
+            attempts: Vec::new(),
+            failures: 0,
+            losses: 0,
+            cancel: None,
+            error: None,
+            result: None,
+            changed: (self.head.reign.generation, self.applied),
+            spec: submit.spec,
+        };
+        let state = if start_at > now { JobState::Scheduled { at: start_at } } else { JobState::Queued };
+        let id = job.id;
+        let name = state.name();
+        self.enter_state(job, state);
+        Outcome::Submitted { id, deduplicated: false, state: name }
+    }
+
+    pub(super) fn cancel(&mut self, id: JobId, reason: String) -> Outcome {
+        let Some(mut job) = self.jobs.take(&self.sheet, id) else { return Outcome::Refused(Refusal::NoSuchJob) };
+        let wish = Cancel { at: self.head.now, reason };
+        match job.state {
+            JobState::Running { node, fence, .. } => {
+                if job.cancel.is_none() {
+                    job.cancel = Some(wish);
+                    job.changed = (self.head.reign.generation, self.applied);
+                    self.jobs.put(job);
+                } else {
+                    self.jobs.put_back(job);
+                }
+                self.events.push(Event::CancelWanted { job: id, node, fence });
+                Outcome::Cancelled { now: false }
+            }
+            ref ended if ended.is_terminal() => {
+                let state = ended.name();
+                self.jobs.put_back(job);
+                Outcome::Refused(Refusal::JobEnded(state))
+            }
+            _ => {
+                job.cancel = Some(wish);
+                self.end_cancelled(job);
+                Outcome::Cancelled { now: true }
+            }
+        }
+    }
+
+    pub(super) fn end_cancelled(&mut self, mut job: Job) {
+        let reason = job.cancel.as_ref().map_or("", |wish| &wish.reason);
+        let message = if reason.is_empty() { "cancelled".to_owned() } else { format!("cancelled: {reason}") };
+        job.error = Some(JobError { kind: ErrorKind::Cancelled, message });
+        self.change_state(job, JobState::Cancelled);
+    }
+
+    pub(super) fn retry(&mut self, id: JobId) -> Outcome {
+        let Some(mut job) = self.jobs.take(&self.sheet, id) else { return Outcome::Refused(Refusal::NoSuchJob) };
+        if !job.state.is_terminal() || job.state == JobState::Succeeded {
+            let state = job.state.name();
+            self.jobs.put_back(job);
+            return Outcome::Refused(Refusal::JobNotEnded(state));
+        }
+        job.failures = 0;
+        job.losses = 0;
+        job.cancel = None;
+        job.error = None;
+        job.finished_at = None;
+        let now = self.head.now;
+        if let Some(options) = job.spec.options.as_mut()
+            && options.expires_at.is_some_and(|end| end <= now)
+        {
+            options.expires_at = None;
+        }
+        self.change_state(job, JobState::Queued);
+        Outcome::Done
+    }
+
+    pub(super) fn delete(&mut self, id: JobId) -> Outcome {
+        let Some(job) = self.jobs.take(&self.sheet, id) else { return Outcome::Refused(Refusal::NoSuchJob) };
+        let state = job.state.name();
+        if !state.is_terminal() {
+            self.jobs.put_back(job);
+            return Outcome::Refused(Refusal::JobNotEnded(state));
+        }
+        self.lines.count(&job.spec.queue, Some(state), None);
+        self.jobs.delete(id);
+        Outcome::Done
+    }
+
+    /// Moves what is due into line, and ends what has waited too long.
+    pub(super) fn come_due(&mut self) {
+        let now = self.head.now;
+        while let Some(id) = self.lines.take_ended(now) {
+            let Some(mut job) = self.jobs.take(&self.sheet, id) else { continue };
+            job.error = Some(JobError {
+                kind: ErrorKind::Expired,
+                message: "it was not started before its `expires_at`".to_owned(),
+            });
+            self.change_state(job, JobState::Expired);
+        }
+        while let Some(id) = self.lines.take_due(now) {
+            if let Some(job) = self.jobs.take(&self.sheet, id) {
+                self.change_state(job, JobState::Queued);
+            }
+        }
+    }
+
+    /// Moves a job to another state: the only way from one to the next.
+    pub(super) fn change_state(&mut self, job: Job, state: JobState) {
+        self.unindex(&job);
+        self.lines.count(&job.spec.queue, Some(job.state.name()), None);
+        self.enter_state(job, state);
+    }
+
+    fn enter_state(&mut self, mut job: Job, state: JobState) {
+        job.changed = (self.head.reign.generation, self.applied);
+        job.state = state;
+        if job.state == JobState::Queued {
+            job.queued_at = Some(self.head.now);
+        }
+        if job.state.is_terminal() {
+            job.finished_at = Some(self.head.now);
+        }
+        let name = job.state.name();
+        self.lines.count(&job.spec.queue, None, Some(name));
+        self.index(&job);
+        self.events.push(Event::State { job: job.id, state: name });
+        self.jobs.put(job);
+    }
+
+    fn index(&mut self, job: &Job) {
+        match job.state {
+            JobState::Scheduled { at } | JobState::Retrying { at } => self.lines.wait_until(at, job.id),
+            JobState::Queued => self.lines.join(job),
+            JobState::Running { node, fence, .. } => {
+                let options = job.spec.options();
+                let slots = options.requires.slots;
+                let attempt = RunningAttempt { fence, slots, on_disconnect: options.on_disconnect };
+                self.nodes.occupy(node, job.id, attempt);
+            }
+            JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Expired => {}
+        }
+        if let Some(end) = expiry(&job.spec, &job.state) {
+            self.lines.end_at(end, job.id);
+        }
+    }
+
+    fn unindex(&mut self, job: &Job) {
+        match job.state {
+            JobState::Scheduled { at } | JobState::Retrying { at } => self.lines.wait_no_more(at, job.id),
+            JobState::Queued => self.lines.leave(job),
+            JobState::Running { node, .. } => self.nodes.release(node, job.id),
+            JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Expired => {}
+        }
+        if let Some(end) = expiry(&job.spec, &job.state) {
+            self.lines.end_no_more(end, job.id);
+        }
+    }
+
+    pub(super) fn load_jobs(&mut self, rows: &dyn Rows) -> Result<(), LoadError> {
+        keys::each_row(rows, keys::JOB, |job: Job| {
+            self.lines.count(&job.spec.queue, None, Some(job.state.name()));
+            self.index(&job);
+            if matches!(job.state, JobState::Running { .. }) {
+                self.jobs.put_back(job);
+            }
+        })
+    }
+
+    fn known_by_key(&self, submit: &Submit) -> Option<Outcome> {
+        let key = submit.spec.options().idempotency_key.as_ref()?;
+        let row_key = keys::key(keys::KEY, key.as_bytes());
+        let row: KeyRow = keys::decode_row(&row_key, &self.sheet.read(&row_key)?).ok()?;
+        if row.ends_at <= self.head.now {
+            return None;
+        }
+        let job = self.jobs.read(&self.sheet, row.job)?;
+        Some(if row.body_hash == submit.body_hash {
+            Outcome::Submitted { id: job.id, deduplicated: true, state: job.state.name() }
+        } else {
+            Outcome::Refused(Refusal::KeyReused(job.id))
+        })
+    }
+
+    fn keep_key(&mut self, submit: &Submit) {
+        let Some(key) = submit.spec.options().idempotency_key.as_ref() else { return };
+        let ends_at = self.head.now.plus(KEY_KEPT_MS);
+        let row = KeyRow { job: submit.id, body_hash: submit.body_hash, ends_at };
+        self.sheet.write(keys::key(keys::KEY, key.as_bytes()), Some(codec::encode(codec::FORMAT, &row)));
+        self.sheet.write(key_end(ends_at, key.as_bytes()), Some(Vec::new()));
+    }
+
+    /// Forgets keys whose time is over, at an audit.
+    pub(super) fn forget_ended_keys(&mut self) -> Outcome {
+        let mut ended = Vec::new();
+        let until = key_end(self.head.now.plus(1), &[]);
+        self.sheet.scan(&[keys::KEY_END], &until, false, |key, _| {
+            ended.push(key.to_vec());
+            true
+        });
+        for end in ended {
+            let row_key = keys::key(keys::KEY, &end[9..]);
+            let row = self.sheet.read(&row_key).and_then(|row| keys::decode_row::<KeyRow>(&row_key, &row).ok());
+            if row.is_some_and(|row| row.ends_at <= self.head.now) {
+                self.sheet.write(row_key, None);
+            }
+            self.sheet.write(end, None);
+        }
+        Outcome::Done
+    }
+}
+
+fn key_end(at: UnixMs, key: &[u8]) -> Vec<u8> {
+    let mut id = at.0.to_be_bytes().to_vec();
+    id.extend_from_slice(key);
+    keys::key(keys::KEY_END, &id)
+}
+
+/// When a job that is in `state` expires.
+fn expiry(spec: &JobSpec, state: &JobState) -> Option<UnixMs> {
+    let waits = matches!(state, JobState::Scheduled { .. } | JobState::Queued | JobState::Retrying { .. });
+    spec.options().expires_at.filter(|_| waits)
+}

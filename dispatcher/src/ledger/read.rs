@@ -1,0 +1,223 @@
+//! Reading the ledger: jobs by id, by filter, by count; queues, nodes, tokens, failovers; orders.
+
+use super::nodes::NodeRow;
+use super::Ledger;
+use relais_protocol::ids::{Fence, JobId, NodeId};
+use relais_protocol::job::{Job, JobState, StateName};
+use relais_protocol::message::StartOrder;
+use relais_protocol::record::{Failover, Token};
+use relais_protocol::time::UnixMs;
+
+/// Which jobs to list. Empty fields let everything pass.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// In one of these states.
+    pub states: Vec<StateName>,
+    /// In this queue.
+    pub queue: Option<String>,
+    /// With all of these labels.
+    pub labels: Vec<(String, String)>,
+    /// With a name that contains this.
+    pub name: Option<String>,
+    /// Whose last attempt is or was on this node.
+    pub node: Option<NodeId>,
+    /// Created at or after this.
+    pub since: Option<UnixMs>,
+    /// Created before this.
+    pub until: Option<UnixMs>,
+}
+
+/// A queue, counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueRow {
+    /// Its name.
+    pub name: String,
+    /// Jobs by state, in the order of [`StateName::ALL`].
+    pub counts: [u64; StateName::ALL.len()],
+    /// When the first in line became ready.
+    pub oldest: Option<UnixMs>,
+}
+
+impl JobFilter {
+    /// Whether `job` passes.
+    #[must_use]
+    pub fn passes(&self, job: &Job) -> bool {
+        let options = job.spec.options();
+        (self.states.is_empty() || self.states.contains(&job.state.name()))
+            && self.queue.as_ref().is_none_or(|queue| queue == job.spec.queue.as_str())
+            && self.labels.iter().all(|(key, value)| options.labels.get(key) == Some(value))
+            && self.name.as_ref().is_none_or(|name| options.name.contains(name.as_str()))
+            && self.node.is_none_or(|node| job.attempts.last().is_some_and(|a| a.node == node))
+            && self.since.is_none_or(|since| job.created_at >= since)
+            && self.until.is_none_or(|until| job.created_at < until)
+    }
+}
+
+impl Ledger {
+    /// The job with this id.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<Job> {
+        self.jobs.read(&self.sheet, id)
+    }
+
+    /// Jobs whose id is in the range, newest first, `limit` at most.
+    #[must_use]
+    pub fn jobs_between(&self, from: JobId, to: JobId, limit: usize) -> Vec<Job> {
+        let mut found = Vec::new();
+        self.jobs.newest_first(&self.sheet, from, to, |job| {
+            found.push(job.clone());
+            found.len() < limit
+        });
+        found
+    }
+
+    /// Jobs that pass `filter`, newest first, older than `before`, `limit` at most, looking at
+    /// `looked_at_max` rows at most; and, when there may be more, the id to go on before.
+    #[must_use]
+    pub fn list(
+        &self,
+        filter: &JobFilter,
+        before: Option<JobId>,
+        limit: usize,
+        looked_at_max: usize,
+    ) -> (Vec<Job>, Option<JobId>) {
+        let to = before.map_or(JobId(u128::MAX), |before| JobId(before.0.saturating_sub(1)));
+        let (mut found, mut looked_at, mut last, mut more) = (Vec::new(), 0, None, false);
+        self.jobs.newest_first(&self.sheet, JobId(0), to, |job| {
+            if found.len() == limit || looked_at == looked_at_max {
+                more = true;
+                return false;
+            }
+            looked_at += 1;
+            last = Some(job.id);
+            if filter.passes(job) {
+                found.push(job.clone());
+            }
+            true
+        });
+        (found, last.filter(|_| more))
+    }
+
+    /// Jobs by state, in the order of [`StateName::ALL`].
+    #[must_use]
+    pub fn counts(&self) -> [u64; StateName::ALL.len()] {
+        let mut sum = [0; StateName::ALL.len()];
+        for counts in self.lines.counts().values() {
+            for (total, count) in sum.iter_mut().zip(counts) {
+                *total += count;
+            }
+        }
+        sum
+    }
+
+    /// All queues that ever had a job.
+    #[must_use]
+    pub fn queues(&self) -> Vec<QueueRow> {
+        let row = |(name, counts): (&relais_protocol::spec::QueueName, &[u64; StateName::ALL.len()])| QueueRow {
+            name: name.to_string(),
+            counts: *counts,
+            oldest: self.lines.oldest(name).and_then(|id| self.job(id)).and_then(|job| job.queued_at),
+        };
+        self.lines.counts().iter().map(row).collect()
+    }
+
+    /// Why a queued job still waits, in words.
+    #[must_use]
+    pub fn why_it_waits(&self, job: &Job) -> String {
+        let requires = &job.spec.options().requires;
+        if !self.nodes.any_fits(requires) {
+            let labels: Vec<String> = requires.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            return format!("no online node has {} slots and the labels [{}]", requires.slots, labels.join(", "));
+        }
+        match self.lines.ahead(job) {
+            0 => "it is next; all slots that fit are in use".to_owned(),
+            n => format!("{n} jobs are ahead of it in queue `{}`; all slots that fit are in use", job.spec.queue),
+        }
+    }
+
+    /// All nodes ever admitted, by id.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeRow> {
+        self.nodes.rows()
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&NodeRow> {
+        self.nodes.row(id)
+    }
+
+    /// What runs on a node.
+    pub fn running_on(&self, node: NodeId) -> impl Iterator<Item = (JobId, Fence)> {
+        self.nodes.running(node).map(|(job, attempt)| (job, attempt.fence))
+    }
+
+    /// Slots in use on a node.
+    #[must_use]
+    pub fn slots_used(&self, node: NodeId) -> u32 {
+        self.nodes.used(node)
+    }
+
+    /// All tokens that have not been revoked.
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.values()
+    }
+
+    /// A setting of the cluster.
+    #[must_use]
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.get(key).map(String::as_str)
+    }
+
+    /// Failovers, oldest first.
+    pub fn failovers(&self) -> impl DoubleEndedIterator<Item = &Failover> {
+        self.failovers.values()
+    }
+
+    /// The order to run the attempt that is running now; `None` if it is another or none.
+    #[must_use]
+    pub fn start_order(&self, id: JobId, fence: Fence) -> Option<StartOrder> {
+        let job = self.jobs.read(&self.sheet, id)?;
+        if !matches!(job.state, JobState::Running { fence: current, .. } if current == fence) {
+            return None;
+        }
+        let options = job.spec.options();
+        Some(StartOrder {
+            job: id,
+            fence,
+            timeout_ms: options.timeout_ms,
+            on_disconnect: options.on_disconnect,
+            slots: options.requires.slots,
+            kind: job.spec.kind.clone(),
+            payload: job.spec.payload.clone(),
+        })
+    }
+
+    /// Whether a running job is to be cancelled.
+    #[must_use]
+    pub fn cancel_wanted(&self, id: JobId) -> bool {
+        self.jobs.read(&self.sheet, id).is_some_and(|job| job.cancel.is_some())
+    }
+
+    /// An order-free digest of all rows as they are now: equal journals make equal digests. Reads every
+    /// row; meant for tests, the store keeps its own as it goes.
+    #[must_use]
+    pub fn digest(&mut self) -> u128 {
+        self.jobs.write_changed(&mut self.sheet);
+        self.nodes.write_changed(&mut self.sheet);
+        let mut digest = 0u128;
+        self.sheet.scan(&[0], &[0xff], false, |key, row| {
+            let mut whole = key.to_vec();
+            whole.extend_from_slice(row);
+            digest = digest.wrapping_add(xxhash_rust::xxh3::xxh3_128(&whole));
+            true
+        });
+        digest
+    }
+
+    pub(super) fn each_job(&self, mut visit: impl FnMut(&Job)) {
+        self.jobs.newest_first(&self.sheet, JobId(0), JobId(u128::MAX), |job| {
+            visit(job);
+            true
+        });
+    }
+}

@@ -1,0 +1,114 @@
+//! The job rows: those in motion decoded in memory, the others on disk.
+
+use super::keys::{self, job_key};
+use crate::rows::Sheet;
+use relais_protocol::codec;
+use relais_protocol::ids::JobId;
+use relais_protocol::job::{Job, JobState};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A rough size of a row beside its payload and tails.
+const ROW_BYTES: usize = 300;
+
+/// Jobs in memory. A row is here while it runs or has changed since the last checkpoint.
+#[derive(Default)]
+pub(super) struct JobTable {
+    hot: BTreeMap<JobId, Job>,
+    changed: BTreeSet<JobId>,
+    deleted: BTreeSet<JobId>,
+    changed_bytes: usize,
+}
+
+impl JobTable {
+    /// The job as it is now.
+    pub(super) fn read(&self, sheet: &Sheet, id: JobId) -> Option<Job> {
+        if let Some(job) = self.hot.get(&id) {
+            return Some(job.clone());
+        }
+        self.read_cold(sheet, id)
+    }
+
+    /// Takes the job out, to change it and [`JobTable::put`] it back.
+    pub(super) fn take(&mut self, sheet: &Sheet, id: JobId) -> Option<Job> {
+        self.hot.remove(&id).or_else(|| self.read_cold(sheet, id))
+    }
+
+    /// Keeps the job as changed.
+    pub(super) fn put(&mut self, job: Job) {
+        if self.changed.insert(job.id) {
+            let payload = job.spec.payload.len();
+            self.changed_bytes += ROW_BYTES + payload + job.attempts.len() * ROW_BYTES;
+        }
+        self.deleted.remove(&job.id);
+        self.hot.insert(job.id, job);
+    }
+
+    /// Gives back a job that was taken and not changed.
+    pub(super) fn put_back(&mut self, job: Job) {
+        if self.changed.contains(&job.id) || matches!(job.state, JobState::Running { .. }) {
+            self.hot.insert(job.id, job);
+        }
+    }
+
+    /// Forgets the job.
+    pub(super) fn delete(&mut self, id: JobId) {
+        self.hot.remove(&id);
+        self.changed.remove(&id);
+        self.deleted.insert(id);
+    }
+
+    /// Rough bytes of change.
+    pub(super) fn changed_bytes(&self) -> usize {
+        self.changed_bytes
+    }
+
+    /// Writes all changed rows, once each, and lets go of those that do not run.
+    pub(super) fn write_changed(&mut self, sheet: &mut Sheet) {
+        self.changed_bytes = 0;
+        for id in std::mem::take(&mut self.deleted) {
+            sheet.write(job_key(id), None);
+        }
+        for id in std::mem::take(&mut self.changed) {
+            let Some(job) = self.hot.get(&id) else { continue };
+            sheet.write(job_key(id), Some(codec::encode(codec::FORMAT, job)));
+            if !matches!(job.state, JobState::Running { .. }) {
+                self.hot.remove(&id);
+            }
+        }
+    }
+
+    /// Visits all jobs with `from <= id <= to`, newest first, until `visit` says `false`.
+    pub(super) fn newest_first(&self, sheet: &Sheet, from: JobId, to: JobId, mut visit: impl FnMut(&Job) -> bool) {
+        let mut hot = self.hot.range(from..=to).rev().peekable();
+        let mut going = true;
+        let after = job_key(to).into_iter().chain([0]).collect::<Vec<u8>>();
+        sheet.scan(&job_key(from), &after, true, |key, row| {
+            let Some(id) = keys::job_of(key) else { return true };
+            while going && let Some((_, job)) = hot.next_if(|(hot_id, _)| **hot_id > id) {
+                going = visit(job);
+            }
+            if !going || self.deleted.contains(&id) || self.hot.contains_key(&id) {
+                return going;
+            }
+            match keys::decode_row::<Job>(key, row) {
+                Ok(job) => going = visit(&job),
+                Err(error) => tracing::error!(%id, %error, "a stored job can't be read"),
+            }
+            going
+        });
+        while going && let Some((_, job)) = hot.next() {
+            going = visit(job);
+        }
+    }
+
+    fn read_cold(&self, sheet: &Sheet, id: JobId) -> Option<Job> {
+        if self.deleted.contains(&id) {
+            return None;
+        }
+        let key = job_key(id);
+        let row = sheet.read(&key)?;
+        keys::decode_row(&key, &row)
+            .inspect_err(|error| tracing::error!(%id, %error, "a stored job can't be read"))
+            .ok()
+    }
+}

@@ -1,0 +1,39 @@
+//! Planted bugs: each breaks one promise on purpose, to prove that a test notices.
+//!
+//! They are compiled in only with the feature `planted`, which no shipped binary has, and even then sleep
+//! until `RELAIS_PLANTED` names one. Without the feature every question here is a constant `false`.
+
+/// Whether records of a reign that is over are applied all the same.
+#[must_use]
+pub fn epoch_ignored() -> bool {
+    is_planted("epoch-ignored")
+}
+
+/// Whether a submit is acknowledged when it is proposed, not when it is committed.
+#[must_use]
+pub fn early_acknowledgement() -> bool {
+    is_planted("early-acknowledgement")
+}
+
+/// Whether a voter stands without asking the others.
+#[must_use]
+pub fn confirm_round_skipped() -> bool {
+    is_planted("confirm-round-skipped")
+}
+
+/// Whether the store's syncs are left out.
+#[must_use]
+pub fn sync_skipped() -> bool {
+    is_planted("sync-skipped")
+}
+
+#[cfg(feature = "planted")]
+fn is_planted(name: &str) -> bool {
+    static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    PLANTED.get_or_init(|| std::env::var("RELAIS_PLANTED").unwrap_or_default()) == name
+}
+
+#[cfg(not(feature = "planted"))]
+fn is_planted(_name: &str) -> bool {
+    false
+}

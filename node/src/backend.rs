@@ -1,0 +1,183 @@
+//! What the HTTP API asks of its node: the seam between the two.
+//!
+//! The API knows jobs, JSON and status codes; it knows nothing of QUIC, elections or actors. Behind this
+//! trait it does not matter whether the node is the dispatcher, a voter, or only works.
+
+use futures::future::BoxFuture;
+use parking_lot::RwLockReadGuard;
+use relais_dispatcher::ledger::{Event, Ledger};
+use relais_protocol::ids::{Index, JobId, NodeId, Reign};
+use relais_protocol::record::{Committed, Record};
+use relais_protocol::time::UnixMs;
+use std::sync::Arc;
+
+/// Who answers, and under whom: the headers of every answer.
+#[derive(Clone, Debug, Default)]
+pub struct Standpoint {
+    /// The highest reign that this node knows.
+    pub reign: Reign,
+    /// This node's name.
+    pub node: String,
+    /// The dispatcher's name, if there is one.
+    pub dispatcher: Option<String>,
+    /// How long ago this node heard that its ledger is current, in ms.
+    pub staleness_ms: u64,
+}
+
+/// Why nothing was committed, or nobody knows.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProposeFailed {
+    /// No dispatcher took it in the time that was given. Nothing was done, or it was and will be found
+    /// under the same ids.
+    #[error("there is no dispatcher: {0}")]
+    NoDispatcher(String),
+    /// A majority of voters has no disk space left.
+    #[error("a majority of the voters has no disk space left")]
+    DiskFull,
+}
+
+/// Why a read can't be vouched for.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("there is no dispatcher to ask for the commit index: {0}")]
+pub struct NotFresh(pub String);
+
+/// Live figures of one node, beside its row in the ledger. What is not known is `None`.
+#[derive(Clone, Debug, Default)]
+pub struct NodeVitals {
+    /// Its id.
+    pub id: NodeId,
+    /// Milliseconds since it was last heard of; `None` for this node itself.
+    pub last_heard_ms: Option<u64>,
+    /// Whether it holds the dispatcher role now.
+    pub dispatcher: bool,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Whether gossip suspects it.
+    pub suspect: bool,
+    /// Why it is limited, if it is.
+    pub limited: Option<String>,
+    /// CPU use of its machine, in percent of all cores.
+    pub cpu_percent: Option<f32>,
+    /// Memory that its machine has left.
+    pub memory_available_bytes: Option<u64>,
+    /// Received on its machine's network.
+    pub net_in_bytes_per_second: Option<u64>,
+    /// Sent on its machine's network.
+    pub net_out_bytes_per_second: Option<u64>,
+    /// The last index that it has applied.
+    pub journal_index: Option<Index>,
+}
+
+/// The state of the cluster, as this node sees it now.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterVitals {
+    /// The cluster's id in hex.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `running`, `running (limited)`, `no dispatcher` or `offline`.
+    pub status: String,
+    /// Why it is not `running`, or empty.
+    pub reason: String,
+    /// `single`, `pair`, `witness` or `quorum`.
+    pub mode: String,
+    /// The reign.
+    pub reign: Reign,
+    /// The dispatcher, if there is one.
+    pub dispatcher: Option<NodeId>,
+    /// Nodes that serve.
+    pub online: usize,
+    /// Nodes admitted and not gone for good.
+    pub registered: usize,
+    /// Whether the loss of any one machine would be survived.
+    pub high_availability: bool,
+    /// Which losses would be survived, in a sentence.
+    pub survives: String,
+    /// Who would follow, in order, each with why or why not.
+    pub succession: Vec<(String, String)>,
+    /// One row for each node.
+    pub nodes: Vec<NodeVitals>,
+}
+
+/// A piece of captured output.
+#[derive(Clone, Debug, Default)]
+pub struct OutputChunk {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Where in the stream they start; more than asked for where the middle was dropped.
+    pub offset: u64,
+    /// How long the stream is now.
+    pub total: u64,
+    /// Whether the attempt has ended, so that no more will come.
+    pub ended: bool,
+    /// Whether a part of the stream was dropped for its size.
+    pub truncated: bool,
+}
+
+/// Which output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Why output can't be had.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OutputFailed {
+    /// The node that holds it is out of reach.
+    #[error("its output is on node `{0}`, which is out of reach")]
+    OutOfReach(String),
+    /// The node that held it has it no more.
+    #[error("its output is gone: {0}")]
+    Gone(String),
+}
+
+/// Whether this node is fit to serve, part by part.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    /// Whether it is.
+    pub ready: bool,
+    /// Each part: name, whether it is healthy, and in words.
+    pub parts: Vec<(String, bool, String)>,
+}
+
+/// What the HTTP API asks of its node.
+pub trait Backend: Send + Sync + 'static {
+    /// Who answers, and under whom.
+    fn standpoint(&self) -> Standpoint;
+    /// The wall clock.
+    fn now(&self) -> UnixMs;
+    /// A fresh job id.
+    fn new_job_id(&self) -> JobId;
+    /// 128 random bits.
+    fn random(&self) -> u128;
+    /// The ledger of this node. Hold it briefly: applying waits for it.
+    fn ledger(&self) -> RwLockReadGuard<'_, Ledger>;
+    /// Whether this node keeps a ledger; if not, reads are passed on by [`Backend::pass_on`].
+    fn has_ledger(&self) -> bool;
+    /// Passes a whole HTTP request to a node that can answer it: status, content type, body.
+    fn pass_on(&self, method: &str, target: &str, body: Vec<u8>) -> BoxFuture<'static, Result<(u16, String, Vec<u8>), NotFresh>>;
+    /// Has records committed, by the dispatcher wherever it is; while there is none, holds them up to 3 s
+    /// and sends them again. At most [`relais_protocol::record::BATCH_RECORDS_MAX`] records and about
+    /// [`relais_protocol::record::BATCH_BYTES_MAX`] bytes become one atomic entry; more become several.
+    fn propose(&self, records: Vec<Record>) -> BoxFuture<'static, Result<Committed, ProposeFailed>>;
+    /// Waits until the ledger here has all that was committed before the call.
+    fn fresh(&self) -> BoxFuture<'static, Result<(), NotFresh>>;
+    /// What is applied from now on, with its index. A slow reader loses the oldest.
+    fn events(&self) -> tokio::sync::broadcast::Receiver<Arc<(Index, Vec<Event>)>>;
+    /// The state of the cluster and of its nodes.
+    fn vitals(&self) -> ClusterVitals;
+    /// Moves the dispatcher role; returns who has it then.
+    fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<NodeId, String>>;
+    /// Captured output, from whichever node holds it; at most 1 MiB at a time.
+    fn output(&self, node: NodeId, job: JobId, attempt: u16, stream: OutputStream, offset: u64, bytes_max: usize)
+    -> BoxFuture<'static, Result<OutputChunk, OutputFailed>>;
+    /// Whether this node is fit to serve.
+    fn readiness(&self) -> Readiness;
+    /// Figures beside those of the ledger, in the Prometheus text format.
+    fn metrics(&self) -> String;
+    /// A new join token and the address to join at.
+    fn join_token(&self, ends_at: UnixMs) -> Result<(String, [u8; 32], String), String>;
+}
