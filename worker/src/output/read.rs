@@ -80,6 +80,10 @@ pub(super) fn read(
         if frame.end() <= chunk.next {
             continue;
         }
+        // Written since the lengths were taken: the other stream's frame before it may not have been seen.
+        if frame.position >= chunk.end {
+            break;
+        }
         let start = frame.position.max(chunk.next);
         let from = (start - frame.position) as usize;
         let data = frame.data.slice(from..frame.data.len().min(from.saturating_add(room)));
@@ -87,10 +91,6 @@ pub(super) fn read(
         chunk.dropped += start - chunk.next;
         chunk.next = start + data.len() as u64;
         chunk.pieces.push(Piece { stream: frame.stream, offset: start, data });
-    }
-    if !chunk.pieces.is_empty() {
-        // The writer may have got further since the lengths were taken.
-        chunk.end = chunk.end.max(chunk.next);
     }
     Ok(chunk)
 }

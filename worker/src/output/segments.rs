@@ -105,12 +105,13 @@ impl Segments {
     /// # Errors
     /// When the disk refuses; the positions then no longer fit the files, and nothing more may be added.
     pub(super) fn append(&mut self, mut data: &[u8], mut merged: u64) -> io::Result<()> {
+        let segment_bytes = self.limits.segment_bytes;
         while !data.is_empty() {
             let (file, used) = match &mut self.current {
-                Some(current) if current.1 + (FRAME_HEADER_BYTES as u64) < self.limits.segment_bytes => current,
+                Some(current) if current.1 + (FRAME_HEADER_BYTES as u64) < segment_bytes => current,
                 _ => self.roll()?,
             };
-            let room = (self.limits.segment_bytes.saturating_sub(*used + FRAME_HEADER_BYTES as u64)).max(1);
+            let room = segment_bytes.saturating_sub(*used + FRAME_HEADER_BYTES as u64).max(1);
             let (now, later) = data.split_at(data.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
             let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + now.len());
             frame.extend((now.len() as u32).to_le_bytes());
