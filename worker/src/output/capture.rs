@@ -13,7 +13,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
 /// How many of the last bytes go into the attempt's record.
-pub const TAIL_BYTES: usize = 4096;
+const TAIL_BYTES: usize = 4096;
 /// How much is read from a pipe before it is written down.
 const READ_BYTES: usize = 64 * 1024;
 
