@@ -28,7 +28,7 @@ pub use frame::Exit;
 use std::process::ExitCode;
 
 /// The spawner process itself: to be called first thing, before any thread or runtime exists, with one
-/// end of the node's socket pair as standard input. Returns once the other end is closed and no
+/// end of the node's socket pair as standard input. Every descriptor above 2 is closed. Returns once the other end is closed and no
 /// descendant is left.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -76,6 +76,7 @@ pub(super) fn serve() -> io::Result<()> {
 /// Makes this process a subreaper that ends only by itself; returns what becomes readable when a child ends.
 fn prepare() -> io::Result<UnixStream> {
     use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    close_inherited()?;
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let (woken, waker) = UnixStream::pair()?;
@@ -86,6 +87,16 @@ fn prepare() -> io::Result<UnixStream> {
         signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
     }
     Ok(woken)
+}
+
+/// Closes what whoever started the node left open: no job is to hold a stranger's pipe.
+fn close_inherited() -> io::Result<()> {
+    let names: Vec<_> = std::fs::read_dir("/proc/self/fd")?.flatten().map(|entry| entry.file_name()).collect();
+    for descriptor in names.iter().filter_map(|name| name.to_str()?.parse::<i32>().ok()).filter(|fd| *fd > 2) {
+        // The one that the listing itself was read by is closed already.
+        nix::unistd::close(descriptor).ok();
+    }
+    Ok(())
 }
 
 /// Takes all there is out of a wake-up pipe.

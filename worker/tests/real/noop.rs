@@ -17,15 +17,15 @@ async fn it_does_nothing_or_fails_as_told() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn it_sleeps_until_it_is_stopped() {
     let node = Node::start();
     let begun = tokio::time::Instant::now();
-    node.run(node.task("noop", json!({"sleep": "1h"}))).await;
-    assert_eq!(begun.elapsed().as_secs(), 3600);
+    node.run(node.task("noop", json!({"sleep": "150ms"}))).await;
+    assert!(begun.elapsed().as_millis() >= 150);
 
     let mut task = node.task("noop", json!({"sleep": "1h"}));
-    task.timeout_ms = Some(1_000);
+    task.timeout_ms = Some(50);
     let ended = node.run(task).await;
     assert_eq!(ended.outcome, Outcome::TimedOut);
 
