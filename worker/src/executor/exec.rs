@@ -123,6 +123,8 @@ impl Exec {
         let mut progress = pin!(watch_progress(Arc::clone(files), task.progress.clone()));
         loop {
             let newly = tokio::select! {
+                // An end that is there already comes before any reason to bring it about.
+                biased;
                 exit = process.exit() => return (exit, cause),
                 reason = stop_after(&mut stop, stopping) => {
                     stopping = Some(reason);
@@ -190,6 +192,8 @@ fn verdict(exit: Result<Exit, SpawnError>, cause: Option<Cause>, command: &str, 
             _ => return Verdict::failed(ErrorType::Spawn, error.to_string()),
         },
     };
+    // Who ended by itself before the signal reached it ended as it did; but a lease that is over is over.
+    let cause = cause.filter(|cause| exit.told || *cause == Cause::Stop(Stop::Fenced));
     let verdict = match (cause, exit) {
         (Some(Cause::Stop(reason)), _) => Verdict::stopped(reason),
         (Some(Cause::Timeout(ms)), _) => Verdict::timed_out(ms),

@@ -22,8 +22,8 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
-/// How many requests make one batch: each may bring three descriptors.
-const BATCH_MAX: usize = DESCRIPTORS_MAX / 3;
+/// How many requests make one batch: each may bring three descriptors, and a limit of 256 open files is met.
+const BATCH_MAX: usize = DESCRIPTORS_MAX / 6;
 /// How long to wait before a spawner that died is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(200);
 

@@ -84,6 +84,8 @@ pub struct Exit {
     pub code: Option<i32>,
     /// The number of the signal that ended it.
     pub signal: Option<i32>,
+    /// Whether the node had sent it a signal while it still ran.
+    pub told: bool,
 }
 
 /// One batch as a frame.
@@ -142,7 +144,7 @@ mod tests {
 
     #[test]
     fn frames_survive_any_cut() {
-        let event = |token| Event::Exited { token, exit: Exit { code: Some(7), signal: None } };
+        let event = |token| Event::Exited { token, exit: Exit { code: Some(7), signal: None, told: false } };
         let mut wire = encode(&[event(1), event(2)]).unwrap();
         wire.extend(encode(&[event(3)]).unwrap());
         for size in [1, 3, 7, wire.len()] {

@@ -26,6 +26,7 @@ struct Running {
     pid: i32,
     mark: Option<Mark>,
     leased: bool,
+    told: bool,
 }
 
 /// An ended job of which something may be left.
@@ -109,19 +110,20 @@ impl Keeper {
     fn turn_until_closed(&mut self, woken: &mut UnixStream) -> io::Result<()> {
         loop {
             let (requests, lease_over) = self.wait(woken)?;
+            let mut ended = false;
             if requests && !self.link.fill()? {
                 return Ok(());
             }
             while let Some(batch) = self.link.requests()? {
-                for request in batch {
-                    self.handle(request)?;
-                }
+                // Before its signals are sent: who has ended by itself was not told to.
+                ended |= self.reap();
+                self.handle(batch)?;
             }
             if lease_over {
                 self.lease_over();
             }
             drain(woken);
-            let ended = self.reap();
+            ended |= self.reap();
             if ended || self.look_again {
                 self.settle();
             }
@@ -151,24 +153,35 @@ impl Keeper {
         Ok((ready(&fds[0]), ready(&fds[2])))
     }
 
-    fn handle(&mut self, request: Request) -> io::Result<()> {
-        match request {
-            Request::Start(command) => self.start(command)?,
-            Request::Signal { token, signal } => {
-                if let Some(running) = self.running.get(&token) {
-                    processes::signal_group(running.pid, signal);
+    fn handle(&mut self, batch: Vec<Request>) -> io::Result<()> {
+        let starts = batch.iter().any(|request| matches!(request, Request::Start(_)));
+        let mut descriptors = if starts { self.link.descriptors() } else { Vec::new().into_iter() };
+        for request in batch {
+            match request {
+                Request::Start(command) => self.start(command, &mut descriptors),
+                Request::Signal { token, signal } => {
+                    if let Some(running) = self.running.get_mut(&token) {
+                        running.told = true;
+                        processes::signal_group(running.pid, signal);
+                    }
                 }
+                Request::Lease { ms } => self.arm_lease(ms)?,
             }
-            Request::Lease { ms } => self.arm_lease(ms)?,
         }
         Ok(())
     }
 
-    fn start(&mut self, command: Command) -> io::Result<()> {
-        let (stdout, stderr) = (self.link.descriptor()?, self.link.descriptor()?);
-        let stdin = if command.stdin { Stdio::from(self.link.descriptor()?) } else { Stdio::null() };
-        let mark = Mark::of(command.env.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+    fn start(&mut self, command: Command, descriptors: &mut impl Iterator<Item = OwnedFd>) {
         let token = command.token;
+        let own: Vec<OwnedFd> = descriptors.take(2 + usize::from(command.stdin)).collect();
+        let mut own = own.into_iter();
+        let (Some(stdout), Some(stderr), stdin) = (own.next(), own.next(), own.next()) else {
+            return self.failed(token, Some(nix::errno::Errno::EMFILE as i32), "too many open files");
+        };
+        if command.stdin && stdin.is_none() {
+            return self.failed(token, Some(nix::errno::Errno::EMFILE as i32), "too many open files");
+        }
+        let mark = Mark::of(command.env.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         let (name, arguments) = command.argv.split_first().map_or(("", &[][..]), |(n, a)| (n.as_str(), a));
         // Nothing here may ask for more than posix_spawn can do: the fork it saves is most of the cost.
         let spawned = std::process::Command::new(&command.program)
@@ -177,7 +190,7 @@ impl Keeper {
             .env_clear()
             .envs(command.env)
             .current_dir(&command.cwd)
-            .stdin(stdin)
+            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(stderr))
             .process_group(0)
@@ -186,17 +199,16 @@ impl Keeper {
             Ok(child) => {
                 let pid = child.id() as i32;
                 self.strays.started(token, mark.clone());
-                self.running.insert(token, Running { pid, mark, leased: command.leased });
+                self.running.insert(token, Running { pid, mark, leased: command.leased, told: false });
                 self.tokens.insert(pid, token);
                 self.events.push(Event::Started { token, pid });
             }
-            Err(error) => self.events.push(Event::SpawnFailed {
-                token,
-                errno: error.raw_os_error(),
-                message: error.to_string(),
-            }),
+            Err(error) => self.failed(token, error.raw_os_error(), &error.to_string()),
         }
-        Ok(())
+    }
+
+    fn failed(&mut self, token: u64, errno: Option<i32>, message: &str) {
+        self.events.push(Event::SpawnFailed { token, errno, message: message.to_owned() });
     }
 
     fn arm_lease(&mut self, ms: u64) -> io::Result<()> {
@@ -229,8 +241,11 @@ impl Keeper {
             if let Some(pid) = pid.filter(|pid| self.tokens.contains_key(pid)) {
                 processes::kill_group(pid);
             }
-            let Some((pid, status)) = processes::reap(pid) else { return any };
-            self.ended(pid, status);
+            let Some((taken, status)) = processes::reap(pid) else { return any };
+            if pid.is_none() && self.tokens.contains_key(&taken) {
+                processes::kill_group(taken);
+            }
+            self.ended(taken, status);
             any = true;
         }
     }
@@ -240,10 +255,9 @@ impl Keeper {
             self.strays.forget(pid);
             return;
         };
-        let mark = self.running.remove(&token).and_then(|running| running.mark);
+        let (mark, told) = self.running.remove(&token).map_or((None, false), |running| (running.mark, running.told));
         self.strays.ended(token, mark);
-        processes::kill_group(pid);
-        let exit = Exit { code: status.exit_status(), signal: status.terminating_signal() };
+        let exit = Exit { code: status.exit_status(), signal: status.terminating_signal(), told };
         self.leaving.push(Leaving { token, pid, exit, looks: 0 });
     }
 

@@ -1,7 +1,7 @@
 //! The spawner's end of the socket pair: frames and descriptors in, events out, never blocking.
 
 use super::frame::{Event, FrameBuffer, Request, encode};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags};
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -14,7 +14,8 @@ pub(super) const DESCRIPTORS_MAX: usize = 240;
 pub(super) struct Link {
     socket: OwnedFd,
     incoming: FrameBuffer,
-    descriptors: VecDeque<OwnedFd>,
+    /// What came along with each frame that brings descriptors, in the order of the frames.
+    descriptors: VecDeque<Vec<OwnedFd>>,
     outgoing: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -55,16 +56,21 @@ impl Link {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
         let mut parts = [IoSliceMut::new(&mut self.buffer)];
-        let count = match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, flags) {
-            Ok(message) => message.bytes,
+        let (count, cut) = match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, flags) {
+            Ok(message) => (message.bytes, message.flags.contains(ReturnFlags::CTRUNC)),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(true),
             Err(rustix::io::Errno::CONNRESET) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
+        let mut came = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                self.descriptors.extend(descriptors);
+                came.extend(descriptors);
             }
+        }
+        // The system drops what it has no free number for: that frame then has too few, and only that one.
+        if cut || !came.is_empty() {
+            self.descriptors.push_back(came);
         }
         self.incoming.push(&self.buffer[..count]);
         Ok(count > 0)
@@ -78,14 +84,9 @@ impl Link {
         self.incoming.next()
     }
 
-    /// The next descriptor, in the order in which they were sent.
-    ///
-    /// # Errors
-    /// When there is none: the system dropped it for want of free descriptors.
-    pub(super) fn descriptor(&mut self) -> io::Result<OwnedFd> {
-        self.descriptors
-            .pop_front()
-            .ok_or_else(|| io::Error::other("too few file descriptors arrived; raise the limit on open files (ulimit -n)"))
+    /// The descriptors that came with the oldest frame that brings some and was not asked about yet.
+    pub(super) fn descriptors(&mut self) -> std::vec::IntoIter<OwnedFd> {
+        self.descriptors.pop_front().unwrap_or_default().into_iter()
     }
 
     /// Puts events in line to be written.

@@ -3,7 +3,7 @@
 use super::node::{Node, PROBE, is_alive, pids, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use relais_worker::executor::{ErrorType, Outcome};
+use relais_worker::executor::{ErrorType, Outcome, Stop};
 use std::process::Command;
 
 #[tokio::test]
@@ -94,4 +94,46 @@ async fn many_at_once_all_end() {
         assert_eq!(ended.exit_code, Some(n % 256));
         assert_eq!(ended.output.tail, format!("{n}\n").into_bytes());
     }
+}
+
+#[tokio::test]
+async fn a_job_that_succeeded_before_its_cancel_stays_succeeded() {
+    let node = Node::start();
+    let seen = node.path("pid");
+    let go = node.path("go");
+    let script = format!("echo $$ > {}; while [ ! -e {} ]; do sleep 0.02; done", seen.display(), go.display());
+    let (ended, stop) = node.begin(node.shell(&script));
+    until("it runs", || pids(&seen).len() == 1).await;
+    let spawner = Pid::from_raw(node.spawner.pid() as i32);
+    kill(spawner, Signal::SIGSTOP).unwrap();
+    std::fs::write(&go, "").unwrap();
+    until("it has ended, unseen", || !is_alive(pids(&seen)[0])).await;
+    stop.send_replace(Some(Stop::Cancel));
+    // The cancel is on its way when the spawner goes on: the executor sends it before it can hear of the end.
+    tokio::task::yield_now().await;
+    kill(spawner, Signal::SIGCONT).unwrap();
+    let ended = ended.await.unwrap();
+    assert_eq!((ended.outcome, ended.exit_code, ended.stopped), (Outcome::Succeeded, Some(0), None));
+}
+
+#[tokio::test]
+async fn a_spawner_out_of_descriptors_fails_the_one_job() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let node = Node::start();
+    assert_eq!(node.run(node.shell("exit 0")).await.outcome, Outcome::Succeeded);
+    let spawner = Pid::from_raw(node.spawner.pid() as i32);
+    let held = std::fs::read_dir(format!("/proc/{}/fd", node.spawner.pid())).unwrap().count() as u64;
+    let (running, stop) = node.begin(node.shell("exec sleep 600"));
+    until("it runs", || std::fs::read_dir(node.work()).is_ok_and(|entries| entries.count() == 1)).await;
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let limit = |current| prlimit(spawner, Resource::Nofile, Rlimit { current: Some(current), maximum }).unwrap();
+    let before = limit(held + 1);
+    let failed = node.run(node.shell("exit 0")).await;
+    let (error_type, message) = failed.error.unwrap();
+    assert_eq!(error_type, ErrorType::Spawn);
+    assert!(message.contains("ulimit -n"), "{message}");
+    limit(before.current.unwrap());
+    assert_eq!(node.run(node.shell("exit 0")).await.outcome, Outcome::Succeeded);
+    stop.send_replace(Some(Stop::Cancel));
+    assert_eq!(running.await.unwrap().outcome, Outcome::Cancelled, "the other job was not touched");
 }

@@ -219,6 +219,7 @@ pub(super) fn refusal(command: &str, node: &str, errno: Option<i32>, message: &s
         Some(Errno::ENOENT) => "the interpreter in its first line, or its folder, is missing there",
         Some(Errno::E2BIG) => "arguments and environment are too long together; pass data by stdin or a file",
         Some(Errno::EAGAIN) => "too many processes; raise the limit (ulimit -u) or lower the node's slots",
+        Some(Errno::EMFILE | Errno::ENFILE) => "raise its limit on open files (ulimit -n) or lower the node's slots",
         Some(Errno::ENOMEM) => "out of memory; lower the node's slots",
         Some(Errno::EACCES) => "permission denied; check the program, its interpreter and the working folder",
         _ => "see to that node",
