@@ -442,7 +442,9 @@ impl Election {
     }
 
     /// Whether a majority of the voters, this one included, was heard within a lease and follows nobody else.
-    fn hears_majority(&self, now: Mono) -> bool {
+    /// While it does not, the dispatcher renews no worker's lease.
+    #[must_use]
+    pub fn hears_majority(&self, now: Mono) -> bool {
         let with_me = self.journal.voters.iter().filter(|node| {
             **node == self.me
                 || self.voters.get(node).is_some_and(|voter| {

@@ -212,6 +212,13 @@ impl Worker {
         self.lease_until.is_some_and(|until| now.plus(self.config.margin_ms) < until)
     }
 
+    /// How long its lease lasts from now on, in ms: what a second guardian of the same lease is to be told.
+    /// Counted, as everything here, from when the report that renewed it was sent.
+    #[must_use]
+    pub fn lease_left_ms(&self, now: Mono) -> u64 {
+        self.lease_until.map_or(0, |until| until.since(now))
+    }
+
     fn obey(&mut self, reign: Reign, effects: &mut Vec<Effect>) {
         if reign > self.reign {
             self.reign = reign;
