@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, one_line};
 use super::screen::Screen;
-use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, presets};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, presets};
 
 const WIDTH_WITHOUT_TERMINAL: u16 = 10_000;
 
@@ -39,10 +39,17 @@ impl Table {
         table
     }
 
-    /// Adds a row; control characters in it are taken out.
+    /// Adds a row of one line, what does not fit cut off; control characters in it are taken out.
     pub(crate) fn row<T: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = T>) {
         let cells: Vec<Cell> = cells.into_iter().map(|text| self.cell(text.as_ref())).collect();
-        self.inner.add_row(cells);
+        let mut row = Row::from(cells);
+        row.max_height(1);
+        self.inner.add_row(row);
+    }
+
+    /// Whether there is room for this many columns of characters. Without a terminal there is.
+    pub(crate) fn has_room_for(screen: Screen, characters: u16) -> bool {
+        !screen.terminal || comfy_table::Table::new().width().is_none_or(|width| width >= characters)
     }
 
     /// Adds a name and a value, unless the value is empty.
