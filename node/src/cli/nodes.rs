@@ -80,7 +80,7 @@ fn cells(node: &view::Node) -> [String; COLUMNS.len()] {
         rate(node.net_in_bytes_per_second),
         rate(node.net_out_bytes_per_second),
         or_dash(node.journal_index.map(|n| n.to_string())),
-        or_dash(node.last_heard_ms.map(|ms| format!("{} ago", span(ms, true)))),
+        or_dash(node.last_heard_ms.map(|ms| span(ms, true))),
         or_dash(node.http.as_deref().map(|url| url.trim_start_matches("http://").to_owned())),
     ]
 }

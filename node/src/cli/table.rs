@@ -23,8 +23,10 @@ impl Table {
         }
         inner.set_width(width.unwrap_or(WIDTH_WITHOUT_TERMINAL));
         inner.set_header(columns.iter().map(|name| bold(Cell::new(name), screen)));
-        for column in inner.column_iter_mut() {
-            column.set_padding((0, 2));
+        inner.set_truncation_indicator("…");
+        let last = columns.len().saturating_sub(1);
+        for (at, column) in inner.column_iter_mut().enumerate() {
+            column.set_padding((0, if at == last { 0 } else { 2 }));
         }
         if let Some(first) = inner.column_mut(0) {
             first.set_constraint(ColumnConstraint::ContentWidth);
