@@ -97,7 +97,10 @@ impl RaftJournal {
         let raft = Raft::new(id.0, Arc::new(config), Peers(link), log.clone(), applier)
             .await
             .map_err(|e| StartError::Raft(e.to_string()))?;
-        let (tell, status) = watch::channel(JournalStatus { id, ..JournalStatus::default() });
+        // An answer means that the core has begun, and told what it is.
+        raft.with_raft_state(|_| ()).await.map_err(|e| StartError::Raft(e.to_string()))?;
+        let now = status::now(&raft, &log.committed_next());
+        let (tell, status) = watch::channel(now);
         let follow = tokio::spawn(status::follow(raft.clone(), log.committed_next(), tell));
         let keep = tokio::spawn(keep(raft.clone(), log.clone(), ledger.checkpoints()));
         Ok(Self {

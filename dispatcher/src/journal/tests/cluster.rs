@@ -128,6 +128,8 @@ async fn a_drained_handover_takes_one_stand() {
         let (index, _) = from.propose(set(round, b"x")).await;
         let drained = |status: &JournalStatus| status.matched.get(&to.id).copied().flatten() >= Some(index);
         from.until("the target has all", drained).await;
+        // For so long after its own election a leader refuses votes, as everyone who heard it does.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let term = from.term();
         to.journal.stand().await.unwrap();
         to.until("the target leads", |status| status.role == Role::Leader).await;
