@@ -13,8 +13,10 @@
 //! Each gossip packet is at most 1,150 bytes. A dead node is suspected after about a second and down
 //! about three seconds later; one that says goodbye is down at once.
 
+mod member;
 mod peer;
 mod random;
+mod tempo;
 mod timers;
 mod vitals;
 mod wire;
@@ -22,46 +24,20 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use member::{Identity, Member, MemberState};
 pub use vitals::{RoleHint, Vitals};
 
-use foca::{Config, Foca, Message, PeriodicParams, State};
+use foca::{Foca, Message};
 use peer::Peer;
 use random::SplitMix;
 use relais_protocol::ids::{Incarnation, NodeId};
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::{NonZeroU8, NonZeroUsize};
-use std::time::Duration;
+use tempo::{ALONE_AFTER_MS, GOODBYES, GREET_EVERY_MS, GREET_FIRST, GREET_ROUND, REJOIN_EVERY_MS};
+use tempo::{VITALS_EVERY_MS, VITALS_PER_MEMBER_MS};
 use timers::{Step, Timers};
 use vitals::{Board, Relay, Telling};
-use wire::{PACKET_BYTES_MAX, Packet, Wire};
-
-/// How often nodes that are known and not up are greeted again, in milliseconds.
-const GREET_EVERY_MS: u64 = 2_000;
-/// How many are greeted in such a round.
-const GREET_ROUND: usize = 3;
-/// How many are greeted at once when the caller names them; gossip brings the rest.
-const GREET_FIRST: usize = 5;
-/// Having heard nobody for so long, a node greets those that it believes to be up, too.
-const ALONE_AFTER_MS: u64 = 3_000;
-/// The least time between two tellings of one's own figures.
-const VITALS_EVERY_MS: u64 = 1_000;
-/// What each member adds to that time, so that the traffic of a large cluster does not grow squared.
-const VITALS_PER_MEMBER_MS: u64 = 50;
-/// The least time between two returns from a verdict of being down. Two processes under one id would
-/// else declare each other down at the speed of the network.
-const REJOIN_EVERY_MS: u64 = 500;
-/// How often a goodbye is told, each time to three members, since a datagram can be lost.
-const GOODBYES: usize = 3;
-
-/// Who this node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Its id.
-    pub node: NodeId,
-    /// The run of its process; higher than that of each run before.
-    pub incarnation: Incarnation,
-}
+use wire::{Packet, Wire};
 
 /// What happens to the membership.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,32 +83,6 @@ pub enum Effect {
     Rejoined,
 }
 
-/// How a member is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemberState {
-    /// It answers.
-    Alive,
-    /// It did not answer lately.
-    Suspect,
-    /// It is gone.
-    Down,
-}
-
-/// A row of the node table, as gossip knows it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    /// Its id.
-    pub node: NodeId,
-    /// The run of its process.
-    pub incarnation: Incarnation,
-    /// How it is.
-    pub state: MemberState,
-    /// The newest figures of that run, if any have come.
-    pub vitals: Option<Vitals>,
-    /// Milliseconds since it was last heard, directly or by newer figures; `None`: never.
-    pub heard_ms: Option<u64>,
-}
-
 /// The gossip of one node.
 pub struct Membership {
     me: Identity,
@@ -155,28 +105,6 @@ pub struct Membership {
     refused: u64,
 }
 
-fn count(n: usize) -> NonZeroUsize {
-    NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN)
-}
-
-fn config() -> Config {
-    let every = |ms, members| Some(PeriodicParams { frequency: Duration::from_millis(ms), num_members: count(members) });
-    Config {
-        probe_period: Duration::from_millis(600),
-        probe_rtt: Duration::from_millis(200),
-        num_indirect_probes: count(3),
-        max_transmissions: NonZeroU8::new(8).unwrap_or(NonZeroU8::MIN),
-        suspect_to_down_after: Duration::from_millis(2_500),
-        remove_down_after: Some(Duration::from_secs(3_600)),
-        max_packet_size: count(PACKET_BYTES_MAX),
-        notify_down_members: true,
-        periodic_announce: every(15_000, 1),
-        // Greetings are this file's own: the library greets nobody while it believes itself alone.
-        periodic_announce_to_down_members: None,
-        periodic_gossip: every(300, 3),
-    }
-}
-
 impl Membership {
     /// A node that knows nobody yet. One seed always makes the same choices.
     #[must_use]
@@ -185,7 +113,7 @@ impl Membership {
         let rng = SplitMix::new(seed);
         Self {
             me,
-            foca: Foca::with_custom_broadcast(peer, config(), rng, Wire, Relay::new(me.node)),
+            foca: Foca::with_custom_broadcast(peer, tempo::config(), rng, Wire, Relay::new(me.node)),
             timers: Timers::default(),
             board: Board::default(),
             known: BTreeSet::new(),
@@ -364,12 +292,7 @@ impl Membership {
         let mut present = 0;
         for member in self.foca.iter_membership_state().filter(|member| member.id().node != me) {
             present += 1;
-            let state = match member.state() {
-                State::Alive => MemberState::Alive,
-                State::Suspect => MemberState::Suspect,
-                State::Down => MemberState::Down,
-            };
-            let now = (member.id().incarnation, state);
+            let now = (member.id().incarnation, MemberState::from(member.state()));
             if self.told.get(&member.id().node) != Some(&now) {
                 changes.push((member.id().node, now));
             }
@@ -380,7 +303,7 @@ impl Membership {
             if now.1 != MemberState::Down {
                 self.known.insert(node);
             }
-            tell(node, before, now, effects);
+            member::tell(node, before, now, effects);
         }
         if present < self.told.len() {
             self.drop_removed();
@@ -398,33 +321,5 @@ impl Membership {
             self.told.remove(&node);
             self.board.forget(node);
         }
-    }
-}
-
-/// The news of one member that was `before` and is `now`.
-fn tell(
-    node: NodeId,
-    before: Option<(Incarnation, MemberState)>,
-    now: (Incarnation, MemberState),
-    effects: &mut Vec<Effect>,
-) {
-    let (incarnation, state) = now;
-    let was_up = before.filter(|(_, state)| *state != MemberState::Down);
-    let same_run = was_up.filter(|(run, _)| *run == incarnation);
-    if let Some((run, _)) = was_up
-        && (same_run.is_none() || state == MemberState::Down)
-    {
-        effects.push(Effect::Down(node, run));
-    }
-    if state == MemberState::Down {
-        return;
-    }
-    if same_run.is_none() {
-        effects.push(Effect::Up(node, incarnation));
-    }
-    match (same_run.map(|(_, state)| state), state) {
-        (Some(MemberState::Suspect), MemberState::Alive) => effects.push(Effect::Recovered(node, incarnation)),
-        (_, MemberState::Suspect) => effects.push(Effect::Suspect(node, incarnation)),
-        _ => {}
     }
 }

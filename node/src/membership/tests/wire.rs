@@ -82,7 +82,7 @@ fn a_datagram_of_another_sender_or_for_another_is_refused() {
     }
     let member = world.nodes.get_mut(&NodeId(1)).expect("the node");
     member.handle(world.now, Input::Datagram { from: NodeId(2), bytes });
-    assert_eq!(member.refused(), 0);
+    assert_eq!(member.refused(), 1, "only the one that said another sender");
 }
 
 #[test]
