@@ -1,6 +1,7 @@
 //! Joining: the CA is checked before the secret is sent, and strangers get no more than that.
 
 use super::rig::{Cluster, Node, eventually};
+use crate::identity::{ClusterCa, Identity, NodeKey};
 use crate::net::*;
 use relais_protocol::ids::NodeId;
 
@@ -36,13 +37,35 @@ async fn a_server_of_another_ca_never_sees_the_secret() {
     .await;
     assert!(matches!(refused, Err(JoinError::WrongCa(_))), "{refused:?}");
     assert!(refused.unwrap_err().to_string().contains("nothing secret was sent"));
-    // The refusal reaches the server as a TLS alert; no request does.
+    // Refused within TLS: the server is told by an alert.
     eventually("the server saw the handshake fail", || {
-        node.net.counters().refused.values().sum::<u64>() > 0
+        node.refused(Refusal::WrongCa) > 0
     })
     .await;
     assert!(node.seen.joins.lock().is_empty());
     assert_eq!(node.net.counters().joins, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_shows_the_ca_without_being_of_it_never_sees_the_secret() {
+    let (cluster, impostor) = (Cluster::new(5), Cluster::new(5));
+    // The CA's certificate is no secret: an impostor can show it behind a certificate of its own making.
+    let stolen = ClusterCa::from_pem(&cluster.ca.certificate_pem(), None).unwrap();
+    let key = NodeKey::generate().unwrap();
+    let certificate = impostor
+        .ca
+        .admit_own(cluster.id, NodeId(1), &key, impostor.clock.unix(), 30)
+        .unwrap();
+    let node = Node::start(impostor.config(Identity::new(stolen, certificate, key).unwrap()));
+    let refused = join(
+        node.net.local_addr(),
+        cluster.ca.sha256(),
+        Bytes::from_static(b"secret"),
+        &cluster.clock,
+    )
+    .await;
+    assert!(matches!(refused, Err(JoinError::WrongCa(_))), "{refused:?}");
+    assert!(node.seen.joins.lock().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
