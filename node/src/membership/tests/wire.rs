@@ -91,7 +91,7 @@ fn a_bad_telling_behind_a_good_header_spoils_the_whole_datagram() {
         bytes.extend(u16::try_from(telling.len()).expect("a length").to_be_bytes());
         bytes.extend(telling);
         let mut member = Membership::new(Identity { node: NodeId(2), incarnation: Incarnation(0x0102) }, 1);
-        // The header speaks to a later life of node 2; a greeting is the one message that need not know it.
+        // It is addressed to another life of node 2, so that even the good one has no answer.
         let effects = member.handle(Mono(1), Input::Datagram { from: NodeId(1), bytes });
         assert_eq!((effects, member.refused()), (Vec::new(), refused));
         assert_eq!(member.board.heard(NodeId(1)).is_some(), refused == 0);
