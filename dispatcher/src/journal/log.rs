@@ -1,0 +1,399 @@
+//! The log as openraft sees it: entries in memory as long as they are recent, on disk always.
+//!
+//! An append is readable at once and acknowledged by [`super::log_writer`], after the syncs.
+
+use super::book::{Book, BookError};
+use super::frame;
+use super::guard::Guard;
+use super::log_writer::{Append, LogJob};
+use super::long::Space;
+use super::types::{LogId, StorageError, Types, Vote, read_error, write_error};
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{Entry, EntryPayload, LogState, OptionalSend, RaftLogReader};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use tokio::sync::oneshot;
+
+/// Where frames are.
+pub(super) const FRAMES: Space = Space { main: b'l', over: b'L' };
+/// The key of [`Base`].
+pub(super) const BASE_KEY: &[u8] = b"m.base";
+/// The key of the last log id known to be committed when the last append was written.
+pub(super) const COMMITTED_KEY: &[u8] = b"m.committed";
+/// Entries kept in memory.
+const RECENT: usize = 160;
+/// Bytes of entries kept in memory.
+const RECENT_BYTES: usize = 64 << 20;
+/// Bytes of entries read for one append to a follower.
+const APPEND_BYTES: usize = 1 << 20;
+
+/// Where the log begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Base {
+    /// The last entry purged.
+    pub(super) purged: Option<LogId>,
+    /// Its frame's hash, 0 if there never was one here.
+    pub(super) hash: u64,
+}
+
+impl Base {
+    /// The first index that can be there.
+    pub(super) fn next_index(&self) -> u64 {
+        self.purged.map_or(0, |id| id.index + 1)
+    }
+}
+
+/// What is known of an entry without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Its log id.
+    pub(super) id: LogId,
+    /// The hash of its frame.
+    pub(super) hash: u64,
+    /// Bytes of its frame.
+    pub(super) bytes: u32,
+}
+
+/// The log in memory.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Where it begins.
+    pub(super) base: Base,
+    /// All entries after `base`.
+    pub(super) known: VecDeque<Known>,
+    /// Bytes of all frames.
+    pub(super) bytes: u64,
+    /// The last entries, in order.
+    recent: VecDeque<Entry<Types>>,
+    recent_bytes: usize,
+    /// The last log id known to be committed.
+    pub(super) committed: Option<LogId>,
+}
+
+impl Memory {
+    /// A log that was read from disk.
+    pub(super) fn new(base: Base, known: VecDeque<Known>, committed: Option<LogId>) -> Self {
+        let bytes = known.iter().map(|entry| u64::from(entry.bytes)).sum();
+        Self { base, known, bytes, committed, ..Self::default() }
+    }
+
+    /// The last log id, purged or not.
+    pub(super) fn last(&self) -> Option<LogId> {
+        self.known.back().map(|entry| entry.id).or(self.base.purged)
+    }
+
+    fn first_index(&self) -> u64 {
+        self.known.front().map_or(self.base.next_index(), |entry| entry.id.index)
+    }
+
+    fn position(&self, index: u64) -> Option<usize> {
+        self.known.binary_search_by_key(&index, |entry| entry.id.index).ok()
+    }
+
+    /// What is known of the entry at `index`.
+    pub(super) fn known_at(&self, index: u64) -> Option<Known> {
+        self.position(index).map(|position| self.known[position])
+    }
+
+    fn push(&mut self, entry: Entry<Types>, hash: u64, bytes: u32) {
+        self.known.push_back(Known { id: entry.log_id, hash, bytes });
+        self.bytes += u64::from(bytes);
+        self.recent_bytes += payload_bytes(&entry);
+        self.recent.push_back(entry);
+    }
+
+    /// Lets go of the oldest entries, but not of the last `unwritten` ones.
+    fn evict(&mut self, unwritten: usize) {
+        while self.recent.len() > unwritten && (self.recent.len() > RECENT || self.recent_bytes > RECENT_BYTES) {
+            if let Some(entry) = self.recent.pop_front() {
+                self.recent_bytes -= payload_bytes(&entry);
+            }
+        }
+    }
+
+    fn truncate(&mut self, since: u64) {
+        while let Some(entry) = self.known.pop_back_if(|entry| entry.id.index >= since) {
+            self.bytes -= u64::from(entry.bytes);
+        }
+        while let Some(entry) = self.recent.pop_back_if(|entry| entry.log_id.index >= since) {
+            self.recent_bytes -= payload_bytes(&entry);
+        }
+    }
+
+    fn purge(&mut self, upto: LogId) {
+        let hash = self.known_at(upto.index).map_or(0, |entry| entry.hash);
+        while let Some(entry) = self.known.pop_front_if(|entry| entry.id.index <= upto.index) {
+            self.bytes -= u64::from(entry.bytes);
+        }
+        while let Some(entry) = self.recent.pop_front_if(|entry| entry.log_id.index <= upto.index) {
+            self.recent_bytes -= payload_bytes(&entry);
+        }
+        self.base = Base { purged: Some(upto), hash };
+    }
+
+    fn recent_at(&self, index: u64) -> Option<&Entry<Types>> {
+        let position = self.recent.binary_search_by_key(&index, |entry| entry.log_id.index);
+        position.ok().and_then(|position| self.recent.get(position))
+    }
+}
+
+fn payload_bytes(entry: &Entry<Types>) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(payload) => payload.bytes.len() + 64,
+        _ => 64,
+    }
+}
+
+/// The log; clones share it.
+#[derive(Clone)]
+pub(super) struct Log {
+    memory: Arc<Mutex<Memory>>,
+    book: Arc<Book>,
+    guard: Arc<Guard>,
+    jobs: SyncSender<LogJob>,
+    vote: Arc<Mutex<Option<Vote>>>,
+    committed: Arc<AtomicU64>,
+    own_id: u64,
+}
+
+impl Log {
+    /// A log that was read and verified, and whose writer runs.
+    pub(super) fn new(
+        book: Arc<Book>,
+        guard: Arc<Guard>,
+        jobs: SyncSender<LogJob>,
+        memory: Memory,
+        vote: Option<Vote>,
+        own_id: u64,
+    ) -> Self {
+        let committed = Arc::new(AtomicU64::new(memory.committed.map_or(0, |id| id.index + 1)));
+        let vote = Arc::new(Mutex::new(vote));
+        Self { memory: Arc::new(Mutex::new(memory)), book, guard, jobs, vote, committed, own_id }
+    }
+
+    /// The last index known to be committed, plus one. Shared with the log.
+    pub(super) fn committed_next(&self) -> Arc<AtomicU64> {
+        self.committed.clone()
+    }
+
+    /// The index up to which to purge so that what stays has at most `bytes`; `None` if it has no more.
+    pub(super) fn purge_for_bytes(&self, bytes: u64) -> Option<u64> {
+        let memory = self.memory.lock();
+        let mut excess = memory.bytes.checked_sub(bytes).filter(|excess| *excess > 0)?;
+        let last = memory.known.iter().find(|entry| {
+            let enough = excess <= u64::from(entry.bytes);
+            excess = excess.saturating_sub(u64::from(entry.bytes));
+            enough
+        })?;
+        Some(last.id.index)
+    }
+
+    /// The first index that was not purged.
+    pub(super) fn purged_next(&self) -> u64 {
+        self.memory.lock().base.next_index()
+    }
+
+    /// Bytes of all frames.
+    pub(super) fn bytes(&self) -> u64 {
+        self.memory.lock().bytes
+    }
+
+    /// Tells the writer that a checkpoint was made, so that a purge may go on.
+    pub(super) fn nudge(&self) {
+        let _ = self.jobs.try_send(LogJob::Nudge);
+    }
+
+    fn send(&self, job: LogJob) -> Result<(), StorageError> {
+        self.jobs.send(job).map_err(|_| write_error("the log is closed"))
+    }
+
+    async fn done(&self, answer: oneshot::Receiver<()>) -> Result<(), StorageError> {
+        answer.await.map_err(|_| write_error("the log has failed"))
+    }
+
+    /// That there is no gap is openraft's to see to, whose own test suite makes some.
+    fn take(&self, entries: Vec<Entry<Types>>) -> Append {
+        let mut memory = self.memory.lock();
+        let mut previous = memory.known.back().map_or(memory.base.hash, |entry| entry.hash);
+        let mut append = Append { frames: Vec::with_capacity(entries.len()), mark: None, committed: memory.committed };
+        let count = entries.len();
+        for entry in entries {
+            let index = entry.log_id.index;
+            if let EntryPayload::Normal(payload) = &entry.payload {
+                payload.mark_taken();
+            }
+            let (bytes, hash) = frame::encode(&entry, previous);
+            memory.push(entry, hash, bytes.len() as u32);
+            append.frames.push((index, bytes));
+            append.mark = Some((index, hash));
+            previous = hash;
+        }
+        memory.evict(count);
+        append
+    }
+
+    fn read(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry<Types>>, StorageError> {
+        let (from, to, cached) = {
+            let memory = self.memory.lock();
+            let from = from.max(memory.first_index());
+            let to = to.min(memory.last().map_or(0, |last| last.index + 1));
+            let cached: Vec<_> = (from..to).map_while(|index| memory.recent_at(index).cloned()).collect();
+            (from, to, cached)
+        };
+        let mut entries = Vec::with_capacity(to.saturating_sub(from) as usize);
+        let mut bytes = 0;
+        let mut cached = cached.into_iter();
+        for index in from..to {
+            let entry = match cached.next() {
+                Some(entry) => entry,
+                None => match self.read_one(index)? {
+                    Some(entry) => entry,
+                    None => continue,
+                },
+            };
+            bytes += payload_bytes(&entry);
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// From memory or disk; `None` if it was purged meanwhile.
+    fn read_one(&self, index: u64) -> Result<Option<Entry<Types>>, StorageError> {
+        let (known, cached) = {
+            let memory = self.memory.lock();
+            (memory.known_at(index), memory.recent_at(index).cloned())
+        };
+        if cached.is_some() || known.is_none() {
+            return Ok(cached);
+        }
+        let stored = FRAMES.read(&self.book, &index.to_be_bytes()).map_err(|e| match e {
+            BookError::Closed => read_error(e),
+            e => self.unreadable(index, &e),
+        })?;
+        let Some(stored) = stored else {
+            let is_purged = self.memory.lock().known_at(index).is_none();
+            return if is_purged { Ok(None) } else { Err(self.unreadable(index, &"it is not there")) };
+        };
+        match frame::decode(&stored, None) {
+            Ok(framed) if known.is_some_and(|known| known.hash == framed.hash) => Ok(Some(framed.entry)),
+            Ok(_) => Err(self.unreadable(index, &"it is another one")),
+            Err(e) => Err(self.unreadable(index, &e)),
+        }
+    }
+
+    fn unreadable(&self, index: u64, why: &dyn std::fmt::Display) -> StorageError {
+        let reason = format!("cannot read entry {index} of the log: {why}");
+        self.guard.fail(reason.clone());
+        read_error(reason)
+    }
+}
+
+/// `from..to` of a range.
+fn ends(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let from = match range.start_bound() {
+        Bound::Included(from) => *from,
+        Bound::Excluded(from) => from + 1,
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(to) => to + 1,
+        Bound::Excluded(to) => *to,
+        Bound::Unbounded => u64::MAX,
+    };
+    (from, to)
+}
+
+impl RaftLogReader<Types> for Log {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry<Types>>, StorageError> {
+        let (from, to) = ends(&range);
+        self.read(from, to, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry<Types>>, StorageError> {
+        self.read(start, end, APPEND_BYTES)
+    }
+}
+
+impl RaftLogStorage<Types> for Log {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
+        let memory = self.memory.lock();
+        Ok(LogState { last_purged_log_id: memory.base.purged, last_log_id: memory.last() })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        let (tx, rx) = oneshot::channel();
+        self.send(LogJob::Vote(*vote, tx))?;
+        self.done(rx).await?;
+        *self.vote.lock() = Some(*vote);
+        Ok(())
+    }
+
+    /// A vote for this node itself comes back as not given by a majority, since openraft would have a
+    /// node with a committed vote for itself lead again at once, in its old term, unasked.
+    async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
+        let vote = *self.vote.lock();
+        Ok(vote.map(|vote| Vote { committed: vote.committed && vote.leader_id.node_id != self.own_id, ..vote }))
+    }
+
+    /// Kept in memory and written with the next append: it saves a sync, and a leader tells it anyway.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        self.memory.lock().committed = committed;
+        self.committed.store(committed.map_or(0, |id| id.index + 1), Ordering::Release);
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
+        Ok(self.memory.lock().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry<Types>> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let append = self.take(entries.into_iter().collect());
+        self.send(LogJob::Append(append, callback))
+    }
+
+    async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        let (mark, end) = {
+            let mut memory = self.memory.lock();
+            let end = memory.last().map_or(0, |last| last.index + 1);
+            memory.truncate(log_id.index);
+            (memory.known.back().map(|entry| (entry.id.index, entry.hash)), end)
+        };
+        let (tx, rx) = oneshot::channel();
+        self.send(LogJob::Truncate { since: log_id.index, end, mark, done: tx })?;
+        self.done(rx).await
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        let base = {
+            let mut memory = self.memory.lock();
+            if memory.base.purged.is_some_and(|purged| purged >= log_id) {
+                return Ok(());
+            }
+            memory.purge(log_id);
+            memory.base
+        };
+        self.send(LogJob::Purge(base))
+    }
+}

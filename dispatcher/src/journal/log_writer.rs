@@ -1,0 +1,289 @@
+//! The one thread that writes the log, its high-water mark and the vote.
+//!
+//! An append is acknowledged only after the log's database *and then* the mark were synced, in this
+//! order: entries beyond the mark were never acknowledged, entries up to it must be there at open.
+
+use super::book::{Book, BookError};
+use super::guard::Guard;
+use super::ledger::Ledger;
+use super::log::{BASE_KEY, Base, COMMITTED_KEY, FRAMES};
+use super::slots::SlotFile;
+use super::types::{LogId, Types, Vote};
+use openraft::storage::LogFlushed;
+use relais_protocol::codec;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Jobs that may wait. Openraft waits for each but purges, so there is always room.
+const JOBS: usize = 256;
+/// Purged entries removed from disk between two looks for other work.
+const PURGE_SLICE: u64 = 64;
+
+/// Frames to write.
+#[derive(Debug)]
+pub(super) struct Append {
+    /// Index and frame, in order.
+    pub(super) frames: Vec<(u64, Vec<u8>)>,
+    /// Index and hash of the last one.
+    pub(super) mark: Option<(u64, u64)>,
+    /// What was known to be committed.
+    pub(super) committed: Option<LogId>,
+}
+
+/// What to do. A channel is dropped without an answer when the store has failed.
+pub(super) enum LogJob {
+    /// Write, sync, acknowledge.
+    Append(Append, LogFlushed<Types>),
+    /// Remove the entries from `since` up to but not `end`; the last one left is `mark`.
+    Truncate {
+        /// The first to go.
+        since: u64,
+        /// After the last to go.
+        end: u64,
+        /// Index and hash of the last one left.
+        mark: Option<(u64, u64)>,
+        /// Told when done.
+        done: oneshot::Sender<()>,
+    },
+    /// Remove what is before the new base.
+    Purge(Base),
+    /// Keep a vote.
+    Vote(Vote, oneshot::Sender<()>),
+    /// A checkpoint was made.
+    Nudge,
+    /// End.
+    Close,
+}
+
+/// The high-water mark: the last acknowledged entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Index and hash; `None` while nothing was acknowledged, or all of it was cut off again.
+    pub(super) last: Option<(u64, u64)>,
+}
+
+/// The vote, and whose journal it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ballot {
+    /// The raft id of this journal.
+    pub(super) raft_id: u64,
+    /// The vote, once there was one.
+    pub(super) vote: Option<Vote>,
+}
+
+/// Writes the log.
+pub(super) struct LogWriter {
+    /// Frames.
+    pub(super) book: Arc<Book>,
+    /// Counts and fails.
+    pub(super) guard: Arc<Guard>,
+    /// Says how far the ledger reaches: what is not in it is not purged.
+    pub(super) ledger: Arc<Ledger>,
+    /// Holds [`Mark`].
+    pub(super) mark: SlotFile,
+    /// Holds [`Ballot`].
+    pub(super) vote: SlotFile,
+    /// Whose journal it is.
+    pub(super) raft_id: u64,
+    /// The base on disk.
+    pub(super) base: Base,
+    /// The index after the last frame on disk.
+    pub(super) end: u64,
+}
+
+/// Starts the thread; it ends on [`LogJob::Close`].
+pub(super) fn spawn(writer: LogWriter) -> io::Result<(SyncSender<LogJob>, JoinHandle<()>)> {
+    let (jobs, queue) = sync_channel(JOBS);
+    let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
+        let guard = writer.guard.clone();
+        let removed = writer.base.next_index();
+        let mut running = Running { writer, wanted: None, removed };
+        if catch_unwind(AssertUnwindSafe(|| running.run(&queue))).is_err() {
+            guard.fail("cannot write the log: its store panicked".to_owned());
+        }
+    })?;
+    Ok((jobs, thread))
+}
+
+struct Running {
+    writer: LogWriter,
+    /// A purge not yet made on disk.
+    wanted: Option<Base>,
+    /// Frames below this index are gone from disk; those up to the base are to go.
+    removed: u64,
+}
+
+impl Running {
+    fn run(&mut self, queue: &Receiver<LogJob>) {
+        while let Ok(job) = self.next(queue) {
+            if matches!(job, LogJob::Close) {
+                return;
+            }
+            // Dropping a job drops its channel: nothing is acknowledged after a failure.
+            if self.writer.guard.has_failed() {
+                continue;
+            }
+            if let Err(e) = self.job(job) {
+                self.writer.guard.fail(format!("cannot write the log: {e}"));
+            }
+        }
+    }
+
+    /// The next job; removes purged entries while there is none.
+    fn next(&mut self, queue: &Receiver<LogJob>) -> Result<LogJob, RecvError> {
+        loop {
+            match queue.try_recv() {
+                Ok(job) => return Ok(job),
+                Err(TryRecvError::Disconnected) => return Err(RecvError),
+                Err(TryRecvError::Empty) => match self.purge_some() {
+                    Ok(true) => {}
+                    Ok(false) => return queue.recv(),
+                    Err(e) => {
+                        self.writer.guard.fail(format!("cannot purge the log: {e}"));
+                        return queue.recv();
+                    }
+                },
+            }
+        }
+    }
+
+    fn job(&mut self, job: LogJob) -> Result<(), BookError> {
+        match job {
+            LogJob::Append(append, callback) => {
+                self.before_append(&append)?;
+                let told = self.writer.append(append).map_err(|e| {
+                    self.writer.guard.fail(format!("cannot write the log: {e}"));
+                    io::Error::other(e.to_string())
+                });
+                callback.log_io_completed(told);
+                Ok(())
+            }
+            LogJob::Truncate { since, end, mark, done } => {
+                self.writer.truncate(since, end, mark)?;
+                let _ = done.send(());
+                Ok(())
+            }
+            LogJob::Purge(base) => {
+                self.wanted = Some(base);
+                Ok(())
+            }
+            LogJob::Vote(vote, done) => {
+                self.writer.save_vote(vote)?;
+                let _ = done.send(());
+                Ok(())
+            }
+            LogJob::Nudge | LogJob::Close => Ok(()),
+        }
+    }
+
+    /// After a snapshot the log goes on beyond a gap. The gap must not come to disk before the snapshot
+    /// is, which a crash in between would turn into a journal that lacks entries.
+    fn before_append(&mut self, append: &Append) -> Result<(), BookError> {
+        let first = append.frames.first().map_or(0, |(index, _)| *index);
+        let is_gap = self.wanted.is_some_and(|base| base.next_index() > self.writer.end && first > self.writer.end);
+        while is_gap && self.wanted.is_some() && !self.writer.guard.has_failed() {
+            if !self.begin_purge()? {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        while is_gap && self.purge_some()? {}
+        Ok(())
+    }
+
+    /// Writes the base of a wanted purge, if the ledger on disk has all that goes.
+    fn begin_purge(&mut self) -> Result<bool, BookError> {
+        let Some(base) = self.wanted else { return Ok(false) };
+        if self.writer.ledger.inner().meta.next_index() < base.next_index() {
+            return Ok(false);
+        }
+        self.writer.book.write(BASE_KEY, Some(&codec::encode(codec::FORMAT, &base)))?;
+        self.writer.base = base;
+        self.wanted = None;
+        Ok(true)
+    }
+
+    /// Removes some purged entries; `false` if there are none.
+    fn purge_some(&mut self) -> Result<bool, BookError> {
+        let begun = self.begin_purge()?;
+        let upto = self.writer.base.next_index().min(self.writer.end);
+        let some = self.removed < upto;
+        for index in self.removed..upto.min(self.removed + PURGE_SLICE) {
+            self.writer.remove(index)?;
+            self.removed = index + 1;
+        }
+        if self.writer.end < self.writer.base.next_index() && self.removed >= self.writer.end {
+            self.writer.end = self.writer.base.next_index();
+            self.removed = self.writer.end;
+        }
+        Ok(begun || some)
+    }
+}
+
+impl LogWriter {
+    fn append(&mut self, append: Append) -> Result<(), BookError> {
+        let counters = self.guard.counters.clone();
+        let entries = append.frames.len() as u64;
+        let mut changes = Vec::with_capacity(append.frames.len() + 1);
+        let mut bytes = 0;
+        for (index, frame) in &append.frames {
+            changes.extend(FRAMES.write(&index.to_be_bytes(), frame));
+            bytes += frame.len() as u64;
+            self.end = index + 1;
+        }
+        if let Some(committed) = append.committed {
+            changes.push((COMMITTED_KEY.to_vec(), Some(codec::encode(codec::FORMAT, &committed))));
+        }
+        self.book.write_batch(changes)?;
+        self.sync()?;
+        self.mark.write(&codec::encode(codec::FORMAT, &Mark { last: append.mark }))?;
+        self.guard.sync(&counters.mark_syncs, || self.mark.sync())?;
+        counters.bytes_appended.fetch_add(bytes, Ordering::Relaxed);
+        counters.entries_acknowledged.fetch_add(entries, Ordering::Relaxed);
+        counters.appends_acknowledged.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), BookError> {
+        self.book.flush()?;
+        self.guard.sync(&self.guard.counters.log_syncs, || self.book.file().sync_data())?;
+        Ok(())
+    }
+
+    /// The mark goes back first: entries beyond it may be there or not.
+    fn truncate(&mut self, since: u64, end: u64, mark: Option<(u64, u64)>) -> Result<(), BookError> {
+        self.mark.write(&codec::encode(codec::FORMAT, &Mark { last: mark }))?;
+        self.guard.sync(&self.guard.counters.mark_syncs, || self.mark.sync())?;
+        for index in (since..end.min(self.end)).rev() {
+            self.remove(index)?;
+        }
+        self.end = self.end.min(since);
+        self.sync()
+    }
+
+    fn remove(&self, index: u64) -> Result<(), BookError> {
+        let key = index.to_be_bytes();
+        if let Some(stored) = self.book.read(&FRAMES.key(&key))? {
+            // The first key goes last, since it says how many others there are.
+            for (key, _) in FRAMES.remove(&key, &stored).into_iter().rev() {
+                self.book.write(&key, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn save_vote(&mut self, vote: Vote) -> Result<(), BookError> {
+        let ballot = codec::encode(codec::FORMAT, &Ballot { raft_id: self.raft_id, vote: Some(vote) });
+        for _ in 0..2 {
+            self.vote.write(&ballot)?;
+            self.guard.sync(&self.guard.counters.vote_syncs, || self.vote.sync())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Rows on disk, with other rows laid over them, read a page at a time.
+
+use super::book::{Book, BookError};
+use super::checkpoint::Changes;
+use super::long::Space;
+
+/// Some rows in order.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    /// Keys and values.
+    pub(super) rows: Vec<(Vec<u8>, Vec<u8>)>,
+    /// There are no more after these.
+    pub(super) is_last: bool,
+}
+
+struct Filling {
+    page: Page,
+    bytes: usize,
+    max: (usize, usize),
+}
+
+impl Filling {
+    /// Takes a row unless the page is full.
+    fn take(&mut self, key: &[u8], value: Vec<u8>) -> bool {
+        let bytes = self.bytes + key.len() + value.len() + 8;
+        let is_full = self.page.rows.len() >= self.max.0 || (bytes > self.max.1 && !self.page.rows.is_empty());
+        if is_full {
+            self.page.is_last = false;
+            return false;
+        }
+        self.bytes = bytes;
+        self.page.rows.push((key.to_vec(), value));
+        true
+    }
+}
+
+/// The rows of `from..to` (empty `to`: the end) in `space`, with `over` in their place where it has a key,
+/// in order or against it, up to `max` rows and bytes; at least one row if there is any.
+pub(super) fn page(
+    book: &Book,
+    space: Space,
+    over: &Changes,
+    (from, to): (&[u8], &[u8]),
+    reverse: bool,
+    max: (usize, usize),
+) -> Result<Page, BookError> {
+    let mut filling = Filling { page: Page { rows: Vec::new(), is_last: true }, bytes: 0, max };
+    let in_range = |key: &&Vec<u8>| key.as_slice() >= from && (to.is_empty() || key.as_slice() < to);
+    let mut over: Box<dyn Iterator<Item = (&Vec<u8>, &Option<Vec<u8>>)>> = match reverse {
+        false => Box::new(over.iter().filter(|(key, _)| in_range(key))),
+        true => Box::new(over.iter().rev().filter(|(key, _)| in_range(key))),
+    };
+    let mut next = over.next();
+    let end = if to.is_empty() { space.end() } else { space.key(to) };
+    let mut has_room = true;
+    book.scan(&space.key(from), &end, reverse, &mut |full, stored| {
+        let key = &full[1..];
+        while let Some((over_key, row)) = next {
+            let is_before = if reverse { over_key.as_slice() > key } else { over_key.as_slice() < key };
+            if !is_before {
+                break;
+            }
+            has_room = row.as_ref().is_none_or(|row| filling.take(over_key, row.clone()));
+            if !has_room {
+                return Ok(false);
+            }
+            next = over.next();
+        }
+        if let Some((over_key, row)) = next.filter(|(over_key, _)| over_key.as_slice() == key) {
+            has_room = row.as_ref().is_none_or(|row| filling.take(over_key, row.clone()));
+            next = over.next();
+        } else {
+            has_room = filling.take(key, space.whole(book, key, stored)?);
+        }
+        Ok(has_room)
+    })?;
+    while let Some((over_key, row)) = next.filter(|_| has_room) {
+        has_room = row.as_ref().is_none_or(|row| filling.take(over_key, row.clone()));
+        next = over.next();
+    }
+    Ok(filling.page)
+}

@@ -1,0 +1,210 @@
+//! How openraft reaches a peer, over [`Link`], and how a peer's request reaches openraft.
+//!
+//! Every failure of the link is "unreachable", whatever its cause: only then does openraft wait a little
+//! before it tries again.
+
+use super::Link;
+use super::ledger_writer::{Job, LedgerJobs};
+use super::rpc::{self, Request, Response};
+use super::snapshot::SnapshotData;
+use super::types::{SnapshotMeta, Types, Vote};
+use bytes::Bytes;
+use openraft::error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use openraft::{EmptyNode, OptionalSend, Raft, Snapshot};
+use relais_protocol::ids::RaftId;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two tries to reach a peer.
+const BACKOFF: Duration = Duration::from_millis(15);
+/// For one part of a snapshot to be taken, and for all of it to be installed.
+const PART_TIMEOUT: Duration = Duration::from_secs(10);
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+type RpcError = RPCError<u64, EmptyNode, RaftError<u64>>;
+
+/// Why a peer did not do as asked.
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    #[error(transparent)]
+    Link(#[from] super::LinkError),
+    #[error(transparent)]
+    Codec(#[from] relais_protocol::codec::CodecError),
+    #[error("the peer failed: {0}")]
+    Peer(String),
+    #[error("the peer gave an answer to another question")]
+    Answer,
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    #[error("the checkpoint cannot be read: {0}")]
+    Rows(String),
+}
+
+fn unreachable(error: &CallError) -> RpcError {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+/// Makes [`Peer`]s.
+pub(super) struct Peers(pub(super) Arc<dyn Link>);
+
+impl RaftNetworkFactory<Types> for Peers {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
+        Peer { link: self.0.clone(), to: RaftId(target) }
+    }
+}
+
+/// One peer.
+pub(super) struct Peer {
+    link: Arc<dyn Link>,
+    to: RaftId,
+}
+
+impl Peer {
+    async fn ask(&self, request: &Request) -> Result<Response, CallError> {
+        let answer = self.link.call(self.to, rpc::encode(request)).await?;
+        match rpc::decode(&answer)? {
+            Response::Failed(reason) => Err(CallError::Peer(reason)),
+            response => Ok(response),
+        }
+    }
+
+    async fn ask_within(&self, limit: Duration, request: &Request) -> Result<Response, CallError> {
+        tokio::time::timeout(limit, self.ask(request)).await.map_err(|_| CallError::Late(limit))?
+    }
+
+    async fn send(&self, vote: Vote, snapshot: Snapshot<Types>) -> Result<Vote, CallError> {
+        let SnapshotData::Outgoing(transfer) = *snapshot.snapshot else {
+            return Err(CallError::Rows("there are none".to_owned()));
+        };
+        let stage = match self.ask_within(PART_TIMEOUT, &Request::Begin { vote }).await? {
+            Response::Begun { stage } => stage,
+            Response::Voted { vote } => return Ok(vote),
+            _ => return Err(CallError::Answer),
+        };
+        loop {
+            let pages = transfer.clone();
+            let page = tokio::task::spawn_blocking(move || pages.next_page()).await;
+            let page = page.map_err(|e| CallError::Rows(e.to_string()))?;
+            let Some(rows) = page.map_err(|e| CallError::Rows(e.to_string()))? else { break };
+            let request = Request::Rows { stage, rows: rows.into() };
+            match self.ask_within(PART_TIMEOUT, &request).await? {
+                Response::Taken => {}
+                _ => return Err(CallError::Answer),
+            }
+        }
+        let meta = transfer.meta();
+        let end = Request::End { stage, vote, meta: snapshot.meta, rows: meta.rows, hash: meta.hash };
+        match self.ask_within(INSTALL_TIMEOUT, &end).await? {
+            Response::Voted { vote } => Ok(vote),
+            _ => Err(CallError::Answer),
+        }
+    }
+}
+
+impl RaftNetwork<Types> for Peer {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Types>,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<u64>, RpcError> {
+        match self.ask(&Request::Append(rpc)).await {
+            Ok(Response::Append(response)) => Ok(response),
+            Ok(_) => Err(unreachable(&CallError::Answer)),
+            Err(e) => Err(unreachable(&e)),
+        }
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<u64>, _option: RPCOption) -> Result<VoteResponse<u64>, RpcError> {
+        match self.ask(&Request::Vote(rpc)).await {
+            Ok(Response::Vote(response)) => Ok(response),
+            Ok(_) => Err(unreachable(&CallError::Answer)),
+            Err(e) => Err(unreachable(&e)),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot<Types>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<u64>, StreamingError<Types, Fatal<u64>>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send(vote, snapshot) => match sent {
+                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(e) => Err(StreamingError::Unreachable(Unreachable::new(&e))),
+            },
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(BACKOFF))
+    }
+}
+
+/// Answers a peer.
+pub(super) async fn answer(raft: &Raft<Types>, jobs: &LedgerJobs, request: &[u8]) -> Bytes {
+    let response = match rpc::decode::<Request>(request) {
+        Ok(request) => respond(raft, jobs, request).await,
+        Err(e) => Response::Failed(format!("the request was not understood: {e}")),
+    };
+    rpc::encode(&response)
+}
+
+async fn respond(raft: &Raft<Types>, jobs: &LedgerJobs, request: Request) -> Response {
+    let failed = |what: &str| Response::Failed(what.to_owned());
+    match request {
+        Request::Append(append) => match raft.append_entries(append).await {
+            Ok(response) => Response::Append(response),
+            Err(e) => Response::Failed(e.to_string()),
+        },
+        Request::Vote(vote) => match raft.vote(vote).await {
+            Ok(response) => Response::Vote(response),
+            Err(e) => Response::Failed(e.to_string()),
+        },
+        Request::Begin { vote } => match raft.with_raft_state(|state| *state.vote_ref()).await {
+            Ok(own) if vote < own => Response::Voted { vote: own },
+            Ok(_) => match jobs.ask(Job::Begin).await {
+                Some(Some(stage)) => Response::Begun { stage },
+                Some(None) => failed("a snapshot is being installed"),
+                None => failed("the ledger has failed"),
+            },
+            Err(e) => Response::Failed(e.to_string()),
+        },
+        Request::Rows { stage, rows } => match jobs.ask(|done| Job::Rows(stage, rows, done)).await {
+            Some(true) => Response::Taken,
+            Some(false) => failed("another snapshot began since"),
+            None => failed("the ledger has failed"),
+        },
+        Request::End { stage, vote, meta, rows, hash } => {
+            match jobs.ask(|done| Job::Verify(stage, (rows, hash), done)).await {
+                Some(true) => {
+                    // On its own task: openraft cannot do without the rows once it was told of them, and
+                    // this answer may be dropped.
+                    let task = tokio::spawn(install(raft.clone(), jobs.clone(), stage, vote, meta));
+                    task.await.unwrap_or_else(|e| Response::Failed(e.to_string()))
+                }
+                Some(false) => failed("the rows are not those that were sent"),
+                None => failed("the ledger has failed"),
+            }
+        }
+    }
+}
+
+async fn install(raft: Raft<Types>, jobs: LedgerJobs, stage: u64, vote: Vote, meta: SnapshotMeta) -> Response {
+    let snapshot = Snapshot { meta, snapshot: Box::new(SnapshotData::Staged(stage)) };
+    let installed = raft.install_full_snapshot(vote, snapshot).await;
+    jobs.ask(|done| Job::Release(stage, done)).await;
+    match installed {
+        Ok(response) => Response::Voted { vote: response.vote },
+        Err(e) => Response::Failed(e.to_string()),
+    }
+}

@@ -1,0 +1,81 @@
+//! The redo file: a checkpoint's changes, whole on disk before the first of them is made.
+//!
+//! A crash between two of them is healed at open by making all of them again. The file is replaced by
+//! rename, so there is a whole one or the one before it.
+
+use super::book::Change;
+use super::guard::sync_dir;
+use super::packed;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use xxhash_rust::xxh3::xxh3_64;
+
+const NAME: &str = "redo";
+
+/// Writes and syncs `changes`, and `meta` that describes the ledger after them.
+pub(super) fn write<'c>(
+    dir: &Path,
+    meta: &[u8],
+    changes: impl Iterator<Item = (&'c [u8], Option<&'c [u8]>)>,
+) -> io::Result<()> {
+    let mut body = Vec::new();
+    packed::push(&mut body, &[], Some(meta));
+    for (key, value) in changes {
+        packed::push(&mut body, key, value);
+    }
+    let temporary = dir.join("redo.new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(&xxh3_64(&body).to_le_bytes())?;
+    file.write_all(&body)?;
+    file.sync_all()?;
+    fs::rename(&temporary, dir.join(NAME))?;
+    sync_dir(dir)
+}
+
+/// What was written last, if there is a whole file.
+pub(super) fn read(dir: &Path) -> io::Result<Option<(Vec<u8>, Vec<Change>)>> {
+    let bytes = match fs::read(dir.join(NAME)) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let Some((sum, body)) = bytes.split_first_chunk::<8>() else { return Ok(None) };
+    if xxh3_64(body).to_le_bytes() != *sum {
+        return Ok(None);
+    }
+    let Ok(rows) = packed::unpack(body) else { return Ok(None) };
+    let mut rows = rows.into_iter();
+    Ok(rows.next().and_then(|(_, meta)| meta).map(|meta| (meta, rows.collect())))
+}
+
+/// Forgets what was written: it must not be made again over a ledger that came from elsewhere.
+pub(super) fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(NAME)) {
+        Ok(()) => sync_dir(dir),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_file_comes_back_and_a_cut_one_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(dir.path()).unwrap(), None);
+        let rows: [(&[u8], Option<&[u8]>); 2] = [(b"a", Some(b"1")), (b"b", None)];
+        write(dir.path(), b"meta", rows.into_iter()).unwrap();
+        let (meta, changes) = read(dir.path()).unwrap().unwrap();
+        assert_eq!(meta, b"meta");
+        assert_eq!(changes, vec![(b"a".to_vec(), Some(b"1".to_vec())), (b"b".to_vec(), None)]);
+        let path = dir.path().join(NAME);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), None);
+        remove(dir.path()).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! What the journal is at.
+
+use super::types::{LogPosition, Types};
+use openraft::{Raft, ServerState};
+use relais_protocol::ids::{Index, RaftId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+/// What this node is in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// Receives the journal and has no vote; or is no member (yet).
+    #[default]
+    Learner,
+    /// Votes.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Leads, as far as it knows.
+    Leader,
+    /// Has stopped, for good.
+    Stopped,
+}
+
+/// What the journal is at, on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JournalStatus {
+    /// This journal.
+    pub id: RaftId,
+    /// What it is.
+    pub role: Role,
+    /// The term of its vote.
+    pub term: u64,
+    /// Who leads that term, if a majority said so.
+    pub leader: Option<RaftId>,
+    /// The last entry in the log.
+    pub last_log: Option<LogPosition>,
+    /// The last entry known to be committed.
+    pub committed: Option<Index>,
+    /// The last entry applied.
+    pub applied: Option<Index>,
+    /// Who votes, by the members in force here (in a joint change: both sets).
+    pub voters: BTreeSet<RaftId>,
+    /// Who receives the journal without a vote.
+    pub learners: BTreeSet<RaftId>,
+    /// A change of voters is half done.
+    pub is_joint: bool,
+    /// On the leader: up to where each member has the journal on disk.
+    pub matched: BTreeMap<RaftId, Option<Index>>,
+}
+
+type Metrics = openraft::RaftMetrics<u64, openraft::EmptyNode>;
+type DataMetrics = openraft::metrics::RaftDataMetrics<u64>;
+
+impl JournalStatus {
+    /// From openraft's metrics; `committed_next` is the store's.
+    pub(super) fn new(metrics: &Metrics, data: &DataMetrics, committed_next: u64) -> Self {
+        let members = metrics.membership_config.membership();
+        let applied = metrics.last_applied.map(|id| Index(id.index));
+        let matched = metrics.replication.iter().flatten();
+        Self {
+            id: RaftId(metrics.id),
+            role: role(metrics.state),
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(RaftId),
+            last_log: data.last_log.map(LogPosition::from),
+            committed: committed_next.checked_sub(1).map(Index).max(applied),
+            applied,
+            voters: members.voter_ids().map(RaftId).collect(),
+            learners: members.learner_ids().map(RaftId).collect(),
+            is_joint: members.get_joint_config().len() > 1,
+            matched: matched.map(|(id, at)| (RaftId(*id), at.map(|at| Index(at.index)))).collect(),
+        }
+    }
+}
+
+fn role(state: ServerState) -> Role {
+    match state {
+        ServerState::Learner => Role::Learner,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Leader => Role::Leader,
+        ServerState::Shutdown => Role::Stopped,
+    }
+}
+
+/// The status as openraft told it last; `committed_next` is the store's.
+pub(super) fn now(raft: &Raft<Types>, committed_next: &AtomicU64) -> JournalStatus {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow();
+    JournalStatus::new(&metrics, &raft.data_metrics().borrow(), committed_next.load(Ordering::Acquire))
+}
+
+/// Keeps [`JournalStatus`] told for as long as openraft runs.
+pub(super) async fn follow(
+    raft: Raft<Types>,
+    committed_next: Arc<AtomicU64>,
+    tell: watch::Sender<JournalStatus>,
+) {
+    let mut metrics = raft.metrics();
+    loop {
+        metrics.mark_unchanged();
+        let status = now(&raft, &committed_next);
+        tell.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);
+        if metrics.changed().await.is_err() {
+            // The core is gone; it may have been aborted without a last word.
+            tell.send_modify(|status| status.role = Role::Stopped);
+            return;
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The journal under test: openraft's own suite, clusters over a link in memory, damaged stores.
+
+mod changes;
+mod cluster;
+mod damage;
+mod fixture;
+mod load;
+mod suite;
