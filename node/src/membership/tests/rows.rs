@@ -90,13 +90,13 @@ fn one_that_was_down_comes_back() {
 #[test]
 fn a_goodbye_is_quick() {
     for seed in SEEDS {
-        for (loss, limit_ms) in [(0, 700), (20, 1_500)] {
-            let mut world = World::new(5, loss, seed);
+        for (nodes, loss, limit_ms) in [(5, 0, 700), (5, 20, 1_500), (2, 20, 700)] {
+            let mut world = World::new(nodes, loss, seed);
             world.until(8_000, "all alive", World::all_see_all);
-            world.input(NodeId(5), Input::Leave);
-            assert_eq!(world.nodes[&NodeId(5)].next_deadline(), None);
-            world.until(limit_ms, &format!("down on all, seed {seed}, loss {loss}"), |world| {
-                world.all_say(NodeId(5), MemberState::Down)
+            world.input(NodeId(nodes), Input::Leave);
+            assert_eq!(world.nodes[&NodeId(nodes)].next_deadline(), None);
+            world.until(limit_ms, &format!("down on all {nodes}, seed {seed}, loss {loss}"), |world| {
+                world.all_say(NodeId(nodes), MemberState::Down)
             });
         }
     }

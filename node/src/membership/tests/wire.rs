@@ -71,6 +71,34 @@ fn a_telling_is_bounded_and_a_share_is_a_number() {
 }
 
 #[test]
+fn the_form_of_a_telling_stays() {
+    let bytes = Telling::new(NodeId(1), 6, Vitals { incarnation: Incarnation(0x0102), ..vitals(5) }).to_bytes();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let wanted = concat!(
+        "01", "01000000", "0600000000000000", "0201000000000000", "00000000", "01", "08000000", "05000000", "00004841",
+        "0000004000000000", "0a00000000000000", "1400000000000000", "2a00000000000000", "0300000000000000",
+        "2a00000000000000", "0500000000000000", "302e312e30",
+    );
+    assert_eq!(hex, wanted);
+}
+
+#[test]
+fn a_bad_telling_behind_a_good_header_spoils_the_whole_datagram() {
+    let good = Telling::new(NodeId(1), 1, vitals(1)).to_bytes();
+    for (telling, refused) in [(good.clone(), 0), (good[..20].to_vec(), 1), (vec![7; 3], 1), (Vec::new(), 1)] {
+        let mut bytes = header(Message::Gossip);
+        bytes.extend([0, 0]);
+        bytes.extend(u16::try_from(telling.len()).expect("a length").to_be_bytes());
+        bytes.extend(telling);
+        let mut member = Membership::new(Identity { node: NodeId(2), incarnation: Incarnation(0x0102) }, 1);
+        // It is addressed to another life of node 2, so that even the good one has no answer.
+        let effects = member.handle(Mono(1), Input::Datagram { from: NodeId(1), bytes });
+        assert_eq!((effects, member.refused()), (Vec::new(), refused));
+        assert_eq!(member.board.heard(NodeId(1)).is_some(), refused == 0);
+    }
+}
+
+#[test]
 fn a_datagram_of_another_sender_or_for_another_is_refused() {
     let (mut world, bytes) = settled();
     for (to, from) in [(1, 3), (3, 2), (2, 2)] {
