@@ -93,7 +93,7 @@ pub(super) fn now(raft: &Raft<Types>, committed_next: &AtomicU64) -> JournalStat
     JournalStatus::new(&metrics, &raft.data_metrics().borrow(), committed_next.load(Ordering::Acquire))
 }
 
-/// Keeps [`JournalStatus`] told for as long as openraft runs.
+/// Keeps [`JournalStatus`] told until openraft stops.
 pub(super) async fn follow(
     raft: Raft<Types>,
     committed_next: Arc<AtomicU64>,
@@ -103,9 +103,10 @@ pub(super) async fn follow(
     loop {
         metrics.mark_unchanged();
         let status = now(&raft, &committed_next);
+        let has_stopped = status.role == Role::Stopped;
         tell.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);
-        if metrics.changed().await.is_err() {
-            // The core is gone; it may have been aborted without a last word.
+        if has_stopped || metrics.changed().await.is_err() {
+            // A core that was aborted gives no last word.
             tell.send_modify(|status| status.role = Role::Stopped);
             return;
         }
