@@ -22,7 +22,8 @@ use std::time::Duration;
 
 /// Between two tries to reach a peer.
 const BACKOFF: Duration = Duration::from_millis(15);
-/// For one part of a snapshot to be taken, and for all of it to be installed.
+/// For one part of a snapshot to be taken; for all of it to be installed, or the rest of one that failed
+/// to be cleared away.
 const PART_TIMEOUT: Duration = Duration::from_secs(10);
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -83,7 +84,7 @@ impl Peer {
         let SnapshotData::Outgoing(transfer) = *snapshot.snapshot else {
             return Err(CallError::Rows("there are none".to_owned()));
         };
-        let stage = match self.ask_within(PART_TIMEOUT, &Request::Begin { vote }).await? {
+        let stage = match self.ask_within(INSTALL_TIMEOUT, &Request::Begin { vote }).await? {
             Response::Begun { stage } => stage,
             Response::Voted { vote } => return Ok(vote),
             _ => return Err(CallError::Answer),
