@@ -208,6 +208,7 @@ impl World {
             Inside::Ended(job, fence) => self.on_ended(id, job, fence),
             Inside::Orphaned(number) => self.on_orphaned(id, number),
             Inside::EdgeAgain(call) => self.on_edge_again(id, call),
+            Inside::Unhold => self.dispatch(id, relais_dispatcher::core::Input::Hold(false)),
         }
     }
 

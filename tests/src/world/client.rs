@@ -86,10 +86,11 @@ impl World {
     fn think_of_jobs(&mut self, number: usize, count: u64) -> Request {
         let keyed = self.clients[number].dice.chance(75);
         let first = self.history.submits.len();
+        let wall = self.node_wall();
         let mut records = Vec::new();
         for n in 0..count {
             let key = keyed.then(|| format!("c{number}-{first}-{n}"));
-            let mut spec = any_spec(&mut self.clients[number].dice, self.node_wall());
+            let mut spec = any_spec(&mut self.clients[number].dice, wall);
             let mut options = spec.options().clone();
             options.idempotency_key.clone_from(&key);
             spec = spec.with_options(options);

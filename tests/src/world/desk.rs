@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How long a worker has to answer orders, in ms.
-const ORDERS_ANSWERED_MS: u64 = 1_000;
+const ORDERS_ANSWERED_MS: u64 = 2_000;
+
+/// How long a handover holds proposals, in ms.
+const HANDOVER_MS: u64 = 1_500;
 
 /// What the dispatcher's shell of one run of a process holds.
 #[derive(Default)]
@@ -27,7 +30,6 @@ pub(super) struct Desk {
     ordered: BTreeMap<u64, NodeId>,
     /// When the core last got on.
     pub(super) progress_at: u64,
-    pub(super) majority: bool,
 }
 
 /// A batch in flight.
@@ -166,14 +168,8 @@ impl World {
         self.after_log(id, out);
     }
 
-    fn answer(&mut self, id: NodeId, ticket: Ticket, mut answer: ReportAnswer) {
+    fn answer(&mut self, id: NodeId, ticket: Ticket, answer: ReportAnswer) {
         let Some(waiter) = self.waiter(id, ticket, true) else { return };
-        let now = self.now;
-        if answer == ReportAnswer::NotDispatcher(None)
-            && let Some(life) = self.node(id).life.as_deref()
-        {
-            answer = ReportAnswer::NotDispatcher(life.election.heard_dispatcher(life.mono(now)));
-        }
         let report = self.reports.remove(&(id, ticket)).unwrap_or_default();
         match &answer {
             ReportAnswer::Taken { reign, .. } => self.deed(id, DeedKind::TookReport { by: *reign, report }),
@@ -214,13 +210,8 @@ impl World {
         let target = self.nodes.iter().filter(|node| node.id != id && last(node) == mine).map(|node| node.id).next();
         self.trace.say(self.now, id.0.into(), || format!("hands over to {target:?}"));
         if let Some(target) = target {
-            if let Some(life) = self.node(id).life.as_deref_mut() {
-                life.resigned = true;
-            }
-            self.elect(id, ElectionInput::HandedOver);
-            self.dispatch(id, Input::Deposed);
             self.send(id, target, Message::StandNow);
         }
-        self.dispatch(id, Input::Hold(false));
+        self.inside(id, HANDOVER_MS, Inside::Unhold);
     }
 }

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 /// How long a request is held while nobody takes it, in ms.
 const HELD_MS: u64 = 3_000;
 /// How long the dispatcher has to answer one try, in ms.
-const TRY_MS: u64 = 2_000;
+const TRY_MS: u64 = 1_000;
 /// Between two tries, in ms.
-const AGAIN_MS: u64 = 50;
+const AGAIN_MS: u64 = 10;
 
 /// Requests that a node holds.
 #[derive(Default)]
@@ -37,7 +37,8 @@ impl Edge {
 impl World {
     /// A client's request arrives at a node: the ids that it gives to what is submitted.
     pub(super) fn on_request(&mut self, id: NodeId, client: usize, call: u64, mut records: Vec<Record>) -> Vec<JobId> {
-        let wall = self.node(id).wall(self.now);
+        let now = self.now;
+        let wall = self.node(id).wall(now);
         let mut ids = Vec::new();
         for record in &mut records {
             if let Record::Submit(submit) = record {
@@ -45,7 +46,7 @@ impl World {
                 ids.push(submit.id);
             }
         }
-        let until = self.now + HELD_MS;
+        let until = now + HELD_MS;
         if let Some(life) = self.node(id).life.as_deref_mut() {
             life.edge.held.insert(call, Request { client, records, until });
         }

@@ -84,6 +84,8 @@ pub(super) enum Inside {
     Orphaned(u64),
     /// A held request is tried again.
     EdgeAgain(u64),
+    /// A handover is over, however it went.
+    Unhold,
 }
 
 /// What happens.
@@ -120,6 +122,7 @@ impl Event {
                     Inside::Ended(..) => 27,
                     Inside::Orphaned(_) => 28,
                     Inside::EdgeAgain(_) => 29,
+                    Inside::Unhold => 30,
                 },
                 u64::from(node.0),
             ),

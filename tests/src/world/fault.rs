@@ -200,7 +200,8 @@ impl World {
         let (half, node) = (self.plan.nodes / 2, plan.node);
         let far = |id: NodeId| (id.0 + plan.strength as u32) % self.plan.nodes < half;
         let bridge = NodeId(self.plan.nodes);
-        let cut: Vec<_> = self.pairs().into_iter().filter(|(from, to)| match plan.kind {
+        let mut cut = self.pairs();
+        cut.retain(|(from, to)| match plan.kind {
             CutDispatcher => *from == dispatcher || *to == dispatcher,
             CutNode | Flapping => *from == node || *to == node,
             Split => far(*from) != far(*to),
@@ -210,7 +211,6 @@ impl World {
             FalseSilence => *from == dispatcher && *to == node,
             _ => *from == node && *to == plan.other,
         });
-        let cut: Vec<_> = cut.collect();
         for (from, to) in &cut {
             self.net.way(*from, *to).cuts += 1;
         }

@@ -59,8 +59,10 @@ pub(super) struct Life {
     pub(super) applied: u64,
     pub(super) election: Election,
     pub(super) view: JournalView,
-    /// It neither leads nor tries to: its journal says nothing of itself.
-    pub(super) resigned: bool,
+    /// Beats so far; who is not the dispatcher sends only some.
+    pub(super) beats: u64,
+    /// Which dispatcher the worker was told of.
+    pub(super) told_worker: Option<(NodeId, Reign)>,
     pub(super) hearing: Option<Hearing>,
     pub(super) ledger: Ledger,
     pub(super) core: Core,
@@ -124,7 +126,8 @@ impl Node {
             applied,
             election,
             view: JournalView::default(),
-            resigned: false,
+            beats: 0,
+            told_worker: None,
             hearing: None,
             ledger,
             core: Core::new(CoreConfig::default(), self.id, run),
@@ -152,11 +155,6 @@ impl Node {
 impl Life {
     pub(super) fn mono(&self, now: u64) -> Mono {
         Mono(now - self.born + self.base)
-    }
-
-    /// The observer's time of a time of this process.
-    pub(super) fn true_time(&self, mono: Mono) -> u64 {
-        (mono.0 + self.born).saturating_sub(self.base)
     }
 
     pub(super) fn now(&self, now: u64, wall: UnixMs) -> Now {

@@ -23,6 +23,8 @@ const YES_TO_STAND_MS: u64 = 300;
 const TURNING_MS: u64 = 1_000;
 /// How long nobody knows of a lost leadership what became of the flight, at most.
 const GRACE_MS: u64 = 500;
+/// Who is not the dispatcher sends one of so many beats.
+const QUIET_BEATS: u64 = 4;
 /// Every so many entries a replica's rows are hashed.
 const DIGEST_EVERY: u64 = 8;
 
@@ -35,6 +37,7 @@ impl World {
         }
         let handed_over = matches!(input, Input::StandNow);
         let Some(life) = self.node(id).life.as_deref_mut() else { return };
+        let led = life.election.leads();
         let effects = life.election.handle(life.mono(now), input);
         for effect in effects {
             match effect {
@@ -49,9 +52,15 @@ impl World {
                 Effect::Promote => self.promote(id),
                 Effect::Resign(why) => {
                     self.trace.say(now, id.0.into(), || format!("resigns: {why}"));
-                    self.resign(id);
+                    self.dispatch(id, CoreInput::Majority(false));
+                    self.dispatch(id, CoreInput::Deposed);
                 }
             }
+        }
+        let leads = self.node(id).life.as_deref().is_some_and(|life| life.election.leads());
+        if leads && !led {
+            self.dispatch(id, CoreInput::Majority(true));
+            self.beat(id);
         }
     }
 
@@ -60,18 +69,8 @@ impl World {
         let wall = self.node(id).wall(now);
         let Some(life) = self.node(id).life.as_deref_mut() else { return };
         let run = life.run;
-        life.resigned = false;
-        life.desk.progress_at = now;
         life.core.explain_reign(life.election.cause().0.as_str(), wall);
         self.dispatch(id, CoreInput::Promote(id, run));
-    }
-
-    fn resign(&mut self, id: NodeId) {
-        if let Some(life) = self.node(id).life.as_deref_mut() {
-            life.resigned = true;
-        }
-        self.dispatch(id, CoreInput::Deposed);
-        self.dispatch(id, CoreInput::Hold(false));
     }
 
     fn probe(&mut self, id: NodeId, of: NodeId) {
@@ -113,17 +112,21 @@ impl World {
         self.history.stands.push(Stand { at: At(now), node: id, against, heard_by, voters });
     }
 
-    pub(super) fn on_beat_tick(&mut self, id: NodeId) {
+    fn beat(&mut self, id: NodeId) {
         let now = self.now;
         let Some(life) = self.node(id).life.as_deref_mut() else { return };
+        life.beats += 1;
         let mono = life.mono(now);
-        let turning = !life.core.has_work() || now - life.desk.progress_at < TURNING_MS;
-        let dispatcher = life.election.leads() && turning;
+        let turning = now - life.desk.progress_at < TURNING_MS;
+        let leads = life.election.leads();
+        if leads && !turning || !leads && !life.beats.is_multiple_of(QUIET_BEATS) {
+            return;
+        }
         let beat = Beat {
             from: id,
             incarnation: life.run,
             reign: life.election.reign(),
-            dispatcher,
+            dispatcher: leads,
             goodbye: false,
             voter: true,
             ready: true,
@@ -131,11 +134,8 @@ impl World {
             hears: life.election.heard_dispatcher(mono),
         };
         let mut out = Vec::new();
-        if !life.resigned && turning {
+        if leads {
             life.raft.heartbeat(now, &mut out);
-        }
-        if dispatcher {
-            self.work(id, WorkerInput::Heard(beat.reign, id), None);
         }
         for to in self.voters.clone() {
             if to != id {
@@ -154,10 +154,19 @@ impl World {
             let unbroken = life.hearing.filter(|h| h.whom == beat.from && now - h.last < LEASE_MS);
             life.hearing = Some(Hearing { whom: beat.from, since: unbroken.map_or(now, |h| h.since), last: now });
         }
-        let heard = (beat.dispatcher && !beat.goodbye).then_some((beat.reign, beat.from));
         self.elect(id, Input::Beat(beat));
-        if let Some((reign, from)) = heard {
-            self.work(id, WorkerInput::Heard(reign, from), None);
+    }
+
+    /// The worker hears of each change of dispatcher.
+    fn tell_worker(&mut self, id: NodeId) {
+        let now = self.now;
+        let Some(life) = self.node(id).life.as_deref_mut() else { return };
+        let heard = life.election.heard_dispatcher(life.mono(now)).map(|node| (node, life.election.reign()));
+        if let Some((node, reign)) = heard
+            && life.told_worker != heard
+        {
+            life.told_worker = heard;
+            self.work(id, WorkerInput::Heard(reign, node), None);
         }
     }
 
@@ -169,13 +178,7 @@ impl World {
 
     pub(super) fn on_election_tick(&mut self, id: NodeId) {
         self.elect(id, Input::Tick);
-        let now = self.now;
-        let Some(life) = self.node(id).life.as_deref_mut() else { return };
-        let majority = life.election.leads() && life.election.hears_majority(life.mono(now));
-        if majority != life.desk.majority {
-            life.desk.majority = majority;
-            self.dispatch(id, CoreInput::Majority(majority));
-        }
+        self.tell_worker(id);
     }
 
     pub(super) fn on_raft(&mut self, id: NodeId, from: NodeId, message: RaftMessage) {
@@ -331,7 +334,7 @@ impl World {
 
     pub(super) fn tick(&mut self, id: NodeId, timer: Timer) {
         match timer {
-            Timer::Beat => self.on_beat_tick(id),
+            Timer::Beat => self.beat(id),
             Timer::Election => self.on_election_tick(id),
             Timer::Core => self.on_core_tick(id),
             Timer::Worker => self.on_worker_tick(id),
