@@ -15,9 +15,11 @@
 //!
 //! This crate opens no socket and reads no clock. The journal's store is the one part that does IO.
 
+pub mod actor;
 pub mod core;
 pub mod election;
 pub mod journal;
 pub mod ledger;
+pub mod machine;
 pub mod planted;
 pub mod rows;

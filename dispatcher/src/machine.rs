@@ -1,0 +1,56 @@
+//! The ledger as the journal's state machine: applied under a lock, and told of to whoever listens.
+
+use crate::journal::{Applied, LoadError, Machine};
+use crate::ledger::{Event, Ledger};
+use crate::rows::{Change, MemoryRows, Rows};
+use parking_lot::{RwLock, RwLockReadGuard};
+use relais_protocol::ids::Index;
+use std::sync::Arc;
+
+/// Called after each applied entry, in order, on the journal's task: it must be quick.
+pub type AppliedSink = Box<dyn Fn(Index, Vec<Event>) + Send + Sync>;
+
+/// The ledger, shared between the journal that applies and all who read.
+pub struct LedgerMachine {
+    ledger: RwLock<Ledger>,
+    sink: AppliedSink,
+}
+
+impl LedgerMachine {
+    /// An empty ledger, until the journal loads it.
+    #[must_use]
+    pub fn new(sink: AppliedSink) -> Self {
+        Self { ledger: RwLock::new(Ledger::new(Arc::new(MemoryRows::default()))), sink }
+    }
+
+    /// Reads. Applying waits for the guard to be dropped.
+    #[must_use]
+    pub fn read(&self) -> RwLockReadGuard<'_, Ledger> {
+        self.ledger.read()
+    }
+}
+
+impl Machine for LedgerMachine {
+    fn apply(&self, index: Index, payload: &[u8]) -> Applied {
+        let effects = self.ledger.write().apply(index, payload);
+        (self.sink)(index, effects.events);
+        Applied { outcomes: effects.outcomes, checkpoint: effects.audit }
+    }
+
+    fn drain_changes(&self) -> Vec<Change> {
+        let mut ledger = self.ledger.write();
+        // The store drains again only when it has kept what it drained before.
+        ledger.kept();
+        ledger.drain_changes()
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.ledger.read().changed_bytes()
+    }
+
+    fn load(&self, rows: Arc<dyn Rows>) -> Result<(), LoadError> {
+        let loaded = Ledger::load(rows, Index(0)).map_err(|error| LoadError(error.to_string()))?;
+        *self.ledger.write() = loaded;
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! `relais cluster`: how the cluster stands, and who dispatches.
+
+use super::client::{Answer, Call, Client};
+use super::failure::{Failure, one_line};
+use super::remote::Remote;
+use super::screen::{Format, Screen};
+use super::table::Table;
+use super::time_text::{ago, span};
+use super::view;
+use serde_json::{Value, json};
+
+/// Show the cluster's status, hand the dispatcher's role over, list failovers
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  relais cluster status
+  relais cluster handover --to n2
+  relais cluster failovers")]
+pub(crate) struct Cluster {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Show status, dispatcher, what the cluster would survive, and who would succeed
+    #[command(after_help = "Example:\n  relais cluster status -o json")]
+    Status,
+    /// Move the dispatcher's role to another node without a gap
+    #[command(after_help = "Examples:\n  relais cluster handover\n  relais cluster handover --to n2")]
+    Handover {
+        /// The node to move it to; without it, the first in the succession
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+    },
+    /// List the changes of the dispatcher, with how long no submit was taken
+    #[command(after_help = "Example:\n  relais cluster failovers -o jsonl")]
+    Failovers,
+}
+
+impl Cluster {
+    pub(crate) async fn run(self) -> Result<u8, Failure> {
+        let screen = self.remote.screen();
+        let client = self.remote.client()?;
+        match self.command {
+            Command::Status => status(screen, &client).await?,
+            Command::Handover { to } => handover(screen, &client, to).await?,
+            Command::Failovers => failovers(screen, &client).await?,
+        }
+        Ok(0)
+    }
+}
+
+async fn status(screen: Screen, client: &Client) -> Result<(), Failure> {
+    let answer = client.call(&Call::read("/v1/cluster")).await?;
+    let cluster: view::Cluster = match screen.format {
+        Format::Json => return screen.json(&answer),
+        Format::Jsonl => return screen.raw(&String::from_utf8_lossy(&answer.body)),
+        Format::Quiet | Format::Table => answer.json()?,
+    };
+    if screen.format == Format::Quiet {
+        return screen.line(&one_line(&cluster.status));
+    }
+    let mut table = Table::of_pairs(screen);
+    table.pair("cluster", cluster.name.as_deref().unwrap_or(&cluster.id));
+    table.pair("status", &cluster.status);
+    table.pair("reason", cluster.reason.as_deref().unwrap_or_default());
+    table.pair("mode", &cluster.mode);
+    table.pair("dispatcher", cluster.dispatcher.as_deref().unwrap_or("none"));
+    table.pair("epoch", &number(cluster.epoch));
+    table.pair("generation", &number(cluster.generation));
+    table.pair("nodes online", &format!("{} of {}", cluster.nodes.online, cluster.nodes.registered));
+    table.pair("high availability", if cluster.high_availability { "yes" } else { "no" });
+    table.pair("survives", cluster.survives.as_deref().unwrap_or_default());
+    for (place, heir) in cluster.succession.iter().enumerate() {
+        table.pair(if place == 0 { "succession" } else { " " }, &format!("{}. {}", place + 1, successor(heir)));
+    }
+    table.print()
+}
+
+/// A row of the succession: a name alone, a name and why (or why not), or an object of them.
+fn successor(row: &Value) -> String {
+    if let [Value::String(name), Value::String(why)] = row.as_array().map(Vec::as_slice).unwrap_or_default() {
+        return format!("{name}: {why}");
+    }
+    if let Some(name) = row.as_str() {
+        return name.to_owned();
+    }
+    let text = |key: &str| row.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let name = text("name").or(text("node")).unwrap_or("?");
+    let ready = row.get("ready").and_then(Value::as_bool);
+    let why = text("why").or(text("why_not")).or(text("reason"));
+    match (ready, why) {
+        (Some(false), Some(why)) => format!("{name}: not ready, {why}"),
+        (Some(false), None) => format!("{name}: not ready"),
+        (_, Some(why)) => format!("{name}: {why}"),
+        (_, None) => name.to_owned(),
+    }
+}
+
+async fn handover(screen: Screen, client: &Client, to: Option<String>) -> Result<(), Failure> {
+    let body = match &to {
+        Some(name) => json!({ "to": name }),
+        None => json!({}),
+    };
+    let answer = client.call(&Call::post("/v1/cluster:handover", body.to_string())).await?;
+    match screen.format {
+        Format::Json => return screen.json(&answer),
+        Format::Jsonl => return screen.raw(&String::from_utf8_lossy(&answer.body)),
+        Format::Quiet | Format::Table => {}
+    }
+    let cluster: view::Cluster = client.call(&Call::read("/v1/cluster")).await?.json()?;
+    let name = one_line(cluster.dispatcher.as_deref().unwrap_or("nobody yet"));
+    if screen.format == Format::Quiet {
+        return screen.line(&name);
+    }
+    screen.line(&format!("the dispatcher is {name}, epoch {}", number(cluster.epoch)))
+}
+
+async fn failovers(screen: Screen, client: &Client) -> Result<(), Failure> {
+    let answer = client.call(&Call::read("/v1/cluster/failovers")).await?;
+    match screen.format {
+        Format::Json => return screen.json(&answer),
+        Format::Jsonl => return screen.rows(&answer, "failovers"),
+        Format::Quiet | Format::Table => {}
+    }
+    let failovers: Vec<view::Failover> = view::rows(&answer, "failovers")?;
+    if screen.format == Format::Quiet {
+        for failover in failovers {
+            screen.line(&number(failover.epoch))?;
+        }
+        return Ok(());
+    }
+    print_failovers(screen, &answer, &failovers)
+}
+
+fn print_failovers(screen: Screen, answer: &Answer, failovers: &[view::Failover]) -> Result<(), Failure> {
+    if failovers.is_empty() {
+        screen.note("no failover yet");
+        return Ok(());
+    }
+    let columns = ["EPOCH", "FROM", "TO", "CAUSE", "WHEN", "UNAVAILABLE", "ADOPTED", "RETRIED", "LOST ATTEMPTS"];
+    let mut table = Table::new(screen, &columns);
+    for failover in failovers {
+        table.row([
+            number(failover.epoch),
+            failover.from.clone().unwrap_or_else(|| "-".to_owned()),
+            failover.to.clone().unwrap_or_else(|| "-".to_owned()),
+            failover.cause.clone().unwrap_or_else(|| "-".to_owned()),
+            ago(failover.elected_at.as_deref(), answer.date),
+            failover.unavailable_ms.map_or_else(|| "-".to_owned(), |ms| span(ms, true)),
+            failover.jobs.adopted.to_string(),
+            failover.jobs.retried.to_string(),
+            failover.jobs.lost_attempts.to_string(),
+        ]);
+    }
+    table.print()
+}
+
+fn number(n: Option<u64>) -> String {
+    n.map_or_else(|| "-".to_owned(), |n| n.to_string())
+}

@@ -1,0 +1,146 @@
+//! `relais jobs`: lists jobs, newest first.
+
+use super::client::{Answer, Call};
+use super::failure::Failure;
+use super::query::Query;
+use super::remote::Remote;
+use super::screen::{Format, Screen};
+use super::table::Table;
+use super::time_text::{ago, between};
+use super::view;
+use relais_protocol::time::UnixMs;
+use serde_json::Value;
+
+const TITLE_LENGTH: usize = 40;
+/// From here on there is room for whole ids.
+const WIDE: u16 = 120;
+
+/// List jobs, newest first
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  relais jobs
+  relais jobs --state failed --queue reports
+  relais jobs --label team=data --limit 500 -o jsonl")]
+pub(crate) struct Jobs {
+    /// Only jobs in this state
+    #[arg(long, value_parser = ["blocked", "scheduled", "queued", "running", "retrying",
+                                "succeeded", "failed", "cancelled", "expired"])]
+    state: Option<String>,
+    /// Only jobs of this queue
+    #[arg(long)]
+    queue: Option<String>,
+    /// Only jobs with this label
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Vec<String>,
+    /// Only jobs of this name
+    #[arg(long)]
+    name: Option<String>,
+    /// Only jobs that run or ran on this node
+    #[arg(long)]
+    node: Option<String>,
+    /// Only jobs created at or after this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<String>,
+    /// Only jobs created before this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    limit: u16,
+    /// Go on where an earlier answer ended
+    #[arg(long)]
+    cursor: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Jobs {
+    pub(crate) async fn run(self) -> Result<u8, Failure> {
+        let screen = self.remote.screen();
+        let answer = self.remote.client()?.call(&Call::read(self.path())).await?;
+        match screen.format {
+            Format::Json => screen.json(&answer)?,
+            Format::Jsonl => screen.rows(&answer, "jobs")?,
+            Format::Quiet => {
+                for job in view::rows::<view::Job>(&answer, "jobs")? {
+                    screen.line(&job.id)?;
+                }
+            }
+            Format::Table => print(screen, &answer)?,
+        }
+        Ok(0)
+    }
+
+    fn path(&self) -> String {
+        let mut query = Query::new();
+        query.append_pair("limit", &self.limit.to_string());
+        let single = [
+            ("state", &self.state),
+            ("queue", &self.queue),
+            ("name", &self.name),
+            ("node", &self.node),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("cursor", &self.cursor),
+        ];
+        for (key, value) in single {
+            if let Some(value) = value {
+                query.append_pair(key, value);
+            }
+        }
+        for label in &self.label {
+            query.append_pair("label", label);
+        }
+        query.path("/v1/jobs")
+    }
+}
+
+fn print(screen: Screen, answer: &Answer) -> Result<(), Failure> {
+    let jobs: Vec<view::Job> = view::rows(answer, "jobs")?;
+    if jobs.is_empty() {
+        screen.note("no jobs; submit one: relais submit -- echo hello");
+        return Ok(());
+    }
+    let mut table = Table::new(screen, &["ID", "JOB", "QUEUE", "STATE", "NODE", "ATTEMPT", "CREATED", "RAN"]);
+    // The beginning holds the time and twelve random bits: enough to name a job by, most of the time.
+    let id_length = if Table::has_room_for(screen, WIDE) { 36 } else { 18 };
+    for job in &jobs {
+        table.row([
+            job.id.get(..id_length).unwrap_or(&job.id),
+            &shortened(&job.title()),
+            &job.queue,
+            &job.state,
+            job.node.as_deref().unwrap_or("-"),
+            &job.attempt.map_or_else(|| "-".to_owned(), |n| n.to_string()),
+            &ago(job.created_at.as_deref(), answer.date),
+            &between(job.started_at.as_deref(), job.finished_at.as_deref(), answer.date),
+        ]);
+    }
+    table.print()?;
+    let more = answer.json::<Value>()?.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+    if let Some(cursor) = more {
+        screen.note(&format!("more: relais jobs --cursor {cursor}"));
+    }
+    Ok(())
+}
+
+fn shortened(title: &str) -> String {
+    if title.chars().count() <= TITLE_LENGTH {
+        return title.to_owned();
+    }
+    let kept: String = title.chars().take(TITLE_LENGTH - 1).collect();
+    format!("{kept}…")
+}
+
+fn label(text: &str) -> Result<String, String> {
+    match text.split_once(['=', ':']) {
+        Some((key, value)) if !key.is_empty() => Ok(format!("{key}:{value}")),
+        _ => Err("no label; write KEY=VALUE".to_owned()),
+    }
+}
+
+/// A clap parser of RFC 3339 times: checked, and passed on as written.
+pub(crate) fn time(text: &str) -> Result<String, String> {
+    UnixMs::parse_rfc3339(text).map(|_| text.to_owned())
+}

@@ -1,0 +1,134 @@
+//! The flags that describe one `exec` job, and the job spec they make.
+//!
+//! They are checked as far as the command line alone can tell; the rest is the server's to say.
+
+use crate::cli::failure::Failure;
+use crate::cli::jobs::time;
+use relais_protocol::time::parse_duration_ms;
+use serde_json::{Map, Value, json};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+const STDIN_BYTES_MAX: u64 = 1 << 20;
+
+/// What the job is besides its command.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(id = "spec_flags", multiple = true)]
+pub(crate) struct Flags {
+    /// The line it stands in
+    #[arg(long)]
+    queue: Option<String>,
+    /// 0 to 100, higher first
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(0..=100))]
+    priority: Option<u8>,
+    /// End each attempt after this time
+    #[arg(long, value_name = "DURATION", value_parser = duration_text)]
+    timeout: Option<String>,
+    /// How many times to try again after a failure
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    retries: Option<u16>,
+    /// A variable of the command's environment
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    env: Vec<(String, String)>,
+    /// A label of the job, to find it by
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
+    /// Run it only on nodes with this label
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    require: Vec<(String, String)>,
+    /// Run it no sooner than after this time
+    #[arg(long, value_name = "DURATION", value_parser = duration_text, conflicts_with = "at")]
+    delay: Option<String>,
+    /// Run it no sooner than at this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<String>,
+    /// The folder to run in; without it, a fresh private one
+    #[arg(long, value_name = "FOLDER")]
+    cwd: Option<String>,
+    /// What people call it
+    #[arg(long)]
+    name: Option<String>,
+    /// A file to give the command as standard input; `-` is our own
+    #[arg(long, value_name = "FILE")]
+    stdin: Option<PathBuf>,
+}
+
+impl Flags {
+    /// The job spec for `command`.
+    ///
+    /// # Errors
+    /// When the file for standard input can't be read, or is too long or no text.
+    pub(crate) fn json(&self, command: &[String]) -> Result<Value, Failure> {
+        let mut payload = Map::new();
+        payload.insert("command".to_owned(), json!(command));
+        put_pairs(&mut payload, "env", &self.env);
+        put(&mut payload, "cwd", self.cwd.as_deref());
+        if let Some(path) = &self.stdin {
+            payload.insert("stdin".to_owned(), Value::String(standard_input(path)?));
+        }
+        let mut job = Map::new();
+        job.insert("kind".to_owned(), json!("exec"));
+        job.insert("payload".to_owned(), Value::Object(payload));
+        put(&mut job, "name", self.name.as_deref());
+        put(&mut job, "queue", self.queue.as_deref());
+        put(&mut job, "priority", self.priority);
+        put(&mut job, "timeout", self.timeout.as_deref());
+        put(&mut job, "delay", self.delay.as_deref());
+        put(&mut job, "run_at", self.at.as_deref());
+        put_pairs(&mut job, "labels", &self.label);
+        if let Some(retries) = self.retries {
+            job.insert("retry".to_owned(), json!({ "max_attempts": u32::from(retries) + 1 }));
+        }
+        if !self.require.is_empty() {
+            let mut requires = Map::new();
+            put_pairs(&mut requires, "labels", &self.require);
+            job.insert("requires".to_owned(), Value::Object(requires));
+        }
+        Ok(Value::Object(job))
+    }
+}
+
+fn put(object: &mut Map<String, Value>, key: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        object.insert(key.to_owned(), value.into());
+    }
+}
+
+fn put_pairs(object: &mut Map<String, Value>, key: &str, pairs: &[(String, String)]) {
+    if !pairs.is_empty() {
+        let map: Map<String, Value> = pairs.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+        object.insert(key.to_owned(), Value::Object(map));
+    }
+}
+
+fn standard_input(path: &Path) -> Result<String, Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::Usage(format!("can't read {} for --stdin: {error}; name a readable file", path.display()))
+    };
+    let mut bytes = Vec::new();
+    let limit = STDIN_BYTES_MAX + 1;
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    if bytes.len() as u64 > STDIN_BYTES_MAX {
+        let text = "the standard input is longer than 1 MiB; put it into a file that the job reads";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        Failure::Usage("the standard input is no UTF-8 text; put it into a file that the job reads".to_owned())
+    })
+}
+
+fn duration_text(text: &str) -> Result<String, String> {
+    parse_duration_ms(text).map(|_| text.trim().to_owned())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("no pair; write NAME=VALUE".to_owned()),
+    }
+}

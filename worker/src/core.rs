@@ -1,0 +1,418 @@
+//! The worker's core: slots, leases, and what has ended and is not yet settled. Pure: orders, ends and the
+//! time come in; wishes come out.
+//!
+//! It obeys the highest reign that it has seen and no lower one. It runs nothing without a lease: a lease
+//! counts from when the report that renewed it was *sent*, and an attempt that is not to outlive it is
+//! killed [`WorkerConfig::margin_ms`] before its end. An end is reported until it is settled, so none is
+//! forgotten; a settled attempt is remembered for a while, so that an order that comes late or twice does
+//! not run it again.
+
+use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, Reign};
+use relais_protocol::message::{Order, Orders, OrdersAnswer, Report, ReportAnswer, StartOrder};
+use relais_protocol::record::{Finish, NodeFacts};
+use relais_protocol::spec::OnDisconnect;
+use relais_protocol::time::Mono;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Times of the worker, in ms.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerConfig {
+    /// How often it reports when nothing ends.
+    pub beat_ms: u64,
+    /// How long before the end of its lease it kills.
+    pub margin_ms: u64,
+    /// Ends in one report.
+    pub finished_max: usize,
+    /// Settled attempts that it remembers.
+    pub settled_max: usize,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self { beat_ms: 500, margin_ms: 300, finished_max: 1_000, settled_max: 100_000 }
+    }
+}
+
+/// What happens to the worker.
+#[derive(Debug)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// Orders arrived.
+    Orders(Orders),
+    /// An attempt ended by itself or because it was stopped.
+    Ended(Box<Finish>),
+    /// The report in flight was answered.
+    Answered(ReportAnswer),
+    /// The report in flight did not arrive, or its answer did not.
+    Unanswered,
+    /// A dispatcher was heard.
+    Heard(Reign, NodeId),
+    /// This node's facts changed.
+    Facts(NodeFacts),
+    /// This node is about to leave: kill everything, say goodbye.
+    Leave,
+}
+
+/// What the worker wishes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Run this.
+    Start(Box<StartOrder>),
+    /// End this. With `kill` at once; else it is asked first, and its end is reported.
+    Stop {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        fence: Fence,
+        /// Whether its lease is over.
+        kill: bool,
+    },
+    /// Send this to the dispatcher.
+    Report(NodeId, Box<Report>),
+    /// Answer who ordered.
+    Answer(OrdersAnswer),
+    /// Remember this reign on disk before anything else is done.
+    Remember(Reign),
+    /// Goodbye has been said, or can't be.
+    Left,
+}
+
+/// Counts for people who watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerCounts {
+    /// Orders of a lower reign, refused.
+    pub stale_orders: u64,
+    /// Attempts killed because their lease ended.
+    pub fenced: u64,
+    /// Attempts started.
+    pub started: u64,
+}
+
+struct Running {
+    fence: Fence,
+    on_disconnect: OnDisconnect,
+    stopping: bool,
+}
+
+/// The worker's core.
+pub struct Worker {
+    config: WorkerConfig,
+    me: NodeId,
+    incarnation: Incarnation,
+    facts: NodeFacts,
+    reign: Reign,
+    dispatcher: Option<NodeId>,
+    lease_until: Option<Mono>,
+    running: BTreeMap<JobId, Running>,
+    unsettled: BTreeMap<(JobId, Fence), Finish>,
+    /// Ends that are news: not in a report yet.
+    news: BTreeSet<(JobId, Fence)>,
+    settled: BTreeSet<(JobId, Fence)>,
+    settled_order: VecDeque<(JobId, Fence)>,
+    in_flight: Option<InFlight>,
+    beat_at: Mono,
+    /// Nothing is sent before this: the last report came to nothing.
+    quiet_until: Mono,
+    leaving: Option<Mono>,
+    counts: WorkerCounts,
+}
+
+struct InFlight {
+    sent_at: Mono,
+    goodbye: bool,
+}
+
+/// How long a leaving worker waits for its goodbye to be answered, in ms.
+const GOODBYE_MS: u64 = 2_000;
+
+impl Worker {
+    /// A worker that runs nothing. `reign` is the highest that it remembers; `unsettled` what its last run
+    /// left unreported.
+    #[must_use]
+    pub fn new(config: WorkerConfig, me: NodeId, incarnation: Incarnation, reign: Reign, unsettled: Vec<Finish>) -> Self {
+        let unsettled: BTreeMap<_, _> = unsettled.into_iter().map(|f| ((f.job, f.fence), f)).collect();
+        Self {
+            config,
+            me,
+            incarnation,
+            facts: NodeFacts::default(),
+            reign,
+            dispatcher: None,
+            lease_until: None,
+            running: BTreeMap::new(),
+            news: unsettled.keys().copied().collect(),
+            unsettled,
+            settled: BTreeSet::new(),
+            settled_order: VecDeque::new(),
+            in_flight: None,
+            beat_at: Mono(0),
+            quiet_until: Mono(0),
+            leaving: None,
+            counts: WorkerCounts::default(),
+        }
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Mono, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Tick => {}
+            Input::Orders(orders) => self.on_orders(now, orders, &mut effects),
+            Input::Ended(finish) => self.on_ended(*finish),
+            Input::Answered(answer) => self.on_answered(now, answer, &mut effects),
+            Input::Unanswered => {
+                self.in_flight = None;
+                self.ask_again(now);
+            }
+            Input::Heard(reign, dispatcher) => self.on_heard(now, reign, dispatcher, &mut effects),
+            Input::Facts(facts) => {
+                self.beat_at = if facts == self.facts { self.beat_at } else { now };
+                self.facts = facts;
+            }
+            Input::Leave => self.on_leave(now, &mut effects),
+        }
+        self.fence(now, &mut effects);
+        self.maybe_report(now, &mut effects);
+        effects
+    }
+
+    /// Attempts that run.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether this very attempt runs here.
+    #[must_use]
+    pub fn runs(&self, job: JobId, number: u16) -> bool {
+        self.running.get(&job).is_some_and(|running| running.fence.number() == number)
+    }
+
+    /// The highest reign seen.
+    #[must_use]
+    pub fn reign(&self) -> Reign {
+        self.reign
+    }
+
+    /// Ends that nobody has written down yet, to be kept in a file.
+    pub fn unsettled(&self) -> impl ExactSizeIterator<Item = &Finish> {
+        self.unsettled.values()
+    }
+
+    /// Counts for people who watch.
+    #[must_use]
+    pub fn counts(&self) -> WorkerCounts {
+        self.counts
+    }
+
+    /// Whether its lease lasts.
+    #[must_use]
+    pub fn is_leased(&self, now: Mono) -> bool {
+        self.lease_until.is_some_and(|until| now.plus(self.config.margin_ms) < until)
+    }
+
+    fn obey(&mut self, reign: Reign, effects: &mut Vec<Effect>) {
+        if reign > self.reign {
+            self.reign = reign;
+            effects.push(Effect::Remember(reign));
+        }
+    }
+
+    fn on_heard(&mut self, now: Mono, reign: Reign, dispatcher: NodeId, effects: &mut Vec<Effect>) {
+        if reign < self.reign {
+            return;
+        }
+        let news = reign > self.reign || self.dispatcher != Some(dispatcher);
+        self.obey(reign, effects);
+        if news {
+            // The new dispatcher must learn at once what runs and what ended.
+            self.dispatcher = Some(dispatcher);
+            self.in_flight = None;
+            self.beat_at = now;
+            self.quiet_until = now;
+            self.news = self.unsettled.keys().copied().collect();
+        }
+    }
+
+    fn on_orders(&mut self, now: Mono, orders: Orders, effects: &mut Vec<Effect>) {
+        let answer = if orders.reign < self.reign {
+            self.counts.stale_orders += 1;
+            OrdersAnswer::StaleReign(self.reign)
+        } else if orders.incarnation != self.incarnation {
+            OrdersAnswer::StaleIncarnation(self.incarnation)
+        } else if !self.is_leased(now) || self.leaving.is_some() {
+            OrdersAnswer::NoLease
+        } else {
+            self.obey(orders.reign, effects);
+            for order in orders.orders {
+                self.carry_out(order, effects);
+            }
+            OrdersAnswer::Accepted
+        };
+        effects.push(Effect::Answer(answer));
+    }
+
+    fn carry_out(&mut self, order: Order, effects: &mut Vec<Effect>) {
+        match order {
+            Order::Start(start) => {
+                let key = (start.job, start.fence);
+                if self.unsettled.contains_key(&key) || self.settled.contains(&key) {
+                    return;
+                }
+                if let Some(running) = self.running.get(&start.job) {
+                    if running.fence >= start.fence {
+                        return;
+                    }
+                    // Two attempts of one job here: the older one has no more right to run.
+                    effects.push(Effect::Stop { job: start.job, fence: running.fence, kill: true });
+                }
+                let running = Running { fence: start.fence, on_disconnect: start.on_disconnect, stopping: false };
+                self.running.insert(start.job, running);
+                self.counts.started += 1;
+                effects.push(Effect::Start(start));
+            }
+            Order::Stop { job, fence, report } => {
+                let Some(running) = self.running.get_mut(&job).filter(|r| r.fence == fence) else { return };
+                if report {
+                    if !std::mem::replace(&mut running.stopping, true) {
+                        effects.push(Effect::Stop { job, fence, kill: false });
+                    }
+                } else {
+                    self.running.remove(&job);
+                    effects.push(Effect::Stop { job, fence, kill: true });
+                }
+            }
+        }
+    }
+
+    fn on_ended(&mut self, finish: Finish) {
+        // What was killed for its lease is no longer in `running`; its end is nobody's business.
+        if self.running.get(&finish.job).is_some_and(|running| running.fence == finish.fence) {
+            self.running.remove(&finish.job);
+            self.news.insert((finish.job, finish.fence));
+            self.unsettled.insert((finish.job, finish.fence), finish);
+        }
+    }
+
+    fn on_answered(&mut self, now: Mono, answer: ReportAnswer, effects: &mut Vec<Effect>) {
+        let Some(sent) = self.in_flight.take() else { return };
+        match answer {
+            ReportAnswer::Taken { reign, lease_ms, settled, stop } => {
+                if reign < self.reign {
+                    return;
+                }
+                self.obey(reign, effects);
+                self.lease_until = self.lease_until.max(Some(sent.sent_at.plus(lease_ms)));
+                for key in settled {
+                    self.settle(key);
+                }
+                for (job, fence) in stop {
+                    self.carry_out(Order::Stop { job, fence, report: false }, effects);
+                }
+                if sent.goodbye {
+                    effects.push(Effect::Left);
+                }
+            }
+            ReportAnswer::StaleReign(reign) => {
+                self.obey(reign, effects);
+                self.beat_at = now;
+                self.news = self.unsettled.keys().copied().collect();
+            }
+            ReportAnswer::NotDispatcher(other) => {
+                self.dispatcher = other.or(self.dispatcher);
+                self.ask_again(now);
+            }
+            ReportAnswer::Busy => self.ask_again(now),
+        }
+    }
+
+    fn ask_again(&mut self, now: Mono) {
+        self.news = self.unsettled.keys().copied().collect();
+        self.beat_at = now;
+        self.quiet_until = now.plus(self.config.beat_ms / 10);
+    }
+
+    fn settle(&mut self, key: (JobId, Fence)) {
+        self.unsettled.remove(&key);
+        self.news.remove(&key);
+        if self.settled.insert(key) {
+            self.settled_order.push_back(key);
+        }
+        while self.settled_order.len() > self.config.settled_max
+            && let Some(oldest) = self.settled_order.pop_front()
+        {
+            self.settled.remove(&oldest);
+        }
+    }
+
+    fn on_leave(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        self.leaving.get_or_insert(now);
+        self.kill_all(effects, |_| true);
+        self.beat_at = now;
+        if self.dispatcher.is_none() {
+            effects.push(Effect::Left);
+        }
+    }
+
+    /// Kills what must not outlive the lease.
+    fn fence(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        if self.is_leased(now) || self.running.is_empty() {
+            return;
+        }
+        let before = self.running.len();
+        self.kill_all(effects, |running| running.on_disconnect == OnDisconnect::Stop);
+        self.counts.fenced += (before - self.running.len()) as u64;
+    }
+
+    fn kill_all(&mut self, effects: &mut Vec<Effect>, which: impl Fn(&Running) -> bool) {
+        self.running.retain(|job, running| {
+            let killed = which(running);
+            if killed {
+                effects.push(Effect::Stop { job: *job, fence: running.fence, kill: true });
+            }
+            !killed
+        });
+    }
+
+    fn maybe_report(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        if self.leaving.is_some_and(|since| now.since(since) > GOODBYE_MS) {
+            effects.push(Effect::Left);
+            return;
+        }
+        let beat = now >= self.beat_at;
+        let Some(dispatcher) = self.dispatcher.filter(|_| self.in_flight.is_none() && !self.facts.name.is_empty()) else {
+            return;
+        };
+        if now < self.quiet_until || !beat && self.news.is_empty() {
+            return;
+        }
+        let goodbye = self.leaving.is_some();
+        let chosen: Vec<_> = self.news.iter().copied().take(self.config.finished_max).collect();
+        let finished: Vec<Finish> = chosen.iter().filter_map(|key| self.unsettled.get(key).cloned()).collect();
+        for key in &chosen {
+            self.news.remove(key);
+        }
+        let running = beat.then(|| self.running.iter().map(|(job, running)| (*job, running.fence)).collect());
+        if beat {
+            self.beat_at = now.plus(self.config.beat_ms);
+        }
+        self.in_flight = Some(InFlight { sent_at: now, goodbye });
+        effects.push(Effect::Report(
+            dispatcher,
+            Box::new(Report {
+                reign: self.reign,
+                node: self.me,
+                incarnation: self.incarnation,
+                sent_at: now,
+                running,
+                finished,
+                facts: beat.then(|| Box::new(self.facts.clone())),
+                goodbye,
+            }),
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Tests of the worker's core: leases, fencing, settling, late orders.
+
+use super::*;
+use relais_protocol::ids::{Epoch, Generation};
+use relais_protocol::job::AttemptOutcome;
+
+const ME: NodeId = NodeId(2);
+const BOSS: NodeId = NodeId(1);
+
+fn reign(epoch: u64) -> Reign {
+    Reign { generation: Generation(0), epoch: Epoch(epoch) }
+}
+
+fn start(job: u128, epoch: u64, on_disconnect: OnDisconnect) -> Order {
+    Order::Start(Box::new(StartOrder {
+        job: JobId(job),
+        fence: Fence::new(Epoch(epoch), 1),
+        kind: "noop".into(),
+        payload: "{}".into(),
+        timeout_ms: None,
+        on_disconnect,
+        slots: 1,
+    }))
+}
+
+fn orders(epoch: u64, orders: Vec<Order>) -> Input {
+    Input::Orders(Orders { reign: reign(epoch), incarnation: Incarnation(1), orders })
+}
+
+fn finish(job: u128, epoch: u64) -> Input {
+    Input::Ended(Box::new(Finish {
+        job: JobId(job),
+        fence: Fence::new(Epoch(epoch), 1),
+        node: ME,
+        outcome: AttemptOutcome::Succeeded,
+        exit_code: Some(0),
+        signal: None,
+        error: None,
+        result: None,
+        output_tail: vec![],
+    }))
+}
+
+fn taken(epoch: u64, settled: Vec<(JobId, Fence)>) -> Input {
+    Input::Answered(ReportAnswer::Taken { reign: reign(epoch), lease_ms: 3_000, settled, stop: vec![] })
+}
+
+/// A worker with a lease from 0 to 3,000 ms under epoch 5.
+fn leased() -> Worker {
+    let mut worker = Worker::new(WorkerConfig::default(), ME, Incarnation(1), reign(4), vec![]);
+    worker.handle(Mono(0), Input::Facts(NodeFacts { name: "n2".into(), slots: 4, ..NodeFacts::default() }));
+    let heard = worker.handle(Mono(0), Input::Heard(reign(5), BOSS));
+    assert!(matches!(&heard[..], [Effect::Remember(_), Effect::Report(BOSS, _)]), "{heard:?}");
+    worker.handle(Mono(10), taken(5, vec![]));
+    worker
+}
+
+fn answer_of(effects: &[Effect]) -> OrdersAnswer {
+    effects.iter().find_map(|e| if let Effect::Answer(answer) = e { Some(*answer) } else { None }).unwrap()
+}
+
+#[test]
+fn orders_of_a_lower_reign_are_refused_and_counted() {
+    let mut worker = leased();
+    let effects = worker.handle(Mono(20), orders(4, vec![start(1, 4, OnDisconnect::Stop)]));
+    assert_eq!(effects, [Effect::Answer(OrdersAnswer::StaleReign(reign(5)))]);
+    assert_eq!((worker.running(), worker.counts().stale_orders), (0, 1));
+}
+
+#[test]
+fn nothing_runs_without_a_lease_and_nothing_outlives_it_but_what_may() {
+    let mut worker = leased();
+    let both = vec![start(1, 5, OnDisconnect::Stop), start(2, 5, OnDisconnect::Continue)];
+    assert_eq!(answer_of(&worker.handle(Mono(20), orders(5, both))), OrdersAnswer::Accepted);
+    worker.handle(Mono(600), Input::Unanswered);
+    let before = worker.handle(Mono(2_690), Input::Tick);
+    assert!(!before.iter().any(|e| matches!(e, Effect::Stop { .. })));
+    let effects = worker.handle(Mono(2_701), Input::Tick);
+    let killed = Effect::Stop { job: JobId(1), fence: Fence::new(Epoch(5), 1), kill: true };
+    assert!(effects.contains(&killed), "{effects:?}");
+    assert_eq!((worker.running(), worker.counts().fenced), (1, 1));
+    let refused = worker.handle(Mono(2_800), orders(5, vec![start(3, 5, OnDisconnect::Stop)]));
+    assert_eq!(answer_of(&refused), OrdersAnswer::NoLease);
+}
+
+#[test]
+fn an_end_is_reported_until_it_is_settled_and_never_run_again() {
+    let mut worker = leased();
+    worker.handle(Mono(20), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
+    let reported = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Report(_, r) if r.finished.len() == 1));
+    assert!(reported(&worker.handle(Mono(30), finish(1, 5))));
+    worker.handle(Mono(40), Input::Unanswered);
+    assert!(reported(&worker.handle(Mono(100), Input::Tick)), "again after no answer");
+    assert_eq!(worker.unsettled().len(), 1);
+    worker.handle(Mono(110), taken(5, vec![(JobId(1), Fence::new(Epoch(5), 1))]));
+    assert_eq!(worker.unsettled().len(), 0);
+    worker.handle(Mono(120), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
+    assert_eq!(worker.running(), 0, "a late copy of the order");
+}
+
+#[test]
+fn a_new_dispatcher_is_told_at_once_what_runs() {
+    let mut worker = leased();
+    worker.handle(Mono(20), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
+    let effects = worker.handle(Mono(30), Input::Heard(reign(6), NodeId(3)));
+    let Some(Effect::Report(NodeId(3), report)) = effects.last() else { panic!("{effects:?}") };
+    assert_eq!(report.running, Some(vec![(JobId(1), Fence::new(Epoch(5), 1))]));
+    assert_eq!(worker.running(), 1, "it goes on");
+}
+
+#[test]
+fn a_cancel_asks_once_and_a_leave_kills_all_and_says_goodbye() {
+    let mut worker = leased();
+    worker.handle(Mono(20), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
+    let fence = Fence::new(Epoch(5), 1);
+    let stop = || orders(5, vec![Order::Stop { job: JobId(1), fence, report: true }]);
+    let asked = Effect::Stop { job: JobId(1), fence, kill: false };
+    assert!(worker.handle(Mono(30), stop()).contains(&asked));
+    assert!(!worker.handle(Mono(40), stop()).contains(&asked));
+    let effects = worker.handle(Mono(50), Input::Leave);
+    assert!(effects.contains(&Effect::Stop { job: JobId(1), fence, kill: true }));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Report(_, report) if report.goodbye)));
+    assert_eq!(worker.handle(Mono(60), taken(5, vec![])), [Effect::Left]);
+}
