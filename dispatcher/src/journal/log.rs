@@ -209,8 +209,8 @@ impl Log {
         let _ = self.jobs.try_send(LogJob::Nudge);
     }
 
-    fn send(&self, job: LogJob) -> Result<(), StorageError> {
-        self.jobs.send(job).map_err(|_| write_error("the log is closed"))
+    fn send(&self, job: LogJob) -> Result<(), BookError> {
+        self.jobs.send(job).map_err(|_| BookError::Closed)
     }
 
     async fn done(&self, answer: oneshot::Receiver<()>) -> Result<(), StorageError> {
@@ -238,7 +238,7 @@ impl Log {
         append
     }
 
-    fn read(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry<Types>>, StorageError> {
+    fn read(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry<Types>>, BookError> {
         let (from, to, cached) = {
             let memory = self.memory.lock();
             let from = from.max(memory.first_index());
@@ -267,7 +267,7 @@ impl Log {
     }
 
     /// From memory or disk; `None` if it was purged meanwhile.
-    fn read_one(&self, index: u64) -> Result<Option<Entry<Types>>, StorageError> {
+    fn read_one(&self, index: u64) -> Result<Option<Entry<Types>>, BookError> {
         let (known, cached) = {
             let memory = self.memory.lock();
             (memory.known_at(index), memory.recent_at(index).cloned())
@@ -276,7 +276,7 @@ impl Log {
             return Ok(cached);
         }
         let stored = FRAMES.read(&self.book, &index.to_be_bytes()).map_err(|e| match e {
-            BookError::Closed => read_error(e),
+            BookError::Closed => e,
             e => self.unreadable(index, &e),
         })?;
         let Some(stored) = stored else {
@@ -290,10 +290,10 @@ impl Log {
         }
     }
 
-    fn unreadable(&self, index: u64, why: &dyn std::fmt::Display) -> StorageError {
+    fn unreadable(&self, index: u64, why: &dyn std::fmt::Display) -> BookError {
         let reason = format!("cannot read entry {index} of the log: {why}");
         self.guard.fail(reason.clone());
-        read_error(reason)
+        BookError::Damaged(reason)
     }
 }
 
@@ -318,11 +318,11 @@ impl RaftLogReader<Types> for Log {
         range: RB,
     ) -> Result<Vec<Entry<Types>>, StorageError> {
         let (from, to) = ends(&range);
-        self.read(from, to, usize::MAX)
+        self.read(from, to, usize::MAX).map_err(read_error)
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry<Types>>, StorageError> {
-        self.read(start, end, APPEND_BYTES)
+        self.read(start, end, APPEND_BYTES).map_err(read_error)
     }
 }
 
@@ -340,7 +340,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let (tx, rx) = oneshot::channel();
-        self.send(LogJob::Vote(*vote, tx))?;
+        self.send(LogJob::Vote(*vote, tx)).map_err(write_error)?;
         self.done(rx).await?;
         *self.vote.lock() = Some(*vote);
         Ok(())
@@ -370,7 +370,7 @@ impl RaftLogStorage<Types> for Log {
         I::IntoIter: OptionalSend,
     {
         let append = self.take(entries.into_iter().collect());
-        self.send(LogJob::Append(append, callback))
+        self.send(LogJob::Append(append, callback)).map_err(write_error)
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
@@ -381,7 +381,7 @@ impl RaftLogStorage<Types> for Log {
             (memory.known.back().map(|entry| (entry.id.index, entry.hash)), end)
         };
         let (tx, rx) = oneshot::channel();
-        self.send(LogJob::Truncate { since: log_id.index, end, mark, done: tx })?;
+        self.send(LogJob::Truncate { since: log_id.index, end, mark, done: tx }).map_err(write_error)?;
         self.done(rx).await
     }
 
@@ -394,6 +394,6 @@ impl RaftLogStorage<Types> for Log {
             memory.purge(log_id);
             memory.base
         };
-        self.send(LogJob::Purge(base))
+        self.send(LogJob::Purge(base)).map_err(write_error)
     }
 }

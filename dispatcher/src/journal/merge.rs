@@ -14,6 +14,8 @@ pub(super) struct Page {
     pub(super) is_last: bool,
 }
 
+type Over<'o> = Box<dyn Iterator<Item = (&'o Vec<u8>, &'o Option<Vec<u8>>)> + 'o>;
+
 struct Filling {
     page: Page,
     bytes: usize,
@@ -50,8 +52,7 @@ pub(super) fn page(
     let is_empty = !to.is_empty() && from >= to;
     let range = (!is_empty).then(|| over.range::<[u8], _>((Bound::Included(from), end)));
     let range = range.into_iter().flatten();
-    let mut over: Box<dyn Iterator<Item = (&Vec<u8>, &Option<Vec<u8>>)>> =
-        if reverse { Box::new(range.rev()) } else { Box::new(range) };
+    let mut over: Over<'_> = if reverse { Box::new(range.rev()) } else { Box::new(range) };
     let mut next = over.next();
     let end = if to.is_empty() { space.end() } else { space.key(to) };
     let mut has_room = true;

@@ -51,6 +51,7 @@ pub enum StartError {
 
 /// The journal of this node.
 pub struct RaftJournal {
+    id: RaftId,
     raft: Raft<Types>,
     log: Log,
     ledger: Arc<Ledger>,
@@ -96,7 +97,7 @@ impl RaftJournal {
         let applier = Applier::new(machine, ledger.clone(), ledger_jobs.clone());
         let applied_next = applier.applied_next();
         let config = config().validate().map_err(|e| StartError::Raft(e.to_string()))?;
-        let raft = Raft::new(id.0, Arc::new(config), Peers(link), log.clone(), applier)
+        let raft = Raft::new(id.0, Arc::new(config), Peers { id, link }, log.clone(), applier)
             .await
             .map_err(|e| StartError::Raft(e.to_string()))?;
         // An answer means that the core has begun, and told what it is.
@@ -107,6 +108,7 @@ impl RaftJournal {
         let follow = follow(raft.clone(), log.committed_next(), tell, guard.clone(), is_closing.clone());
         let keep = tokio::spawn(keep(raft.clone(), log.clone(), ledger.checkpoints()));
         Ok(Self {
+            id,
             raft,
             log,
             ledger,
@@ -342,9 +344,9 @@ impl Journal for RaftJournal {
         self.ledger.audits()
     }
 
-    fn handle_rpc(&self, _from: RaftId, request: Bytes) -> BoxFuture<'static, Bytes> {
-        let (raft, jobs) = (self.raft.clone(), self.ledger_jobs.clone());
-        async move { network::answer(&raft, &jobs, &request).await }.boxed()
+    fn handle_rpc(&self, from: RaftId, request: Bytes) -> BoxFuture<'static, Bytes> {
+        let (raft, jobs, id) = (self.raft.clone(), self.ledger_jobs.clone(), self.id);
+        async move { network::answer(&raft, &jobs, id, from, &request).await }.boxed()
     }
 
     fn purged(&self) -> u64 {

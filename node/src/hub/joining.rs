@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Days for which a node's certificate is made.
-pub const CERTIFICATE_DAYS: u32 = 3_650;
+const CERTIFICATE_DAYS: u32 = 3_650;
 /// Cap of a join request and its reply.
 const JOIN_BYTES_MAX: usize = 64 << 10;
 /// How long the dispatcher may take to admit.

@@ -66,7 +66,10 @@ mod tests {
 
     #[test]
     fn only_an_id_is_an_id() {
-        assert_eq!(machine_id("3d1219c7c4c5404aaa1f6d2a48adfda4\n").as_deref(), Some("3d1219c7c4c5404aaa1f6d2a48adfda4"));
+        assert_eq!(
+            machine_id("3d1219c7c4c5404aaa1f6d2a48adfda4\n").as_deref(),
+            Some("3d1219c7c4c5404aaa1f6d2a48adfda4")
+        );
         for none in ["", "\n", "uninitialized\n", "00000000000000000000000000000000"] {
             assert_eq!(machine_id(none), None, "{none:?}");
         }

@@ -25,7 +25,8 @@ pub(super) const GOODBYES: usize = 3;
 
 /// The settings of the library.
 pub(super) fn config() -> Config {
-    let every = |ms, members| Some(PeriodicParams { frequency: Duration::from_millis(ms), num_members: count(members) });
+    let every =
+        |ms, members| Some(PeriodicParams { frequency: Duration::from_millis(ms), num_members: count(members) });
     Config {
         probe_period: Duration::from_millis(600),
         probe_rtt: Duration::from_millis(200),

@@ -173,10 +173,7 @@ impl Board {
 
     /// The figures of a run of a node, not those of an earlier run.
     pub(super) fn vitals(&self, node: NodeId, incarnation: Incarnation) -> Option<&Vitals> {
-        self.tellings
-            .get(&node)
-            .map(|telling| &telling.vitals)
-            .filter(|vitals| vitals.incarnation == incarnation)
+        self.tellings.get(&node).map(|telling| &telling.vitals).filter(|vitals| vitals.incarnation == incarnation)
     }
 
     /// When a node was last heard of.

@@ -59,7 +59,9 @@ pub(super) async fn start(config: StartConfig) -> Result<Running, StartFailed> {
         raft: RaftId::new(identity.node, dir.node().journal),
     };
     let output = Output::open(dir.output()).map_err(|e| StartFailed(format!("cannot open the output folder: {e}")))?;
-    clear_work_folder(&dir.work());
+    if let Err(error) = clear_work_folder(&dir.work()) {
+        tracing::warn!(%error, "folders of the last run could not be removed");
+    }
     let facts = facts(&config, &me);
     let (work_dir, reign) = (dir.work(), dir.node().reign);
     let seed = seed::random_u64();
