@@ -251,6 +251,11 @@ impl Core {
         self.reign = None;
         self.batches.reject_waiting(effects);
         self.workers.unsettle(effects);
+        // Reports whose records are in flight, too: their worker asks the next dispatcher.
+        for ticket in self.workers.unanswered().collect::<Vec<_>>() {
+            self.batches.forget(ticket);
+            effects.push(Effect::Answer(ticket, ReportAnswer::Busy));
+        }
         self.workers = Workers::default();
         self.chronicle = Chronicle::default();
     }

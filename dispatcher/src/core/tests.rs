@@ -209,6 +209,28 @@ fn reports_of_another_reign_are_refused_and_counted() {
 }
 
 #[test]
+fn a_report_in_flight_is_answered_when_the_role_is_lost() {
+    let mut bench = Bench::new();
+    bench.submit(1);
+    let now = bench.now();
+    let report = Report {
+        reign: bench.ledger.reign(),
+        node: NodeId(1),
+        incarnation: Incarnation(1),
+        sent_at: Mono(0),
+        running: None,
+        finished: vec![finish(1, bench.fence())],
+        facts: None,
+        goodbye: false,
+    };
+    let proposed = bench.core.handle(now, &bench.ledger, Input::Report(Ticket(9), Box::new(report)));
+    assert!(matches!(proposed[..], [Effect::Propose(_)]));
+    let deposed = bench.core.handle(now, &bench.ledger, Input::Deposed);
+    assert_eq!(deposed, [Effect::Answer(Ticket(9), ReportAnswer::Busy)]);
+    assert_eq!(bench.core.handle(now, &bench.ledger, Input::Failed(Rejection::Unknown)), []);
+}
+
+#[test]
 fn a_hold_drains_and_lets_go() {
     let mut bench = Bench::new();
     bench.told.clear();
