@@ -7,6 +7,7 @@
 //! forgotten; a settled attempt is remembered for a while, so that an order that comes late or twice does
 //! not run it again.
 
+use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, Reign};
 use relais_protocol::message::{Order, Orders, OrdersAnswer, Report, ReportAnswer, StartOrder};
 use relais_protocol::record::{Finish, NodeFacts};
@@ -267,12 +268,13 @@ impl Worker {
                 if self.unsettled.contains_key(&key) || self.settled.contains(&key) {
                     return;
                 }
-                if let Some(running) = self.running.get(&start.job) {
-                    if running.fence >= start.fence {
+                if let Some(older) = self.running.get(&start.job).map(|running| running.fence) {
+                    if older >= start.fence {
                         return;
                     }
                     // Two attempts of one job here: the older one has no more right to run.
-                    effects.push(Effect::Stop { job: start.job, fence: running.fence, kill: true });
+                    effects.push(Effect::Stop { job: start.job, fence: older, kill: true });
+                    self.settle((start.job, older));
                 }
                 let running = Running { fence: start.fence, on_disconnect: start.on_disconnect, stopping: false };
                 self.running.insert(start.job, running);
@@ -280,6 +282,10 @@ impl Worker {
                 effects.push(Effect::Start(start));
             }
             Order::Stop { job, fence, report } => {
+                if !report {
+                    // Also when it never began: an order to start it that comes late is void.
+                    self.settle((job, fence));
+                }
                 let Some(running) = self.running.get_mut(&job).filter(|r| r.fence == fence) else { return };
                 if report {
                     if !std::mem::replace(&mut running.stopping, true) {
@@ -362,14 +368,20 @@ impl Worker {
         }
     }
 
-    /// Kills what must not outlive the lease.
+    /// Kills what must not outlive the lease. It is reported as lost: else a dispatcher that has not given
+    /// it up yet would take it for an order that never arrived, and have it run a second time.
     fn fence(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         if self.is_leased(now) || self.running.is_empty() {
             return;
         }
-        let before = self.running.len();
-        self.kill_all(effects, |running| running.on_disconnect == OnDisconnect::Stop);
-        self.counts.fenced += (before - self.running.len()) as u64;
+        let stops = |running: &Running| running.on_disconnect == OnDisconnect::Stop;
+        let fenced = self.running.iter().filter(|(_, running)| stops(running));
+        for key in fenced.map(|(job, running)| (*job, running.fence)).collect::<Vec<_>>() {
+            self.counts.fenced += 1;
+            self.news.insert(key);
+            self.unsettled.insert(key, fenced_end(self.me, key));
+        }
+        self.kill_all(effects, stops);
     }
 
     fn kill_all(&mut self, effects: &mut Vec<Effect>, which: impl Fn(&Running) -> bool) {
@@ -418,6 +430,22 @@ impl Worker {
                 goodbye,
             }),
         ));
+    }
+}
+
+/// The end of an attempt that was killed for its lease.
+fn fenced_end(node: NodeId, (job, fence): (JobId, Fence)) -> Finish {
+    let message = "its worker had no lease any more and killed it".to_owned();
+    Finish {
+        job,
+        fence,
+        node,
+        outcome: AttemptOutcome::Lost,
+        exit_code: None,
+        signal: None,
+        error: Some(JobError { kind: ErrorKind::Lost, message }),
+        result: None,
+        output_tail: Vec::new(),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use relais_protocol::ids::{Epoch, Generation};
-use relais_protocol::job::AttemptOutcome;
 
 const ME: NodeId = NodeId(2);
 const BOSS: NodeId = NodeId(1);
@@ -96,6 +95,30 @@ fn an_end_is_reported_until_it_is_settled_and_never_run_again() {
     assert_eq!(worker.unsettled().len(), 0);
     worker.handle(Mono(120), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
     assert_eq!(worker.running(), 0, "a late copy of the order");
+}
+
+#[test]
+fn what_was_killed_for_its_lease_is_reported_as_lost_and_never_run_again() {
+    let mut worker = leased();
+    worker.handle(Mono(20), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
+    worker.handle(Mono(600), Input::Unanswered);
+    let effects = worker.handle(Mono(2_701), Input::Tick);
+    let lost = effects.iter().any(|e| {
+        matches!(e, Effect::Report(_, r) if r.finished.iter().any(|f| f.outcome == AttemptOutcome::Lost))
+    });
+    assert!(lost, "{effects:?}");
+    worker.handle(Mono(2_710), taken(5, vec![]));
+    let again = worker.handle(Mono(2_720), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
+    assert!(!again.iter().any(|e| matches!(e, Effect::Start(_))), "{again:?}");
+}
+
+#[test]
+fn an_order_that_comes_after_its_own_end_is_void() {
+    let mut worker = leased();
+    let fence = Fence::new(Epoch(5), 1);
+    worker.handle(Mono(20), orders(5, vec![Order::Stop { job: JobId(1), fence, report: false }]));
+    worker.handle(Mono(30), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
+    assert_eq!(worker.running(), 0);
 }
 
 #[test]
