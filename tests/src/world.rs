@@ -285,6 +285,10 @@ impl World {
         let mut dice = self.dice.part();
         self.node(id).boot(now, &voters, &mut dice);
         self.trace.say(now, id.0.into(), || "boots".to_owned());
+        let ledger = self.node(id).life.as_deref().map(|life| (life.ledger.reign(), life.ledger.dispatcher()));
+        if let Some((reign, Some((node, incarnation)))) = ledger {
+            self.tell_promoted(id, reign, node, incarnation);
+        }
         self.after_log(id, Vec::new());
         for timer in Timer::ALL {
             let delay = dice.range(0, timer.every_ms());

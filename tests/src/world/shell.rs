@@ -9,7 +9,7 @@ use crate::history::{At, Began, DeedKind, Digest, Stand, Step};
 use relais_dispatcher::core::Input as CoreInput;
 use relais_dispatcher::election::{Effect, Input};
 use relais_dispatcher::ledger::{Effects, Event as LedgerEvent};
-use relais_protocol::ids::{Index, NodeId, Reign};
+use relais_protocol::ids::{Incarnation, Index, NodeId, Reign};
 use relais_protocol::message::Beat;
 use relais_protocol::record::{Batch, Committed, Outcome, Record};
 use relais_worker::core::Input as WorkerInput;
@@ -257,19 +257,25 @@ impl World {
             self.checkpoint(id);
         }
         let promotions = news.iter().filter_map(|event| match event {
-            LedgerEvent::Promoted { reign, node, .. } => Some((*reign, *node)),
+            LedgerEvent::Promoted { reign, node, incarnation, .. } => Some((*reign, *node, *incarnation)),
             _ => None,
         });
-        let promotions: Vec<(Reign, NodeId)> = promotions.collect();
+        let promotions: Vec<_> = promotions.collect();
         if !news.is_empty() {
             self.dispatch(id, CoreInput::Applied(news));
         }
-        for (reign, node) in promotions {
-            self.elect(id, Input::Promoted(reign, node));
+        for (reign, node, incarnation) in promotions {
+            self.tell_promoted(id, reign, node, incarnation);
         }
         if let Some(input) = landed {
             self.land(id, input);
         }
+    }
+
+    pub(super) fn tell_promoted(&mut self, id: NodeId, reign: Reign, node: NodeId, incarnation: Incarnation) {
+        let run = self.node(id).life.as_deref().map(|life| life.run);
+        let ours = node == id && run == Some(incarnation);
+        self.elect(id, Input::Promoted { reign, node, ours });
     }
 
     fn checkpoint(&mut self, id: NodeId) {
