@@ -231,6 +231,27 @@ fn a_report_in_flight_is_answered_when_the_role_is_lost() {
 }
 
 #[test]
+fn a_wall_clock_that_jumps_back_stops_nothing_that_waits() {
+    let mut bench = Bench::new();
+    let now = |ms, unix| Now { mono: Mono(ms), unix: UnixMs(unix) };
+    let ahead = bench.core.handle(now(1_000, 3_600_000), &bench.ledger, Input::Propose(Ticket(1), vec![Record::Tick]));
+    let [Effect::Propose(batch)] = &ahead[..] else { panic!("{ahead:?}") };
+    let committed = bench.commit(batch.clone());
+    bench.core.handle(now(1_000, 1_000), &bench.ledger, Input::Committed(committed));
+    let stamp = |bench: &mut Bench, ms, unix, ticket| {
+        let tick = Input::Propose(Ticket(ticket), vec![Record::Tick]);
+        let effects = bench.core.handle(now(ms, unix), &bench.ledger, tick);
+        let Some(Effect::Propose(batch)) = effects.first().filter(|_| effects.len() == 1) else { panic!("{effects:?}") };
+        let stamp = batch.stamp;
+        bench.core.handle(now(ms, unix), &bench.ledger, Input::Failed(Rejection::Unknown));
+        stamp
+    };
+    assert_eq!(stamp(&mut bench, 1_000, 1_000, 2), UnixMs(3_600_000));
+    assert_eq!(stamp(&mut bench, 1_700, 1_700, 3), UnixMs(3_600_700));
+    assert_eq!(stamp(&mut bench, 1_800, 4_000_000, 4), UnixMs(4_000_000));
+}
+
+#[test]
 fn a_hold_drains_and_lets_go() {
     let mut bench = Bench::new();
     bench.told.clear();
