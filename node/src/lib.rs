@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod datadir;
+pub mod http;
 pub mod identity;
 pub mod net;
 pub mod run;
