@@ -175,9 +175,11 @@ pub fn start(parts: DispatcherParts, desk: &Desk, ward: Box<dyn Send>) {
     *desk.addr.write() = Some(addr);
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
 struct Wake;
+
+impl Message for Wake {
+    type Result = ();
+}
 
 impl Actor for DispatcherActor {
     type Context = Context<Self>;

@@ -91,6 +91,8 @@ pub enum Input {
     Promoted(Reign, NodeId),
     /// A `Promote` of ours came to nothing.
     PromoteFailed,
+    /// The dispatcher's actor died: its reign is over, and a new one may begin here.
+    DispatcherDied,
     /// Another asks whether it may stand.
     Asked(Confirm),
     /// An answer to our question.
@@ -227,6 +229,7 @@ impl Election {
             Input::Ready(ready) => self.ready = ready,
             Input::Promoted(reign, node) => self.on_promoted(now, reign, node, &mut effects),
             Input::PromoteFailed => self.on_promote_failed(now),
+            Input::DispatcherDied => self.on_dispatcher_died(now),
             Input::Asked(question) => self.on_asked(now, &question, &mut effects),
             Input::Answered(answer) => self.on_answered(now, &answer),
             Input::StandNow => self.on_stand_now(now, &mut effects),
@@ -352,6 +355,15 @@ impl Election {
     fn on_promote_failed(&mut self, now: Mono) {
         if self.phase == Phase::Promoting {
             self.phase = Phase::Resigned;
+            self.back_off(now);
+        }
+    }
+
+    fn on_dispatcher_died(&mut self, now: Mono) {
+        if matches!(self.phase, Phase::Leading | Phase::Promoting) {
+            self.phase = Phase::Resigned;
+            self.cause = Cause::Resumed;
+            self.suspected_at = Some(now);
             self.back_off(now);
         }
     }

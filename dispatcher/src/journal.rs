@@ -6,7 +6,7 @@
 //!              committed ─► Machine::apply (memory) ─► checkpoint (sled, a thread of its own)
 //! ```
 //!
-//! This module and its folder are the only ones that know openraft ([`raft`]) and sled (`journal/book.rs`);
+//! This module and its folder are the only ones that know openraft, and one file in it (`journal/book.rs`) sled;
 //! everyone else sees [`Journal`], [`Machine`], [`Rows`] and [`Link`]. What a payload means is the
 //! ledger's matter, how bytes reach a peer the transport's, when to stand for leader the election's: no
 //! timer in here starts an election or sends a heartbeat.
@@ -197,7 +197,8 @@ pub trait Journal: Send + Sync + 'static {
     fn remove_learner(&self, node: RaftId) -> BoxFuture<'static, Result<(), ChangeError>>;
 
     /// Makes `voters` the voters: each new one is added as a learner if need be and waited for until it
-    /// has caught up, then one joint change is made. Who is no voter any more is no member any more.
+    /// has caught up (for as long as that takes: drop the future to give up), then one joint change is
+    /// made. Who is no voter any more is no member any more. Hand over before taking out the leader.
     fn change_voters(&self, voters: BTreeSet<RaftId>) -> BoxFuture<'static, Result<(), ChangeError>>;
 
     /// What the journal is at, told anew at each change.
@@ -210,7 +211,8 @@ pub trait Journal: Send + Sync + 'static {
     /// be equal.
     fn audit(&self) -> watch::Receiver<Option<Checkpoint>>;
 
-    /// Answers a request of `from`'s [`Link::call`]. `from` was proven by the transport.
+    /// Answers a request of `from`'s [`Link::call`]. That `from`'s node asks was proven by the transport
+    /// (its journal number is in the request); a request for another journal of this node is refused.
     fn handle_rpc(&self, from: RaftId, request: Bytes) -> BoxFuture<'static, Bytes>;
 
     /// How many entries were purged from the log here: below this index peers get a snapshot.

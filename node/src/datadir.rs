@@ -142,7 +142,8 @@ impl DataDir {
             refuse_foreign(&path)?;
         }
         let lock = lock(&path)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o700)).map_err(DataDirError::io("set the mode of", &path))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o700))
+            .map_err(DataDirError::io("set the mode of", &path))?;
         let here = match &options.place {
             Some(place) => place.clone(),
             None => Place::of(&path).map_err(DataDirError::io("look at", &path))?,
@@ -154,11 +155,19 @@ impl DataDir {
         }
         for folder in FOLDERS {
             let folder = path.join(folder);
-            DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(DataDirError::io("create", &folder))?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .map_err(DataDirError::io("create", &folder))?;
         }
         let mut node = NodeFile::load(&path.join(NODE_FILE))?;
         node.incarnation.0 += 1;
-        let dir = Self { path, node, _lock: lock };
+        let dir = Self {
+            path,
+            node,
+            _lock: lock,
+        };
         dir.store_node()?;
         Ok(dir)
     }
@@ -224,7 +233,9 @@ impl DataDir {
 /// # Errors
 /// As the system says; the old file is then still there.
 pub fn write_atomically(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let folder = file.parent().ok_or_else(|| io::Error::other("a file without a folder"))?;
+    let folder = file
+        .parent()
+        .ok_or_else(|| io::Error::other("a file without a folder"))?;
     let mut name = file.file_name().unwrap_or_default().to_os_string();
     name.push(".new");
     let new = folder.join(name);
@@ -237,7 +248,11 @@ pub fn write_atomically(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
 }
 
 fn create(path: &Path) -> Result<PathBuf, DataDirError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(DataDirError::io("create", path))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(DataDirError::io("create", path))?;
     path.canonicalize().map_err(DataDirError::io("find", path))
 }
 
@@ -247,7 +262,10 @@ fn refuse_foreign(path: &Path) -> Result<(), DataDirError> {
         // A lock file alone is a start of ours that was cut short; `lost+found` is a fresh file system.
         if name != LOCK_FILE && name != "lost+found" && !Marker::is_remnant(&name) {
             let example = name.to_string_lossy().into_owned();
-            return Err(DataDirError::Foreign { dir: path.to_path_buf(), example });
+            return Err(DataDirError::Foreign {
+                dir: path.to_path_buf(),
+                example,
+            });
         }
     }
     Ok(())
@@ -270,7 +288,10 @@ fn lock(dir: &Path) -> Result<Flock<File>, DataDirError> {
             let _ = handle.read_to_string(&mut pid);
             let pid = pid.trim();
             let pid = if pid.is_empty() { "?" } else { pid }.to_owned();
-            return Err(DataDirError::InUse { dir: dir.to_path_buf(), pid });
+            return Err(DataDirError::InUse {
+                dir: dir.to_path_buf(),
+                pid,
+            });
         }
         Err((_, errno)) => return Err(DataDirError::io("lock", &file)(errno.into())),
     };

@@ -1,4 +1,4 @@
-//! The node: the binary and its edges.
+//! The node: one `relais` process, with its clock, its data directory, its identity and its edges.
 
 pub mod backend;
 pub mod cli;
@@ -6,7 +6,11 @@ pub mod clock;
 pub mod config;
 pub mod datadir;
 pub mod http;
+pub mod hub;
 pub mod identity;
+pub mod machine;
+pub mod membership;
 pub mod net;
+pub mod pulse;
 pub mod run;
 pub mod seed;

@@ -5,13 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let first = std::env::args_os().nth(1);
     match first.as_deref().and_then(|word| word.to_str()) {
-        Some("__spawner") => spawner(),
+        Some("__spawner") => relais_worker::spawner::main(),
         _ => relais_node::cli::main(),
     }
-}
-
-/// The process that starts and ends the jobs' process groups; it must touch nothing of a node.
-fn spawner() -> ExitCode {
-    eprintln!("relais: the spawner is not built in this branch");
-    ExitCode::FAILURE
 }

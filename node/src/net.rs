@@ -17,6 +17,7 @@
 
 mod accept;
 mod call;
+mod congestion;
 mod counters;
 mod dial;
 mod frame;
@@ -139,7 +140,8 @@ enum Ending {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.closing.send_if_modified(|ending| std::mem::replace(ending, Ending::Goodbye) == Ending::No);
+        self.closing
+            .send_if_modified(|ending| std::mem::replace(ending, Ending::Goodbye) == Ending::No);
     }
 }
 
@@ -149,21 +151,38 @@ impl Net {
     /// # Errors
     /// See [`NetError`].
     pub fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Result<Self, NetError> {
-        let listen_error = |source| NetError::Listen { addr: config.listen, source };
+        let listen_error = |source| NetError::Listen {
+            addr: config.listen,
+            source,
+        };
         let socket = UdpSocket::bind(config.listen).map_err(listen_error)?;
         let local_addr = socket.local_addr().map_err(listen_error)?;
         let server = transport::server(tls::server(&config.identity, &config.clock)?);
         let client = transport::client(tls::client(&config.identity, &config.clock)?);
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(NetError::Thread)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(NetError::Thread)?;
         let endpoint = {
             let _within = runtime.enter();
             let settings = transport::endpoint(&config.identity.key);
             Endpoint::new(settings, Some(server), socket, Arc::new(TokioRuntime)).map_err(listen_error)?
         };
         let refusals = RefusalLog::new(config.clock.clone());
-        let shared = Shared::new(hello_of(&config, local_addr), inbound, refusals, config.main_runtime, runtime.handle().clone());
+        let shared = Shared::new(
+            hello_of(&config, local_addr),
+            inbound,
+            refusals,
+            config.main_runtime,
+            runtime.handle().clone(),
+        );
         let shared = Arc::new(shared);
-        let dialler = Dialler { shared: shared.clone(), endpoint, tls: client, cluster: config.identity.cluster };
+        let dialler = Dialler {
+            shared: shared.clone(),
+            endpoint,
+            tls: client,
+            cluster: config.identity.cluster,
+        };
         let (peers, wanted) = watch::channel(Vec::new());
         let (closing, close) = watch::channel(Ending::No);
         let (running, ended) = watch::channel(());
@@ -174,7 +193,15 @@ impl Net {
                 drop(running);
             })
             .map_err(NetError::Thread)?;
-        Ok(Self { inner: Arc::new(Inner { shared, local_addr, peers, closing, ended }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                local_addr,
+                peers,
+                closing,
+                ended,
+            }),
+        })
     }
 
     /// The address it listens at.
@@ -198,20 +225,39 @@ impl Net {
     pub fn send_datagram(&self, to: NodeId, bytes: Bytes) -> bool {
         let shared = &self.inner.shared;
         let sent = bytes.len() <= DATAGRAM_BYTES_MAX
-            && shared.link(to).is_some_and(|link| link.connection.send_datagram(bytes).is_ok());
-        count(if sent { &shared.counting.datagrams_out } else { &shared.counting.datagrams_unsent }, 1);
+            && shared
+                .link(to)
+                .is_some_and(|link| link.connection.send_datagram(bytes).is_ok());
+        count(
+            if sent {
+                &shared.counting.datagrams_out
+            } else {
+                &shared.counting.datagrams_unsent
+            },
+            1,
+        );
         sent
     }
 
     /// Asks a peer; fails at once when it is not connected. The future may be dropped at any time; it needs
     /// a tokio runtime with timers to run on.
-    pub fn call(&self, to: NodeId, purpose: Purpose, request: Bytes, timeout: Duration) -> BoxFuture<'static, Result<Bytes, CallError>> {
+    pub fn call(
+        &self,
+        to: NodeId,
+        purpose: Purpose,
+        request: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, CallError>> {
         let shared = self.inner.shared.clone();
         count(&shared.counting.calls_out, 1);
         async move {
             let link = shared.link(to).ok_or(CallError::NotConnected(to))?;
             let answer = tokio::time::timeout(timeout, call::call(shared, link, purpose, request)).await;
-            answer.unwrap_or_else(|_| Err(CallError::TimedOut(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))))
+            answer.unwrap_or_else(|_| {
+                Err(CallError::TimedOut(
+                    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+                ))
+            })
         }
         .boxed()
     }
@@ -277,7 +323,11 @@ impl Net {
 }
 
 fn hello_of(config: &NetConfig, local_addr: SocketAddr) -> Hello {
-    let advertise = if config.advertise.is_empty() { vec![local_addr] } else { config.advertise.clone() };
+    let advertise = if config.advertise.is_empty() {
+        vec![local_addr]
+    } else {
+        config.advertise.clone()
+    };
     Hello {
         cluster: config.identity.cluster.to_string(),
         node: config.identity.node,
@@ -287,6 +337,7 @@ fn hello_of(config: &NetConfig, local_addr: SocketAddr) -> Hello {
         versions: config.versions,
         advertise,
         http: config.http.clone(),
+        run: crate::seed::random_u64(),
         dial: 0,
     }
 }
@@ -298,7 +349,10 @@ fn run(runtime: Runtime, dialler: Dialler, peers: watch::Receiver<Vec<Peer>>, mu
         let endpoint = dialler.endpoint.clone();
         let accepting = tokio::spawn(accept::accept_connections(dialler.shared.clone(), endpoint.clone()));
         let dialling = tokio::spawn(dial::follow_peers(dialler, peers));
-        let ending = closing.wait_for(|ending| *ending != Ending::No).await.map(|ending| *ending);
+        let ending = closing
+            .wait_for(|ending| *ending != Ending::No)
+            .await
+            .map(|ending| *ending);
         dialling.abort();
         accepting.abort();
         if !matches!(ending, Ok(Ending::Abrupt)) {

@@ -1,11 +1,64 @@
-//! One node, from its checked configuration to its end. Not built in this branch.
+//! One node, from its checked configuration to its end: the composition root. Here and nowhere else are the
+//! parts made and put together.
+//!
+//! ```text
+//!   data directory ► identity (found, join or load) ► transport ► journal ► actors ► pulse ► HTTP
+//! ```
+
+mod identity;
+mod logging;
+mod start;
+mod stop;
+mod ward;
 
 use crate::config::StartConfig;
 use std::process::ExitCode;
 
+/// Exit code when stable storage failed.
+const EXIT_STORAGE: i32 = 74;
+/// Exit code when a part could not be kept running.
+const EXIT_SOFTWARE: i32 = 70;
+
+/// Why a node did not start: cause and next step.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartFailed(pub String);
+
+impl StartFailed {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// Runs one node until it is told to stop.
 #[must_use]
-pub fn run(_config: StartConfig) -> ExitCode {
-    eprintln!("relais: not built in this branch");
-    ExitCode::FAILURE
+pub fn run(config: StartConfig) -> ExitCode {
+    logging::init(config.log_format);
+    // Somebody else in this process may have installed it: it is the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let system = actix_rt::System::new();
+    match system.block_on(start::start(config)) {
+        Ok(node) => {
+            system.block_on(stop::run_until_told(node));
+            ExitCode::SUCCESS
+        }
+        Err(failed) => {
+            eprintln!("relais: {failed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends the process because stable storage failed: nothing may be acknowledged any more.
+pub fn fail_stop(reason: &str) -> ! {
+    tracing::error!(reason, "stops: stable storage failed");
+    eprintln!("relais: stops because stable storage failed: {reason}; mend the disk and start again");
+    std::process::exit(EXIT_STORAGE);
+}
+
+/// Ends the process because a part can't be kept running.
+fn give_up(reason: &str) -> ! {
+    tracing::error!(reason, "stops");
+    eprintln!("relais: stops: {reason}");
+    std::process::exit(EXIT_SOFTWARE);
 }

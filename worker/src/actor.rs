@@ -160,9 +160,11 @@ pub fn start(parts: WorkerParts, bench: &Bench, ward: Box<dyn Send>) {
     *bench.addr.write() = Some(addr);
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
 struct Wake;
+
+impl Message for Wake {
+    type Result = ();
+}
 
 impl Actor for WorkerActor {
     type Context = Context<Self>;

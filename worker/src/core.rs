@@ -50,7 +50,9 @@ pub enum Input {
     Heard(Reign, NodeId),
     /// This node's facts changed.
     Facts(NodeFacts),
-    /// This node is about to leave: kill everything, say goodbye.
+    /// This node is about to leave: finish what runs, take nothing new.
+    Finish,
+    /// This node leaves: kill what still runs, say goodbye.
     Leave,
 }
 
@@ -114,6 +116,7 @@ pub struct Worker {
     beat_at: Mono,
     /// Nothing is sent before this: the last report came to nothing.
     quiet_until: Mono,
+    finishing: bool,
     leaving: Option<Mono>,
     counts: WorkerCounts,
 }
@@ -148,6 +151,7 @@ impl Worker {
             in_flight: None,
             beat_at: Mono(0),
             quiet_until: Mono(0),
+            finishing: false,
             leaving: None,
             counts: WorkerCounts::default(),
         }
@@ -169,6 +173,10 @@ impl Worker {
             Input::Facts(facts) => {
                 self.beat_at = if facts == self.facts { self.beat_at } else { now };
                 self.facts = facts;
+            }
+            Input::Finish => {
+                self.finishing = true;
+                self.beat_at = now;
             }
             Input::Leave => self.on_leave(now, &mut effects),
         }
@@ -408,6 +416,7 @@ impl Worker {
                 running,
                 finished,
                 facts: beat.then(|| Box::new(self.facts.clone())),
+                leaving: self.finishing,
                 goodbye,
             }),
         ));

@@ -40,6 +40,9 @@ impl From<sled::Error> for BookError {
 /// One change: a key, and its new value or `None`.
 pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 
+/// Sees a key and a value; `false` ends the visit.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<bool, BookError>;
+
 /// An open database.
 #[derive(Debug)]
 pub(super) struct Book {
@@ -109,7 +112,7 @@ impl Book {
         from: &[u8],
         to: &[u8],
         reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, BookError>,
+        visit: Visit<'_>,
     ) -> Result<(), BookError> {
         let end = if to.is_empty() { Bound::Unbounded } else { Bound::Excluded(to) };
         if !to.is_empty() && from >= to {

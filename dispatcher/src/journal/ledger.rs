@@ -12,6 +12,7 @@ use super::merge::{Page, page};
 use super::slots::SlotFile;
 use super::transfer::Transfer;
 use parking_lot::{Mutex, MutexGuard};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -115,10 +116,12 @@ impl Ledger {
 
     fn scan_page(&self, from: &[u8], to: &[u8], reverse: bool) -> Result<Page, BookError> {
         let inner = self.inner.lock();
-        let mut over = Changes::new();
-        for changes in &inner.overlays {
-            for (key, row) in changes.range(from.to_vec()..).take_while(|(k, _)| to.is_empty() || k.as_slice() < to) {
-                over.insert(key.clone(), row.clone());
+        let mut over = Cow::Owned(Changes::new());
+        for (n, changes) in inner.overlays.iter().enumerate() {
+            if n == 0 {
+                over = Cow::Borrowed(changes.as_ref());
+            } else {
+                over.to_mut().extend(changes.iter().map(|(key, row)| (key.clone(), row.clone())));
             }
         }
         page(&self.book, inner.meta.space(), &over, (from, to), reverse, (SCAN_ROWS, usize::MAX))

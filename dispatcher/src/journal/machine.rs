@@ -11,6 +11,7 @@ use openraft::{Entry, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot}
 use parking_lot::Mutex;
 use relais_protocol::ids::Index;
 use relais_protocol::record::Outcomes;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
@@ -83,7 +84,12 @@ impl Applier {
                 Ok(Outcomes::default())
             }
             EntryPayload::Normal(payload) => {
-                let Applied { outcomes, checkpoint } = self.machine.apply(index, &payload.bytes);
+                let apply = || self.machine.apply(index, &payload.bytes);
+                let Ok(Applied { outcomes, checkpoint }) = catch_unwind(AssertUnwindSafe(apply)) else {
+                    let reason = format!("entry {index} cannot be applied: the ledger panicked");
+                    self.ledger.guard.fail(reason.clone());
+                    return Err(write_error(reason));
+                };
                 if checkpoint {
                     self.checkpoint(true).await?;
                 }

@@ -3,6 +3,7 @@
 use super::book::{Book, BookError};
 use super::checkpoint::Changes;
 use super::long::Space;
+use std::ops::Bound;
 
 /// Some rows in order.
 #[derive(Debug, Default)]
@@ -12,6 +13,8 @@ pub(super) struct Page {
     /// There are no more after these.
     pub(super) is_last: bool,
 }
+
+type Over<'o> = Box<dyn Iterator<Item = (&'o Vec<u8>, &'o Option<Vec<u8>>)> + 'o>;
 
 struct Filling {
     page: Page,
@@ -45,11 +48,11 @@ pub(super) fn page(
     max: (usize, usize),
 ) -> Result<Page, BookError> {
     let mut filling = Filling { page: Page { rows: Vec::new(), is_last: true }, bytes: 0, max };
-    let in_range = |key: &&Vec<u8>| key.as_slice() >= from && (to.is_empty() || key.as_slice() < to);
-    let mut over: Box<dyn Iterator<Item = (&Vec<u8>, &Option<Vec<u8>>)>> = match reverse {
-        false => Box::new(over.iter().filter(|(key, _)| in_range(key))),
-        true => Box::new(over.iter().rev().filter(|(key, _)| in_range(key))),
-    };
+    let end = if to.is_empty() { Bound::Unbounded } else { Bound::Excluded(to) };
+    let is_empty = !to.is_empty() && from >= to;
+    let range = (!is_empty).then(|| over.range::<[u8], _>((Bound::Included(from), end)));
+    let range = range.into_iter().flatten();
+    let mut over: Over<'_> = if reverse { Box::new(range.rev()) } else { Box::new(range) };
     let mut next = over.next();
     let end = if to.is_empty() { space.end() } else { space.key(to) };
     let mut has_room = true;

@@ -5,7 +5,7 @@
 
 use super::Link;
 use super::ledger_writer::{Job, LedgerJobs};
-use super::rpc::{self, Request, Response};
+use super::rpc::{self, Envelope, Request, Response};
 use super::snapshot::SnapshotData;
 use super::types::{SnapshotMeta, Types, Vote};
 use bytes::Bytes;
@@ -22,7 +22,8 @@ use std::time::Duration;
 
 /// Between two tries to reach a peer.
 const BACKOFF: Duration = Duration::from_millis(15);
-/// For one part of a snapshot to be taken, and for all of it to be installed.
+/// For one part of a snapshot to be taken; for all of it to be installed, or the rest of one that failed
+/// to be cleared away.
 const PART_TIMEOUT: Duration = Duration::from_secs(10);
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -50,32 +51,39 @@ fn unreachable(error: &CallError) -> RpcError {
 }
 
 /// Makes [`Peer`]s.
-pub(super) struct Peers(pub(super) Arc<dyn Link>);
+pub(super) struct Peers {
+    /// This journal.
+    pub(super) id: RaftId,
+    /// The way to all of them.
+    pub(super) link: Arc<dyn Link>,
+}
 
 impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
-        Peer { link: self.0.clone(), to: RaftId(target) }
+        Peer { link: self.link.clone(), from: self.id, to: RaftId(target) }
     }
 }
 
 /// One peer.
 pub(super) struct Peer {
     link: Arc<dyn Link>,
+    from: RaftId,
     to: RaftId,
 }
 
 impl Peer {
-    async fn ask(&self, request: &Request) -> Result<Response, CallError> {
-        let answer = self.link.call(self.to, rpc::encode(request)).await?;
+    async fn ask(&self, request: Request) -> Result<Response, CallError> {
+        let envelope = Envelope { from: self.from.0, to: self.to.0, request };
+        let answer = self.link.call(self.to, rpc::encode(&envelope)).await?;
         match rpc::decode(&answer)? {
             Response::Failed(reason) => Err(CallError::Peer(reason)),
             response => Ok(response),
         }
     }
 
-    async fn ask_within(&self, limit: Duration, request: &Request) -> Result<Response, CallError> {
+    async fn ask_within(&self, limit: Duration, request: Request) -> Result<Response, CallError> {
         tokio::time::timeout(limit, self.ask(request)).await.map_err(|_| CallError::Late(limit))?
     }
 
@@ -83,7 +91,7 @@ impl Peer {
         let SnapshotData::Outgoing(transfer) = *snapshot.snapshot else {
             return Err(CallError::Rows("there are none".to_owned()));
         };
-        let stage = match self.ask_within(PART_TIMEOUT, &Request::Begin { vote }).await? {
+        let stage = match self.ask_within(INSTALL_TIMEOUT, Request::Begin { vote }).await? {
             Response::Begun { stage } => stage,
             Response::Voted { vote } => return Ok(vote),
             _ => return Err(CallError::Answer),
@@ -94,14 +102,14 @@ impl Peer {
             let page = page.map_err(|e| CallError::Rows(e.to_string()))?;
             let Some(rows) = page.map_err(|e| CallError::Rows(e.to_string()))? else { break };
             let request = Request::Rows { stage, rows: rows.into() };
-            match self.ask_within(PART_TIMEOUT, &request).await? {
+            match self.ask_within(PART_TIMEOUT, request).await? {
                 Response::Taken => {}
                 _ => return Err(CallError::Answer),
             }
         }
         let meta = transfer.meta();
         let end = Request::End { stage, vote, meta: snapshot.meta, rows: meta.rows, hash: meta.hash };
-        match self.ask_within(INSTALL_TIMEOUT, &end).await? {
+        match self.ask_within(INSTALL_TIMEOUT, end).await? {
             Response::Voted { vote } => Ok(vote),
             _ => Err(CallError::Answer),
         }
@@ -114,7 +122,7 @@ impl RaftNetwork<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RpcError> {
-        match self.ask(&Request::Append(rpc)).await {
+        match self.ask(Request::Append(rpc)).await {
             Ok(Response::Append(response)) => Ok(response),
             Ok(_) => Err(unreachable(&CallError::Answer)),
             Err(e) => Err(unreachable(&e)),
@@ -122,7 +130,7 @@ impl RaftNetwork<Types> for Peer {
     }
 
     async fn vote(&mut self, rpc: VoteRequest<u64>, _option: RPCOption) -> Result<VoteResponse<u64>, RpcError> {
-        match self.ask(&Request::Vote(rpc)).await {
+        match self.ask(Request::Vote(rpc)).await {
             Ok(Response::Vote(response)) => Ok(response),
             Ok(_) => Err(unreachable(&CallError::Answer)),
             Err(e) => Err(unreachable(&e)),
@@ -150,13 +158,24 @@ impl RaftNetwork<Types> for Peer {
     }
 }
 
-/// Answers a peer.
-pub(super) async fn answer(raft: &Raft<Types>, jobs: &LedgerJobs, request: &[u8]) -> Bytes {
-    let response = match rpc::decode::<Request>(request) {
-        Ok(request) => respond(raft, jobs, request).await,
+/// Answers the peer `from`, on behalf of journal `own`.
+pub(super) async fn answer(raft: &Raft<Types>, jobs: &LedgerJobs, own: RaftId, from: RaftId, bytes: &[u8]) -> Bytes {
+    let response = match rpc::decode::<Envelope>(bytes) {
+        Ok(envelope) if envelope.to != own.0 => {
+            Response::Failed(format!("this is journal {own}, the request is for {}", RaftId(envelope.to)))
+        }
+        Ok(envelope) if !is_from(&envelope, from) => {
+            Response::Failed(format!("{from} speaks for {}", RaftId(envelope.from)))
+        }
+        Ok(envelope) => respond(raft, jobs, envelope.request).await,
         Err(e) => Response::Failed(format!("the request was not understood: {e}")),
     };
     rpc::encode(&response)
+}
+
+fn is_from(envelope: &Envelope, from: RaftId) -> bool {
+    let is_own_vote = envelope.request.speaker().is_none_or(|speaker| speaker == envelope.from);
+    is_own_vote && RaftId(envelope.from).node() == from.node()
 }
 
 async fn respond(raft: &Raft<Types>, jobs: &LedgerJobs, request: Request) -> Response {

@@ -6,6 +6,7 @@
 
 use super::ledger::Ledger;
 use super::ledger_writer::LedgerJobs;
+use super::guard::Guard;
 use super::log::Log;
 use super::machine::Applier;
 use super::network::{self, Peers};
@@ -25,7 +26,7 @@ use relais_protocol::ids::{Index, RaftId};
 use relais_protocol::record::Outcomes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -50,6 +51,7 @@ pub enum StartError {
 
 /// The journal of this node.
 pub struct RaftJournal {
+    id: RaftId,
     raft: Raft<Types>,
     log: Log,
     ledger: Arc<Ledger>,
@@ -58,6 +60,7 @@ pub struct RaftJournal {
     status: watch::Receiver<JournalStatus>,
     applied_next: watch::Receiver<u64>,
     tasks: Vec<JoinHandle<()>>,
+    is_closing: Arc<AtomicBool>,
     threads: Arc<Mutex<Option<Threads>>>,
 }
 
@@ -94,13 +97,18 @@ impl RaftJournal {
         let applier = Applier::new(machine, ledger.clone(), ledger_jobs.clone());
         let applied_next = applier.applied_next();
         let config = config().validate().map_err(|e| StartError::Raft(e.to_string()))?;
-        let raft = Raft::new(id.0, Arc::new(config), Peers(link), log.clone(), applier)
+        let raft = Raft::new(id.0, Arc::new(config), Peers { id, link }, log.clone(), applier)
             .await
             .map_err(|e| StartError::Raft(e.to_string()))?;
-        let (tell, status) = watch::channel(JournalStatus { id, ..JournalStatus::default() });
-        let follow = tokio::spawn(status::follow(raft.clone(), log.committed_next(), tell));
+        // An answer means that the core has begun, and told what it is.
+        raft.with_raft_state(|_| ()).await.map_err(|e| StartError::Raft(e.to_string()))?;
+        let now = status::now(&raft, &log.committed_next());
+        let (tell, status) = watch::channel(now);
+        let is_closing = Arc::new(AtomicBool::new(false));
+        let follow = follow(raft.clone(), log.committed_next(), tell, guard.clone(), is_closing.clone());
         let keep = tokio::spawn(keep(raft.clone(), log.clone(), ledger.checkpoints()));
         Ok(Self {
+            id,
             raft,
             log,
             ledger,
@@ -108,7 +116,8 @@ impl RaftJournal {
             counters: guard.counters.clone(),
             status,
             applied_next,
-            tasks: vec![follow, keep],
+            tasks: vec![tokio::spawn(follow), keep],
+            is_closing,
             threads: Arc::new(Mutex::new(Some(threads))),
         })
     }
@@ -116,6 +125,21 @@ impl RaftJournal {
     /// Bytes of frames in the log, for metrics.
     pub fn log_bytes(&self) -> u64 {
         self.log.bytes()
+    }
+}
+
+/// Keeps the status told; openraft's end, unless it was asked for, is the end of the process.
+async fn follow(
+    raft: Raft<Types>,
+    committed_next: Arc<AtomicU64>,
+    tell: watch::Sender<JournalStatus>,
+    guard: Arc<Guard>,
+    is_closing: Arc<AtomicBool>,
+) {
+    status::follow(raft.clone(), committed_next, tell).await;
+    if !is_closing.load(Ordering::Acquire) {
+        let why = raft.metrics().borrow().running_state.as_ref().err().map(ToString::to_string);
+        guard.fail(format!("the journal stopped: {}", why.unwrap_or_else(|| "it gave no reason".to_owned())));
     }
 }
 
@@ -135,6 +159,18 @@ async fn keep(raft: Raft<Types>, log: Log, mut checkpoints: watch::Receiver<Opti
     }
 }
 
+/// Ends when this node has not led for a while. Openraft answers a proposal only once it knows its fate,
+/// and a deposed leader without a majority never learns of it.
+async fn deposed(status: &mut watch::Receiver<JournalStatus>) {
+    loop {
+        status.wait_for(|status| status.role != Role::Leader).await.ok();
+        tokio::time::sleep(GRACE).await;
+        if status.borrow().role != Role::Leader {
+            return;
+        }
+    }
+}
+
 type WriteError = RaftError<u64, ClientWriteError<u64, openraft::EmptyNode>>;
 
 async fn propose(
@@ -144,12 +180,7 @@ async fn propose(
 ) -> Result<(Index, Outcomes), ProposeError> {
     let (payload, taken) = Payload::proposed(payload);
     let writing = tokio::spawn(async move { raft.client_write(payload).await });
-    let deposed = async {
-        // Openraft answers only once it knows: a deposed leader in a minority would wait for ever.
-        status.changed().await.ok();
-        status.wait_for(|status| status.role != Role::Leader).await.ok();
-        tokio::time::sleep(GRACE).await;
-    };
+    let deposed = deposed(&mut status);
     let written = tokio::select! {
         written = writing => written,
         () = deposed => return Err(ProposeError::Unknown),
@@ -183,15 +214,8 @@ async fn change<F>(mut status: watch::Receiver<JournalStatus>, changing: F) -> R
 where
     F: Future<Output = Result<(), WriteError>> + Send + 'static,
 {
-    let was_leader = status.borrow().role == Role::Leader;
     let changing = tokio::spawn(changing);
-    let deposed = async {
-        if !was_leader {
-            status.wait_for(|status| status.role == Role::Leader).await.ok();
-        }
-        status.wait_for(|status| status.role != Role::Leader).await.ok();
-        tokio::time::sleep(GRACE).await;
-    };
+    let deposed = deposed(&mut status);
     tokio::select! {
         changed = changing => changed.map_err(|_| ChangeError::Stopped)?.map_err(change_error),
         () = deposed => Err(ChangeError::Unknown),
@@ -320,9 +344,9 @@ impl Journal for RaftJournal {
         self.ledger.audits()
     }
 
-    fn handle_rpc(&self, _from: RaftId, request: Bytes) -> BoxFuture<'static, Bytes> {
-        let (raft, jobs) = (self.raft.clone(), self.ledger_jobs.clone());
-        async move { network::answer(&raft, &jobs, &request).await }.boxed()
+    fn handle_rpc(&self, from: RaftId, request: Bytes) -> BoxFuture<'static, Bytes> {
+        let (raft, jobs, id) = (self.raft.clone(), self.ledger_jobs.clone(), self.id);
+        async move { network::answer(&raft, &jobs, id, from, &request).await }.boxed()
     }
 
     fn purged(&self) -> u64 {
@@ -335,8 +359,9 @@ impl Journal for RaftJournal {
 
     fn shutdown(&self) -> BoxFuture<'static, ()> {
         let (raft, jobs, ledger) = (self.raft.clone(), self.ledger_jobs.clone(), self.ledger.clone());
-        let threads = self.threads.clone();
+        let (threads, is_closing) = (self.threads.clone(), self.is_closing.clone());
         async move {
+            is_closing.store(true, Ordering::Release);
             // Openraft's core may have stopped already, which is what is wanted.
             drop(raft.shutdown().await);
             jobs.close().await;

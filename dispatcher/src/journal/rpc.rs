@@ -10,6 +10,18 @@ use serde::{Deserialize, Serialize};
 /// Cap for decoding: 1 MiB of entries or rows, and one large one beyond it.
 const BYTES_MAX: usize = 16 << 20;
 
+/// A question, and between which journals. A node that lost its journal has a new raft id: what is meant
+/// for the old one must not be answered by the new one, which is empty.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Envelope {
+    /// Who asks.
+    pub(super) from: u64,
+    /// Who is asked.
+    pub(super) to: u64,
+    /// The question.
+    pub(super) request: Request,
+}
+
 /// A question.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
@@ -42,6 +54,19 @@ pub(super) enum Request {
         /// The sum of their hashes.
         hash: u128,
     },
+}
+
+impl Request {
+    /// Whose vote it bears: who asks asks for itself.
+    pub(super) fn speaker(&self) -> Option<u64> {
+        let vote = match self {
+            Self::Append(append) => append.vote,
+            Self::Vote(request) => request.vote,
+            Self::Begin { vote } | Self::End { vote, .. } => *vote,
+            Self::Rows { .. } => return None,
+        };
+        Some(vote.leader_id.node_id)
+    }
 }
 
 /// An answer.

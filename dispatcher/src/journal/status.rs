@@ -1,9 +1,12 @@
 //! What the journal is at.
 
 use super::types::{LogPosition, Types};
-use openraft::ServerState;
+use openraft::{Raft, ServerState};
 use relais_protocol::ids::{Index, RaftId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
 
 /// What this node is in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,23 +86,27 @@ fn role(state: ServerState) -> Role {
     }
 }
 
-/// Keeps [`JournalStatus`] told for as long as openraft runs.
+/// The status as openraft told it last; `committed_next` is the store's.
+pub(super) fn now(raft: &Raft<Types>, committed_next: &AtomicU64) -> JournalStatus {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow();
+    JournalStatus::new(&metrics, &raft.data_metrics().borrow(), committed_next.load(Ordering::Acquire))
+}
+
+/// Keeps [`JournalStatus`] told until openraft stops.
 pub(super) async fn follow(
-    raft: openraft::Raft<Types>,
-    committed_next: std::sync::Arc<std::sync::atomic::AtomicU64>,
-    tell: tokio::sync::watch::Sender<JournalStatus>,
+    raft: Raft<Types>,
+    committed_next: Arc<AtomicU64>,
+    tell: watch::Sender<JournalStatus>,
 ) {
     let mut metrics = raft.metrics();
-    let data = raft.data_metrics();
     loop {
-        let status = {
-            let metrics = metrics.borrow_and_update();
-            let committed = committed_next.load(std::sync::atomic::Ordering::Acquire);
-            JournalStatus::new(&metrics, &data.borrow(), committed)
-        };
+        metrics.mark_unchanged();
+        let status = now(&raft, &committed_next);
+        let has_stopped = status.role == Role::Stopped;
         tell.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);
-        if metrics.changed().await.is_err() {
-            // The core is gone; it may have been aborted without a last word.
+        if has_stopped || metrics.changed().await.is_err() {
+            // A core that was aborted gives no last word.
             tell.send_modify(|status| status.role = Role::Stopped);
             return;
         }

@@ -5,4 +5,5 @@ mod cluster;
 mod damage;
 mod fixture;
 mod load;
+mod rows;
 mod suite;

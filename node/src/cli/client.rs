@@ -17,6 +17,7 @@ use bytes::Bytes;
 use relais_protocol::time::UnixMs;
 use reqwest::Method;
 use reqwest::header::HeaderValue;
+use round::Got;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 use std::time::Duration;
@@ -157,22 +158,34 @@ impl Client {
     /// # Errors
     /// The node's refusal, or that no node answered within the call's patience.
     pub(crate) async fn call(&self, call: &Call) -> Result<Answer, Failure> {
-        let response = self.open(call, None).await?;
-        let broken = |error: reqwest::Error| round::broken(call, &response_address(self), &round::cause(&error));
-        let status = response.status().as_u16();
-        let date = response.headers().get("date").and_then(|v| v.to_str().ok()).and_then(round::http_date);
-        let body = response.bytes().await.map_err(broken)?;
-        Ok(Answer { status, body, date })
+        match self.until_answered(call, None).await? {
+            Got::Answer(answer) => Ok(answer),
+            Got::Stream(_) | Got::Refusal { .. } => {
+                Err(Failure::Local("an answer was asked for, not a stream".to_owned()))
+            }
+        }
     }
 
-    /// Like [`Client::call`], but the body is left to be read: for streams. `last_event` resumes one.
+    /// Sends a [`Call::stream`] until a node answers it; the body is left to be read. `last_event` resumes.
+    ///
+    /// # Errors
+    /// Like [`Client::call`].
     pub(crate) async fn open(&self, call: &Call, last_event: Option<&str>) -> Result<reqwest::Response, Failure> {
+        match self.until_answered(call, last_event).await? {
+            Got::Stream(response) => Ok(response),
+            Got::Answer(_) | Got::Refusal { .. } => {
+                Err(Failure::Local("a stream was asked for, not an answer".to_owned()))
+            }
+        }
+    }
+
+    async fn until_answered(&self, call: &Call, last_event: Option<&str>) -> Result<Got, Failure> {
         let begun = Instant::now();
         let patience = call.patience.unwrap_or(self.patience);
         let mut pause = PAUSE_FIRST;
         loop {
             let again = match self.round(call, last_event).await {
-                Ok(response) => return Ok(response),
+                Ok(got) => return Ok(got),
                 Err(round::End::Final(failure)) => return Err(failure),
                 Err(round::End::NoDispatcher(failure)) => failure,
                 Err(round::End::Unreachable(failure)) if call.repeat == Repeat::Patiently => failure,
@@ -190,8 +203,4 @@ impl Client {
     pub(crate) fn turn_away(&self) {
         self.current.set((self.current.get() + 1) % self.addresses.len());
     }
-}
-
-fn response_address(client: &Client) -> String {
-    client.addresses[client.current.get()].to_string()
 }

@@ -1,5 +1,6 @@
 //! How a command fails: the line it says and the code it exits with.
 
+use super::view::null_is_empty;
 use serde::Deserialize;
 use std::fmt;
 use std::io;
@@ -34,10 +35,14 @@ pub(crate) enum Failure {
 pub(crate) struct Refusal {
     /// The HTTP status.
     pub(crate) status: u16,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) title: String,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) detail: String,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) errors: Vec<Pointed>,
     /// The ids a prefix could mean (409).
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) candidates: Vec<String>,
 }
 
@@ -46,7 +51,9 @@ pub(crate) struct Refusal {
 #[serde(default)]
 pub(crate) struct Pointed {
     /// A JSON pointer into the body, with or without a leading `#`.
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) pointer: String,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) detail: String,
 }
 
@@ -174,6 +181,7 @@ mod tests {
         let refusal = Refusal::of(502, b"<html>\n\x1b[31mbad gateway</html>");
         assert_eq!(refusal.cause(), "<html> [31mbad gateway</html>");
         assert_eq!(Refusal::of(500, b"").cause(), "HTTP status 500");
+        assert_eq!(Refusal::of(500, br#"{"title":"disk","detail":null,"errors":null}"#).cause(), "disk");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use relais_protocol::time::UnixMs;
 use serde_json::Value;
 
 const TITLE_LENGTH: usize = 40;
+/// From here on there is room for whole ids.
+const WIDE: u16 = 120;
 
 /// List jobs, newest first
 #[derive(clap::Args)]
@@ -101,9 +103,11 @@ fn print(screen: Screen, answer: &Answer) -> Result<(), Failure> {
         return Ok(());
     }
     let mut table = Table::new(screen, &["ID", "JOB", "QUEUE", "STATE", "NODE", "ATTEMPT", "CREATED", "RAN"]);
+    // The beginning holds the time and twelve random bits: enough to name a job by, most of the time.
+    let id_length = if Table::has_room_for(screen, WIDE) { 36 } else { 18 };
     for job in &jobs {
         table.row([
-            job.id.as_str(),
+            job.id.get(..id_length).unwrap_or(&job.id),
             &shortened(&job.title()),
             &job.queue,
             &job.state,

@@ -8,6 +8,11 @@ use super::table::Table;
 use super::time_text::{bytes, span};
 use super::view;
 
+const COLUMNS: [&str; 11] =
+    ["NAME", "ROLE", "STATUS", "RUNNING", "CPU", "MEM FREE", "NET IN", "NET OUT", "JOURNAL", "HEARD", "HTTP"];
+const LEFT_OUT_WHEN_NARROW: [usize; 3] = [6, 7, 8];
+const WIDE: u16 = 116;
+
 /// List the nodes: role, status, load
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -39,12 +44,14 @@ impl Nodes {
 }
 
 fn print(screen: Screen, answer: &Answer) -> Result<(), Failure> {
-    let columns =
-        ["NAME", "ROLE", "STATUS", "RUNNING", "CPU", "MEM FREE", "NET IN", "NET OUT", "JOURNAL", "HEARD", "HTTP"];
+    let narrow = !Table::has_room_for(screen, WIDE);
+    let kept = |at: &usize| !(narrow && LEFT_OUT_WHEN_NARROW.contains(at));
+    let columns: Vec<&str> = (0..COLUMNS.len()).filter(kept).map(|at| COLUMNS[at]).collect();
     let mut table = Table::new(screen, &columns);
     let mut reasons = Vec::new();
     for node in view::rows::<view::Node>(answer, "nodes")? {
-        table.row(cells(&node));
+        let cells = cells(&node);
+        table.row((0..COLUMNS.len()).filter(kept).map(|at| cells[at].as_str()));
         if let Some(reason) = node.reason.filter(|reason| !reason.is_empty()) {
             reasons.push(format!("{}: {reason}", node.name));
         }
@@ -56,7 +63,7 @@ fn print(screen: Screen, answer: &Answer) -> Result<(), Failure> {
     Ok(())
 }
 
-fn cells(node: &view::Node) -> [String; 11] {
+fn cells(node: &view::Node) -> [String; COLUMNS.len()] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let rate = |amount: Option<f64>| or_dash(amount.map(|n| format!("{}/s", bytes(n))));
     let running = match (node.running, node.slots) {
@@ -73,7 +80,7 @@ fn cells(node: &view::Node) -> [String; 11] {
         rate(node.net_in_bytes_per_second),
         rate(node.net_out_bytes_per_second),
         or_dash(node.journal_index.map(|n| n.to_string())),
-        or_dash(node.last_heard_ms.map(|ms| format!("{} ago", span(ms, true)))),
-        or_dash(node.http.clone()),
+        or_dash(node.last_heard_ms.map(|ms| span(ms, true))),
+        or_dash(node.http.as_deref().map(|url| url.trim_start_matches("http://").to_owned())),
     ]
 }

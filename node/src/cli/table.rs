@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, one_line};
 use super::screen::Screen;
-use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, presets};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, presets};
 
 const WIDTH_WITHOUT_TERMINAL: u16 = 10_000;
 
@@ -23,8 +23,10 @@ impl Table {
         }
         inner.set_width(width.unwrap_or(WIDTH_WITHOUT_TERMINAL));
         inner.set_header(columns.iter().map(|name| bold(Cell::new(name), screen)));
-        for column in inner.column_iter_mut() {
-            column.set_padding((0, 2));
+        inner.set_truncation_indicator("…");
+        let last = columns.len().saturating_sub(1);
+        for (at, column) in inner.column_iter_mut().enumerate() {
+            column.set_padding((0, if at == last { 0 } else { 2 }));
         }
         if let Some(first) = inner.column_mut(0) {
             first.set_constraint(ColumnConstraint::ContentWidth);
@@ -39,10 +41,17 @@ impl Table {
         table
     }
 
-    /// Adds a row; control characters in it are taken out.
+    /// Adds a row of one line, what does not fit cut off; control characters in it are taken out.
     pub(crate) fn row<T: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = T>) {
         let cells: Vec<Cell> = cells.into_iter().map(|text| self.cell(text.as_ref())).collect();
-        self.inner.add_row(cells);
+        let mut row = Row::from(cells);
+        row.max_height(1);
+        self.inner.add_row(row);
+    }
+
+    /// Whether there is room for this many columns of characters. Without a terminal there is.
+    pub(crate) fn has_room_for(screen: Screen, characters: u16) -> bool {
+        !screen.terminal || comfy_table::Table::new().width().is_none_or(|width| width >= characters)
     }
 
     /// Adds a name and a value, unless the value is empty.

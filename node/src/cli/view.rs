@@ -3,8 +3,8 @@
 
 use super::client::Answer;
 use super::failure::Failure;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -12,13 +12,17 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Job {
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) id: String,
     pub(crate) group: Option<String>,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) kind: String,
     pub(crate) name: Option<String>,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) queue: String,
     pub(crate) priority: Option<i64>,
     pub(crate) payload: Value,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) state: String,
     pub(crate) attempt: Option<u64>,
     pub(crate) node: Option<String>,
@@ -31,9 +35,12 @@ pub(crate) struct Job {
     pub(crate) result: Value,
     pub(crate) error: Option<JobError>,
     pub(crate) cancel_requested: Option<Value>,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) submitted_by: Value,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) attempts: Vec<Attempt>,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) deduplicated: bool,
 }
 
@@ -41,8 +48,9 @@ pub(crate) struct Job {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct JobError {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "null_is_empty")]
     pub(crate) kind: String,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) message: String,
 }
 
@@ -50,6 +58,7 @@ pub(crate) struct JobError {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Attempt {
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) number: u64,
     pub(crate) node: Option<String>,
     pub(crate) epoch: Option<u64>,
@@ -65,8 +74,11 @@ pub(crate) struct Attempt {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Node {
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) name: String,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) role: String,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) status: String,
     pub(crate) reason: Option<String>,
     pub(crate) version: Option<String>,
@@ -86,17 +98,23 @@ pub(crate) struct Node {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Cluster {
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) id: String,
     pub(crate) name: Option<String>,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) status: String,
     pub(crate) reason: Option<String>,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) mode: String,
     pub(crate) epoch: Option<u64>,
     pub(crate) generation: Option<u64>,
     pub(crate) dispatcher: Option<String>,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) nodes: NodeCount,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) high_availability: bool,
     pub(crate) survives: Option<String>,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) succession: Vec<Value>,
 }
 
@@ -104,7 +122,9 @@ pub(crate) struct Cluster {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct NodeCount {
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) online: u64,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) registered: u64,
 }
 
@@ -118,6 +138,7 @@ pub(crate) struct Failover {
     pub(crate) cause: Option<String>,
     pub(crate) elected_at: Option<String>,
     pub(crate) unavailable_ms: Option<u64>,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) jobs: FailoverJobs,
 }
 
@@ -125,8 +146,11 @@ pub(crate) struct Failover {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct FailoverJobs {
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) adopted: u64,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) retried: u64,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) lost_attempts: u64,
 }
 
@@ -134,6 +158,7 @@ pub(crate) struct FailoverJobs {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Token {
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) id: String,
     pub(crate) kind: Option<String>,
     pub(crate) role: Option<String>,
@@ -160,6 +185,15 @@ impl Job {
         let words: Vec<&str> = command.into_iter().flatten().filter_map(Value::as_str).collect();
         if words.is_empty() { self.kind.clone() } else { words.join(" ") }
     }
+}
+
+/// Reads `null` as nothing, like a field that is missing.
+pub(crate) fn null_is_empty<'de, D, T>(input: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
 /// The rows under `key`, or those of a bare array.

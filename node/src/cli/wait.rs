@@ -127,11 +127,9 @@ pub(crate) fn tell_error(job: &view::Job) {
     if job.state == "succeeded" {
         return;
     }
-    let why = job.error.as_ref().map_or_else(|| job.state.clone(), error_text);
-    eprintln!(
-        "relais: {}",
-        one_line(&format!("job {} {}: {why}; `relais logs {}` shows its output", job.id, job.state, job.id))
-    );
+    let why = job.error.as_ref().map_or_else(String::new, |error| format!(" ({})", error_text(error)));
+    let text = format!("job {} {}{why}; `relais logs {}` shows its output", job.id, job.state, job.id);
+    eprintln!("relais: {}", one_line(&text));
 }
 
 /// The exit code that tells how a job ended, as in `api.md`.

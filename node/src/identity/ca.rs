@@ -2,8 +2,8 @@
 
 use super::{IdentityError, name, sha256};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber, date_time_ymd,
 };
 use relais_protocol::ids::{ClusterId, NodeId};
 use relais_protocol::time::UnixMs;
@@ -41,7 +41,10 @@ impl ClusterCa {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(IdentityError::Make)?;
-        Ok(Self { certificate: certificate.into(), key: Some(key) })
+        Ok(Self {
+            certificate: certificate.into(),
+            key: Some(key),
+        })
     }
 
     /// Reads the CA from PEM text; without `key_pem` it can only be trusted, not sign.
@@ -52,7 +55,10 @@ impl ClusterCa {
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|e| IdentityError::unreadable("the CA certificate", e))?;
         let spki = public_key_of(&certificate)?;
-        let key = key_pem.map(KeyPair::from_pem).transpose().map_err(|e| IdentityError::unreadable("the CA key", e))?;
+        let key = key_pem
+            .map(KeyPair::from_pem)
+            .transpose()
+            .map_err(|e| IdentityError::unreadable("the CA key", e))?;
         if key.as_ref().is_some_and(|key| key.subject_public_key_info() != spki) {
             return Err(IdentityError::Mismatch("the CA key"));
         }
@@ -94,7 +100,14 @@ impl ClusterCa {
     ///
     /// # Errors
     /// If the request is unreadable or its signature wrong, or this node has no CA key.
-    pub fn admit(&self, cluster: ClusterId, node: NodeId, request: &[u8], now: UnixMs, days: u32) -> Result<NodeCert, IdentityError> {
+    pub fn admit(
+        &self,
+        cluster: ClusterId,
+        node: NodeId,
+        request: &[u8],
+        now: UnixMs,
+        days: u32,
+    ) -> Result<NodeCert, IdentityError> {
         let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))
             .map_err(|e| IdentityError::unreadable("the signing request", e))?;
         self.sign(cluster, node, &request.public_key, now, u64::from(days))
@@ -104,11 +117,25 @@ impl ClusterCa {
     ///
     /// # Errors
     /// If this node has no CA key.
-    pub fn admit_own(&self, cluster: ClusterId, node: NodeId, key: &NodeKey, now: UnixMs, days: u32) -> Result<NodeCert, IdentityError> {
+    pub fn admit_own(
+        &self,
+        cluster: ClusterId,
+        node: NodeId,
+        key: &NodeKey,
+        now: UnixMs,
+        days: u32,
+    ) -> Result<NodeCert, IdentityError> {
         self.sign(cluster, node, &key.0, now, u64::from(days))
     }
 
-    fn sign(&self, cluster: ClusterId, node: NodeId, key: &impl PublicKeyData, now: UnixMs, days: u64) -> Result<NodeCert, IdentityError> {
+    fn sign(
+        &self,
+        cluster: ClusterId,
+        node: NodeId,
+        key: &impl PublicKeyData,
+        now: UnixMs,
+        days: u64,
+    ) -> Result<NodeCert, IdentityError> {
         let ca_key = self.key.as_ref().ok_or(IdentityError::NoCaKey)?;
         let issuer = Issuer::from_ca_cert_der(&self.certificate, ca_key).map_err(IdentityError::Make)?;
         let dns = name::server_name(cluster, node);
@@ -137,7 +164,9 @@ impl NodeKey {
     /// # Errors
     /// If it is none.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
-        KeyPair::from_pem(pem).map(Self).map_err(|e| IdentityError::unreadable("the node key", e))
+        KeyPair::from_pem(pem)
+            .map(Self)
+            .map_err(|e| IdentityError::unreadable("the node key", e))
     }
 
     /// The key as PEM: secret.
@@ -199,7 +228,9 @@ impl NodeCert {
 
 impl fmt::Debug for ClusterCa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterCa").field("can_sign", &self.can_sign()).finish_non_exhaustive()
+        f.debug_struct("ClusterCa")
+            .field("can_sign", &self.can_sign())
+            .finish_non_exhaustive()
     }
 }
 

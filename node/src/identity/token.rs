@@ -23,13 +23,19 @@ const BODY: usize = 32 + SECRET + 8;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// It does not look like one.
-    #[error("this is no join token (`rl1.` and {BASE64_LEN} characters); copy the whole line that `relais token create` prints")]
+    #[error(
+        "this is no join token (`rl1.` and {BASE64_LEN} characters); copy the whole line that `relais token create` prints"
+    )]
     Format,
     /// It looks like one and is not whole.
-    #[error("the join token is damaged, probably cut or mistyped; copy the whole line that `relais token create` prints")]
+    #[error(
+        "the join token is damaged, probably cut or mistyped; copy the whole line that `relais token create` prints"
+    )]
     Damaged,
     /// It is over.
-    #[error("the join token expired at {at} (it is {now} here); make a new one with `relais token create`, or set the clock right")]
+    #[error(
+        "the join token expired at {at} (it is {now} here); make a new one with `relais token create`, or set the clock right"
+    )]
     Expired {
         /// When it expired.
         at: UnixMs,
@@ -65,7 +71,11 @@ impl JoinToken {
     /// # Errors
     /// If the system gives no randomness.
     pub fn create(ca_sha256: [u8; 32], expires: UnixMs) -> Result<Self, IdentityError> {
-        Ok(Self { ca_sha256, secret: secret_bytes()?, expires })
+        Ok(Self {
+            ca_sha256,
+            secret: secret_bytes()?,
+            expires,
+        })
     }
 
     /// The token's text: secret.
@@ -119,7 +129,11 @@ impl FromStr for JoinToken {
         ca_sha256.copy_from_slice(&body[..32]);
         secret.copy_from_slice(&body[32..32 + SECRET]);
         expires.copy_from_slice(&body[32 + SECRET..]);
-        Ok(Self { ca_sha256, secret, expires: UnixMs(u64::from_be_bytes(expires)) })
+        Ok(Self {
+            ca_sha256,
+            secret,
+            expires: UnixMs(u64::from_be_bytes(expires)),
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::hello::{self, HelloError};
 use super::inbound::Peer;
-use super::link::{CLOSE_DUPLICATE, CLOSE_REFUSED, Link, adopt};
+use super::link::{CLOSE_REFUSED, Link, adopt};
 use super::refusal::Refusal;
 use super::shared::Shared;
 use super::tls;
@@ -62,14 +62,18 @@ pub(super) async fn follow_peers(dialler: Dialler, mut peers: watch::Receiver<Ve
         loops.retain(|node, _| {
             let keep = wanted.contains_key(node);
             if !keep && let Some(link) = dialler.shared.link(*node) {
-                link.connection.close(VarInt::from_u32(CLOSE_REFUSED), b"no longer a peer");
+                link.connection
+                    .close(VarInt::from_u32(CLOSE_REFUSED), b"no longer a peer");
             }
             keep
         });
         for (node, addr) in wanted {
             let dialling = loops.entry(node).or_insert_with(|| {
                 let (sender, receiver) = watch::channel(addr);
-                Loop { addr: sender, task: tokio::spawn(stay_connected(dialler.clone(), node, receiver)) }
+                Loop {
+                    addr: sender,
+                    task: tokio::spawn(stay_connected(dialler.clone(), node, receiver)),
+                }
             });
             dialling.addr.send_replace(addr);
         }
@@ -83,7 +87,11 @@ async fn stay_connected(dialler: Dialler, peer: NodeId, addr: watch::Receiver<So
     let shared = &dialler.shared;
     loop {
         shared.until(peer, false).await;
-        if shared.node > peer && tokio::time::timeout(HIGHER_WAITS, shared.until(peer, true)).await.is_ok() {
+        if shared.node > peer
+            && tokio::time::timeout(HIGHER_WAITS, shared.until(peer, true))
+                .await
+                .is_ok()
+        {
             continue;
         }
         let mut pause = FIRST_PAUSE;
@@ -93,7 +101,7 @@ async fn stay_connected(dialler: Dialler, peer: NodeId, addr: watch::Receiver<So
                 () = shared.until(peer, true) => break,
                 connection = first_through(&dialler, peer, &addr, &mut pause) => connection,
             };
-            let said = tokio::time::timeout(HELLO_LIMIT, introduce(shared, peer, &connection)).await;
+            let said = tokio::time::timeout(HELLO_LIMIT, introduce(shared, &connection)).await;
             if let Err(error) = said.unwrap_or_else(|_| Err(HelloError::other("no answer to the hello"))) {
                 shared.refusals.note(format!("node {peer}"), error.refusal, &error);
                 connection.close(VarInt::from_u32(CLOSE_REFUSED), b"refused");
@@ -105,7 +113,12 @@ async fn stay_connected(dialler: Dialler, peer: NodeId, addr: watch::Receiver<So
 }
 
 /// Starts an attempt after each pause until one comes through TLS.
-async fn first_through(dialler: &Dialler, peer: NodeId, addr: &watch::Receiver<SocketAddr>, pause: &mut Duration) -> Connection {
+async fn first_through(
+    dialler: &Dialler,
+    peer: NodeId,
+    addr: &watch::Receiver<SocketAddr>,
+    pause: &mut Duration,
+) -> Connection {
     let mut attempts = FuturesUnordered::new();
     loop {
         let to = *addr.borrow();
@@ -127,22 +140,31 @@ async fn first_through(dialler: &Dialler, peer: NodeId, addr: &watch::Receiver<S
 
 async fn attempt(dialler: &Dialler, peer: NodeId, addr: SocketAddr) -> Result<Connection, HelloError> {
     let name = tls::name_of(dialler.cluster, peer);
-    let connecting = dialler.endpoint.connect_with(dialler.tls.clone(), addr, &name).map_err(HelloError::other)?;
+    let connecting = dialler
+        .endpoint
+        .connect_with(dialler.tls.clone(), addr, &name)
+        .map_err(HelloError::other)?;
     match tokio::time::timeout(ATTEMPT_LIMIT, connecting).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(HelloError { refusal: Refusal::of(&error), reason: error.to_string() }),
-        Err(_) => Err(HelloError { refusal: Refusal::NoAnswer, reason: "no answer".to_owned() }),
+        Ok(Err(error)) => Err(HelloError {
+            refusal: Refusal::of(&error),
+            reason: error.to_string(),
+        }),
+        Err(_) => Err(HelloError {
+            refusal: Refusal::NoAnswer,
+            reason: "no answer".to_owned(),
+        }),
     }
 }
 
 /// Says hello on a connection that came through, and puts it to use.
-pub(super) async fn introduce(shared: &Arc<Shared>, peer: NodeId, connection: &Connection) -> Result<(), HelloError> {
+pub(super) async fn introduce(shared: &Arc<Shared>, connection: &Connection) -> Result<(), HelloError> {
     let own = shared.hello();
     let theirs = hello::ask(connection, &own).await?;
     let certified = tls::peer_of(connection).ok_or_else(|| HelloError::other("the certificate names no node"))?;
     let detail = own.check(&theirs, certified, connection.remote_address())?;
-    if !adopt(shared, &Link::new(peer, connection.clone(), detail, shared.node, own.dial)) {
-        connection.close(VarInt::from_u32(CLOSE_DUPLICATE), b"a better connection stands");
-    }
-    Ok(())
+    adopt(
+        shared,
+        &Link::new(connection.clone(), &theirs, detail, (shared.node, own.dial)),
+    )
 }

@@ -3,14 +3,16 @@
 //! Both sides decide alike from what both know: a newer incarnation of the peer's process beats an older
 //! one; of two connections dialled by the same process the later one; of two dialled from both sides at
 //! once the one that the lower node id dialled. The loser is retired, not cut: new traffic goes over the
-//! winner, what runs on the loser has a moment to end.
+//! winner, what runs on the loser has a moment to end. Two processes with one identity (a copied data
+//! directory) are never both connected: the first one stays.
 
+use super::counters::count;
+use super::hello::{Hello, HelloError};
 use super::inbound::{Loss, PeerDetail};
 use super::mux::Mux;
 use super::purpose::Purpose;
+use super::refusal::Refusal;
 use super::shared::Shared;
-use super::counters::count;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use quinn::{Connection, ConnectionError, VarInt};
 use relais_protocol::ids::NodeId;
@@ -33,13 +35,29 @@ pub(super) struct Link {
     pub(super) connection: Connection,
     pub(super) detail: PeerDetail,
     pub(super) dialled_by: NodeId,
+    /// The peer's process, and the count of the connection among those of the process that dialled it.
+    pub(super) run: u64,
     pub(super) dial: u64,
     muxes: Mutex<BTreeMap<Purpose, Arc<Mux>>>,
 }
 
 impl Link {
-    pub(super) fn new(peer: NodeId, connection: Connection, detail: PeerDetail, dialled_by: NodeId, dial: u64) -> Arc<Self> {
-        Arc::new(Self { peer, connection, detail, dialled_by, dial, muxes: Mutex::default() })
+    /// A connection with who said `theirs`, dialled by `dialler` as its `dial`th.
+    pub(super) fn new(
+        connection: Connection,
+        theirs: &Hello,
+        detail: PeerDetail,
+        (dialled_by, dial): (NodeId, u64),
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            peer: theirs.node,
+            connection,
+            detail,
+            dialled_by,
+            run: theirs.run,
+            dial,
+            muxes: Mutex::default(),
+        })
     }
 
     /// The long-lived call stream for `purpose`, opened at first use and again after it broke.
@@ -59,33 +77,42 @@ impl Link {
         self.connection.close_reason().is_some()
     }
 
-    fn beats(&self, old: &Self) -> bool {
-        if self.detail.incarnation != old.detail.incarnation {
-            return self.detail.incarnation > old.detail.incarnation;
+    /// Whether this one is to be used although `old` stands.
+    fn against(&self, old: &Self) -> Result<(), Refusal> {
+        let (new_run, old_run) = (self.detail.incarnation, old.detail.incarnation);
+        if new_run > old_run {
+            return Ok(());
         }
-        if self.dialled_by == old.dialled_by {
-            return self.dial > old.dial;
+        if new_run < old_run || self.run != old.run {
+            return Err(Refusal::Copied);
         }
-        self.dialled_by < old.dialled_by
+        let later = if self.dialled_by == old.dialled_by {
+            self.dial > old.dial
+        } else {
+            self.dialled_by < old.dialled_by
+        };
+        if later { Ok(()) } else { Err(Refusal::Duplicate) }
     }
 }
 
-/// Puts `link` to use, unless a better one stands; then `false`, and the caller closes it.
+/// Puts `link` to use, unless one stands that must stay; then the caller closes `link`.
 /// Called on the transport's thread only, which makes the reports to the node come in order.
-pub(super) fn adopt(shared: &Arc<Shared>, link: &Arc<Link>) -> bool {
+pub(super) fn adopt(shared: &Arc<Shared>, link: &Arc<Link>) -> Result<(), HelloError> {
     let old = {
         let mut links = shared.links.write();
         if let Some(old) = links.get(&link.peer)
             && !old.is_over()
-            && !link.beats(old)
+            && let Err(refusal) = link.against(old)
         {
-            return false;
+            return Err(refused(refusal, link, old));
         }
         links.insert(link.peer, link.clone())
     };
     super::transport::widen(&link.connection);
     count(&shared.counting.connects, 1);
-    let same_process = old.as_ref().is_some_and(|old| old.detail.incarnation == link.detail.incarnation && !old.is_over());
+    let same_process = old
+        .as_ref()
+        .is_some_and(|old| old.detail.incarnation == link.detail.incarnation && !old.is_over());
     if let Some(old) = old {
         if !same_process {
             let loss = old.connection.close_reason().map_or(Loss::Restarted, |e| loss_of(&e));
@@ -95,13 +122,24 @@ pub(super) fn adopt(shared: &Arc<Shared>, link: &Arc<Link>) -> bool {
     }
     if !same_process {
         tracing::info!(peer = %link.peer, name = %link.detail.name, remote = %link.detail.remote, "connected");
-        shared.inbound.peer_changed(link.peer, true, link.detail.clone());
+        shared.tell(|node| node.peer_changed(link.peer, true, link.detail.clone()));
     }
     shared.links_changed();
     tokio::spawn(read_datagrams(shared.clone(), link.clone()));
     tokio::spawn(super::serve::accept_streams(shared.clone(), link.clone()));
     tokio::spawn(watch(shared.clone(), link.clone()));
-    true
+    Ok(())
+}
+
+fn refused(refusal: Refusal, new: &Link, old: &Link) -> HelloError {
+    let reason = match refusal {
+        Refusal::Copied => format!(
+            "another process with the identity of node {} ({}) is connected from {}, this one comes from {}; was a data directory copied?",
+            new.peer, new.detail.name, old.detail.remote, new.detail.remote
+        ),
+        _ => "a better connection stands".to_owned(),
+    };
+    HelloError { refusal, reason }
 }
 
 fn retire(old: Arc<Link>, gently: bool) {
@@ -112,7 +150,8 @@ fn retire(old: Arc<Link>, gently: bool) {
         if gently {
             let _ = tokio::time::timeout(RETIRED_FOR, old.connection.closed()).await;
         }
-        old.connection.close(VarInt::from_u32(CLOSE_DUPLICATE), b"a better connection stands");
+        old.connection
+            .close(VarInt::from_u32(CLOSE_DUPLICATE), b"a better connection stands");
     });
 }
 
@@ -139,13 +178,18 @@ async fn watch(shared: Arc<Shared>, link: Arc<Link>) {
 fn report_gone(shared: &Shared, link: &Link, loss: Loss) {
     count(&shared.counting.losses, 1);
     tracing::info!(peer = %link.peer, name = %link.detail.name, ?loss, "disconnected");
-    let detail = PeerDetail { loss: Some(loss), ..link.detail.clone() };
-    shared.inbound.peer_changed(link.peer, false, detail);
+    let detail = PeerDetail {
+        loss: Some(loss),
+        ..link.detail.clone()
+    };
+    shared.tell(|node| node.peer_changed(link.peer, false, detail));
 }
 
 fn loss_of(error: &ConnectionError) -> Loss {
     match error {
-        ConnectionError::ApplicationClosed(close) if close.error_code == VarInt::from_u32(CLOSE_GOODBYE) => Loss::Goodbye,
+        ConnectionError::ApplicationClosed(close) if close.error_code == VarInt::from_u32(CLOSE_GOODBYE) => {
+            Loss::Goodbye
+        }
         ConnectionError::Reset => Loss::Restarted,
         ConnectionError::TimedOut => Loss::Silence,
         ConnectionError::LocallyClosed => Loss::ByUs,
@@ -155,8 +199,7 @@ fn loss_of(error: &ConnectionError) -> Loss {
 
 async fn read_datagrams(shared: Arc<Shared>, link: Arc<Link>) {
     while let Ok(bytes) = link.connection.read_datagram().await {
-        let bytes: Bytes = bytes;
         count(&shared.counting.datagrams_in, 1);
-        shared.inbound.datagram(link.peer, bytes);
+        shared.tell(|node| node.datagram(link.peer, bytes));
     }
 }

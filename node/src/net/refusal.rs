@@ -23,7 +23,9 @@ pub enum Refusal {
     OtherCluster,
     /// No protocol version in common.
     Version,
-    /// A better connection with the same node stands already.
+    /// Another process with the same identity is connected: a copied data directory.
+    Copied,
+    /// A better connection with the same process stands already.
     Duplicate,
     /// The dialler gave this attempt up, since another one came through.
     GivenUp,
@@ -44,6 +46,7 @@ impl fmt::Display for Refusal {
             Self::OtherNode => "other_node",
             Self::OtherCluster => "other_cluster",
             Self::Version => "version",
+            Self::Copied => "copied",
             Self::Duplicate => "duplicate",
             Self::GivenUp => "given_up",
             Self::NoAnswer => "no_answer",
@@ -60,7 +63,9 @@ impl Refusal {
         const ALERTS: std::ops::Range<u64> = 0x100..0x200;
         let code = match error {
             ConnectionError::TransportError(e) => u64::from(e.code),
-            ConnectionError::ConnectionClosed(e) if e.error_code == TransportErrorCode::APPLICATION_ERROR => return Self::GivenUp,
+            ConnectionError::ConnectionClosed(e) if e.error_code == TransportErrorCode::APPLICATION_ERROR => {
+                return Self::GivenUp;
+            }
             ConnectionError::ConnectionClosed(e) => u64::from(e.error_code),
             ConnectionError::ApplicationClosed(_) => return Self::GivenUp,
             ConnectionError::TimedOut => return Self::NoAnswer,
@@ -91,7 +96,11 @@ pub(super) struct RefusalLog {
 
 impl RefusalLog {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, counts: Mutex::default(), logged: Mutex::default() }
+        Self {
+            clock,
+            counts: Mutex::default(),
+            logged: Mutex::default(),
+        }
     }
 
     /// Counts a refusal; `peer` is a node or an address, `reason` names both sides where both are known.

@@ -46,7 +46,7 @@ async fn serve(shared: Arc<Shared>, from: NodeId, mut send: SendStream, mut recv
         Kind::Calls => serve_calls(shared, from, purpose, send, recv).await,
         Kind::Frames => {
             let (send, recv) = (FrameSender::new(send, purpose), FrameReceiver::new(recv, purpose));
-            shared.inbound.stream(from, purpose, send, recv);
+            shared.tell(|node| node.stream(from, purpose, send, recv));
         }
     }
 }
@@ -86,7 +86,13 @@ async fn serve_calls(shared: Arc<Shared>, from: NodeId, purpose: Purpose, send: 
 
 type Numbered = (u64, Result<Bytes, String>);
 
-async fn read_requests(shared: &Arc<Shared>, from: NodeId, purpose: Purpose, mut recv: FrameReceiver, answers: mpsc::Sender<Numbered>) {
+async fn read_requests(
+    shared: &Arc<Shared>,
+    from: NodeId,
+    purpose: Purpose,
+    mut recv: FrameReceiver,
+    answers: mpsc::Sender<Numbered>,
+) {
     let at_once = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let mut request = match recv.next().await {
@@ -98,7 +104,9 @@ async fn read_requests(shared: &Arc<Shared>, from: NodeId, purpose: Purpose, mut
             }
         };
         let number = request.get_u64();
-        let Ok(permit) = at_once.clone().acquire_owned().await else { return };
+        let Ok(permit) = at_once.clone().acquire_owned().await else {
+            return;
+        };
         let (shared, answers) = (shared.clone(), answers.clone());
         let main = shared.main_runtime.clone();
         main.spawn(async move {

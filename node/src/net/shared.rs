@@ -8,6 +8,7 @@ use super::refusal::RefusalLog;
 use parking_lot::RwLock;
 use relais_protocol::ids::NodeId;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::runtime::Handle;
@@ -31,7 +32,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(hello: Hello, inbound: Arc<dyn Inbound>, refusals: RefusalLog, main_runtime: Handle, net_runtime: Handle) -> Self {
+    pub(super) fn new(
+        hello: Hello,
+        inbound: Arc<dyn Inbound>,
+        refusals: RefusalLog,
+        main_runtime: Handle,
+        net_runtime: Handle,
+    ) -> Self {
         Self {
             node: hello.node,
             hello,
@@ -46,9 +53,20 @@ impl Shared {
         }
     }
 
+    /// Tells the node something on this thread. A panic there must not end a task of the transport.
+    pub(super) fn tell(&self, handler: impl FnOnce(&dyn Inbound)) {
+        let told = std::panic::catch_unwind(AssertUnwindSafe(|| handler(&*self.inbound)));
+        if told.is_err() {
+            tracing::error!("a handler panicked on the transport's thread");
+        }
+    }
+
     /// Our hello for the next connection.
     pub(super) fn hello(&self) -> Hello {
-        Hello { dial: self.dials.fetch_add(1, Ordering::Relaxed) + 1, ..self.hello.clone() }
+        Hello {
+            dial: self.dials.fetch_add(1, Ordering::Relaxed) + 1,
+            ..self.hello.clone()
+        }
     }
 
     pub(super) fn link(&self, node: NodeId) -> Option<Arc<Link>> {

@@ -1,8 +1,10 @@
 //! How QUIC is set: time-outs, windows, buffers and the keys that outlive a restart.
 
+use super::congestion::FlooredCubic;
 use crate::identity::NodeKey;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +38,7 @@ fn transport() -> Arc<TransportConfig> {
         .receive_window(VarInt::from_u32(STRANGER_WINDOW))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .send_window(SEND_WINDOW)
+        .congestion_controller_factory(Arc::new(FlooredCubic::default()))
         .datagram_send_buffer_size(DATAGRAMS_OUT)
         .datagram_receive_buffer_size(Some(DATAGRAMS_IN));
     Arc::new(config)
@@ -49,7 +52,11 @@ pub(super) fn widen(connection: &quinn::Connection) {
 
 pub(super) fn server(tls: QuicServerConfig) -> ServerConfig {
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
-    config.transport_config(transport()).max_incoming(1_024).incoming_buffer_size(64 * 1024).incoming_buffer_size_total(4 * u64::from(MIB));
+    config
+        .transport_config(transport())
+        .max_incoming(1_024)
+        .incoming_buffer_size(64 * 1024)
+        .incoming_buffer_size_total(4 * u64::from(MIB));
     config
 }
 
@@ -59,29 +66,14 @@ pub(super) fn client(tls: QuicClientConfig) -> quinn::ClientConfig {
     config
 }
 
-/// Endpoint settings. The reset key follows from the node's key: after a restart the node answers packets
-/// of old connections with a reset that their other end believes, and is redialled at once.
+/// Endpoint settings. Both keys follow from the node's key: after a restart the node knows the connection
+/// ids of the run before, and answers them with a reset that their other end believes and redials after.
 pub(super) fn endpoint(key: &NodeKey) -> EndpointConfig {
     let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key.derive("relais stateless reset"));
+    let mut ids = [0; 8];
+    ids.copy_from_slice(&key.derive("relais connection ids")[..8]);
+    let ids = u64::from_be_bytes(ids);
     let mut config = EndpointConfig::new(Arc::new(reset));
-    config.cid_generator(|| Box::new(RandomIds));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
     config
-}
-
-/// Eight random bytes per connection id. quinn's own generator signs them with a key made anew in each
-/// run, and so would not answer for a connection of the run before.
-struct RandomIds;
-
-impl ConnectionIdGenerator for RandomIds {
-    fn generate_cid(&mut self) -> ConnectionId {
-        ConnectionId::new(&crate::seed::random_u64().to_be_bytes())
-    }
-
-    fn cid_len(&self) -> usize {
-        8
-    }
-
-    fn cid_lifetime(&self) -> Option<Duration> {
-        None
-    }
 }

@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex};
 /// A job id as the API gives them.
 pub(crate) const ID: &str = "01963a0c-7f1e-7abc-8def-0123456789ab";
 
+/// An address where nobody listens, and which no test is ever given.
+pub(crate) const NOBODY: &str = "127.0.0.1:1";
+
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {

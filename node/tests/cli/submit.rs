@@ -1,9 +1,8 @@
 //! `relais submit`: what is sent, how often, and what is printed.
 
-use crate::fake::{Fake, ID, Reply, job, relais, run};
+use crate::fake::{Fake, ID, NOBODY, Reply, job, relais, run};
 use serde_json::json;
 use std::io::Write;
-use std::net::TcpListener;
 use std::process::Stdio;
 
 fn accepting() -> Fake {
@@ -51,14 +50,13 @@ fn every_flag_has_its_place_in_the_spec() {
 
 #[test]
 fn it_goes_on_to_the_next_node_with_the_same_key() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let busy = Fake::new(|_, _| Reply::problem(503, "no dispatcher").with("Retry-After: 1"));
     let node = Fake::new(|number, _| match number {
         0 => Reply::problem(503, "no dispatcher").with("Retry-After: 1"),
         _ => Reply::json(201, job("queued", json!({}))),
     });
     let mut command = relais(&[]);
-    command.args(["submit", "--addr", &format!("{closed},{},{}", busy.address, node.address), "--", "true"]);
+    command.args(["submit", "--addr", &format!("{NOBODY},{},{}", busy.address, node.address), "--", "true"]);
     let end: crate::fake::Run = command.output().unwrap().into();
     assert_eq!((end.code, end.out), (0, format!("{ID}\n")), "{}", end.err);
     let mut seen = busy.seen();

@@ -18,13 +18,15 @@ pub(crate) const PROBE: &str = env!("CARGO_BIN_EXE_relais-worker-probe");
 /// How long a condition may take to become true before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Job ids are unique over all nodes, as real ones are: a spawner finds a job's strays by them.
+static NEXT_JOB: AtomicU64 = AtomicU64::new(1);
+
 /// A node without the rest of it.
 pub(crate) struct Node {
     pub(crate) executors: Executors,
     pub(crate) spawner: Spawner,
     pub(crate) output: Output,
     pub(crate) folder: tempfile::TempDir,
-    next_job: AtomicU64,
 }
 
 /// A clock that moves by a millisecond each time it is read.
@@ -46,7 +48,7 @@ impl Node {
         let exec = Exec::new(spawner.clone(), clock()).with_grace(Grace(grace));
         let executors = Executors::standard(clock(), spawner.clone()).with("exec", Arc::new(exec));
         let output = Output::with_limits(folder.path().join("output"), Limits::default()).unwrap();
-        Self { executors, spawner, output, folder, next_job: AtomicU64::new(1) }
+        Self { executors, spawner, output, folder }
     }
 
     pub(crate) fn work(&self) -> PathBuf {
@@ -59,7 +61,7 @@ impl Node {
     }
 
     pub(crate) fn task(&self, kind: &str, payload: Value) -> Task {
-        let job = JobId(u128::from(self.next_job.fetch_add(1, Ordering::Relaxed)));
+        let job = JobId(u128::from(NEXT_JOB.fetch_add(1, Ordering::Relaxed)));
         Task {
             job,
             fence: Fence::new(Epoch(1), 1),

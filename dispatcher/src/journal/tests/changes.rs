@@ -1,6 +1,7 @@
 //! Members come and go.
 
 use super::super::memory::Switchboard;
+use super::super::rpc::{self, Envelope, Request, Response};
 use super::super::*;
 use super::fixture::{LIMIT, Node, cluster, set};
 
@@ -24,6 +25,28 @@ async fn voters_grow_and_shrink() {
     assert_eq!(refused, Err(ChangeError::NotLeader { leader: Some(RaftId(1)) }));
     let unknown = nodes[0].journal.remove_learner(RaftId(2)).await;
     assert!(matches!(unknown, Err(ChangeError::Refused(_))), "a voter is no learner: {unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_for_another_journal_or_in_anothers_name_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let board = Switchboard::new();
+    let node = Node::start(&board, dir.path(), 1, SyncMode::default()).await;
+    let stranger = RaftId::new(relais_protocol::ids::NodeId(9), 1);
+    for (from, to, proven, is_answered) in [
+        (stranger.0, 1, stranger, true),
+        (stranger.0, 2, stranger, false),
+        (stranger.0, 1, RaftId(1), false),
+        (stranger.0 + 1, 1, stranger, false),
+    ] {
+        let vote = openraft::raft::VoteRequest::new(openraft::Vote::new(9, stranger.0), None);
+        let envelope = Envelope { from, to, request: Request::Vote(vote) };
+        let answer = node.journal.handle_rpc(proven, rpc::encode(&envelope)).await;
+        let answer = rpc::decode::<Response>(&answer).unwrap();
+        assert_eq!(matches!(answer, Response::Vote(_)), is_answered, "{answer:?}");
+    }
+    let garbage = node.journal.handle_rpc(stranger, Bytes::from_static(b"garbage")).await;
+    assert!(matches!(rpc::decode(&garbage), Ok(Response::Failed(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

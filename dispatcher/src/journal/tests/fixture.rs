@@ -139,7 +139,7 @@ impl Node {
 
     /// Stands again and again, as the election's watchdog would, until it leads.
     pub(super) async fn stand_until_leader(&self) {
-        loop {
+        for _ in 0..200 {
             self.journal.stand().await.unwrap();
             let mut status = self.journal.status();
             let leads = status.wait_for(|status| status.role == Role::Leader);
@@ -147,6 +147,7 @@ impl Node {
                 return self.leads().await;
             }
         }
+        panic!("never elected: {:?}", *self.journal.status().borrow());
     }
 
     pub(super) async fn propose(&self, payload: Bytes) -> (Index, Outcomes) {

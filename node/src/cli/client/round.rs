@@ -1,9 +1,10 @@
 //! One try of a request at each address, and what its end means.
 
-use super::{Call, Client, Repeat};
+use super::{Answer, Call, Client, Repeat};
+use crate::cli::address::Address;
 use crate::cli::failure::{Failure, Refusal};
 use relais_protocol::time::UnixMs;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER};
 use std::error::Error;
 use tokio::time::timeout;
 
@@ -19,46 +20,66 @@ pub(super) enum End {
     Unreachable(Failure),
 }
 
+/// What a node gave.
+pub(super) enum Got {
+    /// The whole answer.
+    Answer(Answer),
+    /// The beginning of a stream.
+    Stream(reqwest::Response),
+    /// Anything but a success.
+    Refusal { passing: bool, failure: Failure },
+}
+
+/// A try that ended without an answer.
+struct Broken {
+    /// The request never arrived.
+    unsent: bool,
+    cause: String,
+}
+
 impl Client {
-    /// Asks each address once, beginning with the one that answered last.
-    pub(super) async fn round(&self, call: &Call, last_event: Option<&str>) -> Result<reqwest::Response, End> {
+    /// Asks each address once, beginning with the one that answered last. Gives no [`Got::Refusal`].
+    pub(super) async fn round(&self, call: &Call, last_event: Option<&str>) -> Result<Got, End> {
         let mut tried = Vec::new();
         let mut no_dispatcher = None;
+        let first = self.current.get();
         for turn in 0..self.addresses.len() {
-            let at = (self.current.get() + turn) % self.addresses.len();
-            let address = &self.addresses[at];
-            let request = self.request(call, at, last_event);
+            let at = (first + turn) % self.addresses.len();
             // A stream has no limit as a whole, but its beginning has.
-            let response = match timeout(call.answer_limit, request.send()).await {
-                Ok(Ok(response)) => response,
-                Ok(Err(error)) if may_ask_another(call, &error) => {
-                    tried.push(format!("{address} ({})", cause(&error)));
-                    continue;
+            let attempt = timeout(call.answer_limit, self.ask(call, at, last_event)).await;
+            match attempt.unwrap_or_else(|_| Err(Broken { unsent: false, cause: NO_ANSWER.to_owned() })) {
+                Ok(Got::Refusal { passing: true, failure }) => no_dispatcher = Some(failure),
+                Ok(Got::Refusal { passing: false, failure }) => return Err(End::Final(failure)),
+                Ok(got) => {
+                    self.current.set(at);
+                    return Ok(got);
                 }
-                Err(_) if call.repeat != Repeat::Never => {
-                    tried.push(format!("{address} ({NO_ANSWER})"));
-                    continue;
+                Err(broken) if broken.unsent || call.repeat != Repeat::Never => {
+                    tried.push(format!("{} ({})", self.addresses[at], broken.cause));
                 }
-                Ok(Err(error)) => return Err(End::Final(broken(call, &address.to_string(), &cause(&error)))),
-                Err(_) => return Err(End::Final(broken(call, &address.to_string(), NO_ANSWER))),
-            };
-            let status = response.status();
-            if status.is_success() {
-                self.current.set(at);
-                return Ok(response);
+                Err(broken) => return Err(End::Final(unknown_outcome(&self.addresses[at], &broken.cause))),
             }
-            let passing = status.as_u16() == 503 && response.headers().contains_key(RETRY_AFTER);
-            let body = response.bytes().await.unwrap_or_default();
-            let failure = Failure::Refused(Box::new(Refusal::of(status.as_u16(), &body)));
-            if !passing {
-                return Err(End::Final(failure));
-            }
-            no_dispatcher = Some(failure);
         }
         Err(match no_dispatcher {
             Some(failure) => End::NoDispatcher(failure),
             None => End::Unreachable(Failure::Unreachable(tried)),
         })
+    }
+
+    async fn ask(&self, call: &Call, at: usize, last_event: Option<&str>) -> Result<Got, Broken> {
+        let response = self.request(call, at, last_event).send().await?;
+        let (code, headers) = (response.status(), response.headers());
+        let status = code.as_u16();
+        if !code.is_success() {
+            let passing = status == 503 && headers.contains_key(RETRY_AFTER);
+            let body = response.bytes().await?;
+            return Ok(Got::Refusal { passing, failure: Failure::Refused(Box::new(Refusal::of(status, &body))) });
+        }
+        if call.stream {
+            return Ok(Got::Stream(response));
+        }
+        let date = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(http_date);
+        Ok(Got::Answer(Answer { status, body: response.bytes().await?, date }))
     }
 
     fn request(&self, call: &Call, at: usize, last_event: Option<&str>) -> reqwest::RequestBuilder {
@@ -77,28 +98,27 @@ impl Client {
             if let Some(id) = last_event {
                 request = request.header("Last-Event-ID", id);
             }
-            return request;
         }
-        request.timeout(call.answer_limit)
+        request
     }
 }
 
-fn may_ask_another(call: &Call, error: &reqwest::Error) -> bool {
-    // A body that can't even be built fails alike everywhere.
-    !error.is_builder() && (error.is_connect() || call.repeat != Repeat::Never)
+impl From<reqwest::Error> for Broken {
+    fn from(error: reqwest::Error) -> Self {
+        Self { unsent: error.is_connect(), cause: cause(&error) }
+    }
 }
 
-/// The failure of a request that was sent and never wholly answered.
-pub(super) fn broken(call: &Call, address: &str, cause: &str) -> Failure {
-    let next = match call.repeat {
-        Repeat::Never => "it may or may not have been carried out; look before you repeat it",
-        _ => "try again, or another node with --addr",
-    };
-    Failure::Local(format!("{address} did not answer to the end ({cause}); {next}"))
+/// The failure of a request that was sent, not wholly answered, and must not be repeated.
+fn unknown_outcome(address: &Address, cause: &str) -> Failure {
+    Failure::Local(format!(
+        "{address} did not answer to the end ({cause}); it may or may not have been carried out; \
+         look before you repeat it"
+    ))
 }
 
 /// The innermost reason: the outer ones only say that a request failed.
-pub(super) fn cause(error: &reqwest::Error) -> String {
+fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return NO_ANSWER.to_owned();
     }
@@ -110,7 +130,7 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
 }
 
 /// Reads the `Date` header: `Sun, 22 Nov 2026 02:36:46 GMT`.
-pub(super) fn http_date(text: &str) -> Option<UnixMs> {
+fn http_date(text: &str) -> Option<UnixMs> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.split_ascii_whitespace().skip(1);
     let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);

@@ -26,6 +26,7 @@ pub(super) struct Seen {
 
 impl Inbound for Seen {
     fn datagram(&self, from: NodeId, bytes: Bytes) {
+        assert!(bytes != "panic", "as told");
         self.datagrams.lock().push((from, bytes));
     }
 
@@ -78,7 +79,11 @@ impl Seen {
     /// How the connections with `node` ended, in order.
     pub(super) fn losses(&self, node: NodeId) -> Vec<Loss> {
         let changes = self.changes.lock();
-        changes.iter().filter(|(of, ..)| *of == node).filter_map(|(.., detail)| detail.loss.clone()).collect()
+        changes
+            .iter()
+            .filter(|(of, ..)| *of == node)
+            .filter_map(|(.., detail)| detail.loss.clone())
+            .collect()
     }
 }
 
@@ -98,7 +103,11 @@ pub(super) struct Node {
 impl Cluster {
     pub(super) fn new(id: u128) -> Self {
         let clock = Clock::new();
-        Self { id: ClusterId(id), ca: ClusterCa::create(ClusterId(id), clock.unix()).unwrap(), clock }
+        Self {
+            id: ClusterId(id),
+            ca: ClusterCa::create(ClusterId(id), clock.unix()).unwrap(),
+            clock,
+        }
     }
 
     /// An identity for `node`, valid for `days` from a time `skew_ms` off the present.
@@ -149,15 +158,24 @@ impl Node {
     pub(super) fn start(config: NetConfig) -> Self {
         let seen = Arc::new(Seen::default());
         let id = config.identity.node;
-        Self { id, net: Net::start(config, seen.clone()).unwrap(), seen }
+        Self {
+            id,
+            net: Net::start(config, seen.clone()).unwrap(),
+            seen,
+        }
     }
 
     pub(super) fn peer(&self) -> Peer {
-        Peer { node: self.id, addr: self.net.local_addr() }
+        Peer {
+            node: self.id,
+            addr: self.net.local_addr(),
+        }
     }
 
     pub(super) async fn echo(&self, to: &Self, purpose: Purpose, text: &'static str) -> Result<Bytes, CallError> {
-        self.net.call(to.id, purpose, Bytes::from_static(text.as_bytes()), LIMIT).await
+        self.net
+            .call(to.id, purpose, Bytes::from_static(text.as_bytes()), LIMIT)
+            .await
     }
 
     pub(super) fn refused(&self, refusal: Refusal) -> u64 {
@@ -192,12 +210,16 @@ pub(super) async fn relay(target: SocketAddr, delay: Duration, percent: u64) -> 
         let mut ways = HashMap::<SocketAddr, Arc<UdpSocket>>::new();
         let mut packet = [0; 2_048];
         while let Ok((n, client)) = front.recv_from(&mut packet).await {
-            if !ways.contains_key(&client) {
-                let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-                tokio::spawn(carry_back(back.clone(), front.clone(), client, delay, percent));
-                ways.insert(client, back);
-            }
-            carry(packet[..n].to_vec(), ways[&client].clone(), target, delay, percent);
+            let way = match ways.get(&client) {
+                Some(way) => way.clone(),
+                None => {
+                    let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                    tokio::spawn(carry_back(back.clone(), front.clone(), client, delay, percent));
+                    ways.insert(client, back.clone());
+                    back
+                }
+            };
+            carry(packet[..n].to_vec(), way, target, delay, percent);
         }
     });
     addr

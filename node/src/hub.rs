@@ -1,0 +1,233 @@
+//! The hub: where the parts of one node meet. It holds them and passes things between them; each decision
+//! is made in a part.
+//!
+//! ```text
+//!   HTTP ──Backend──► hub ──► desk (dispatcher actor) ──► journal ──► ledger
+//!   QUIC ──Inbound──►  │ ──► bench (worker actor)             │
+//!                      │ ──► pulse (election, heartbeats) ◄───┘ applied, status
+//! ```
+
+mod audit;
+mod backend;
+mod calls;
+mod dispatch;
+mod gossip;
+mod handover;
+mod inbound;
+mod joining;
+mod keeper;
+mod leaving;
+mod link;
+mod metrics;
+mod vitals;
+mod work;
+
+pub use backend::HubBackend;
+pub use dispatch::DispatchOutlet;
+pub use gossip::Gossip;
+pub use inbound::HubInbound;
+pub use keeper::watch_journal;
+pub use joining::{JoinReply, JoinRequest};
+pub use link::JournalLink;
+pub use work::WorkOutlet;
+
+use crate::clock::Clock;
+use crate::datadir::DataDir;
+use crate::identity::Identity;
+use crate::net::Net;
+use crate::pulse::Pulse;
+use calls::Barrier;
+use parking_lot::{Mutex, RwLock};
+use relais_dispatcher::actor::Desk;
+use relais_dispatcher::journal::{Journal, RaftJournal};
+use relais_dispatcher::ledger::Event;
+use relais_dispatcher::machine::LedgerMachine;
+use relais_protocol::ids::{Incarnation, Index, NodeId, RaftId};
+use relais_protocol::record::NodeFacts;
+use relais_worker::actor::Bench;
+use relais_worker::output::Output;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, broadcast};
+
+/// Applied entries that a slow watcher may be behind before it loses some.
+const EVENTS_KEPT: usize = 4_096;
+
+/// Who this node is.
+#[derive(Clone, Debug)]
+pub struct Me {
+    /// Its id.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// This run of its process.
+    pub incarnation: Incarnation,
+    /// Its journal.
+    pub raft: RaftId,
+}
+
+/// Counts of things refused, for people who watch.
+#[derive(Debug, Default)]
+pub struct HubCounts {
+    /// Orders that came from a lower reign.
+    pub stale_orders: AtomicU64,
+    /// Calls passed on to the dispatcher.
+    pub passed_on: AtomicU64,
+    /// Replicas compared.
+    pub audits: AtomicU64,
+    /// Replicas that differed.
+    pub disagreements: AtomicU64,
+}
+
+/// One node's parts.
+pub struct Hub {
+    /// Who this node is.
+    pub me: Me,
+    /// The clock.
+    pub clock: Clock,
+    /// Where futures run.
+    pub engine: Handle,
+    /// The ledger.
+    pub machine: Arc<LedgerMachine>,
+    /// The way to the dispatcher's actor.
+    pub desk: Desk,
+    /// The way to the worker's actor.
+    pub bench: Bench,
+    /// The election and the heartbeats.
+    pub pulse: Pulse,
+    /// What gossip says.
+    pub gossip: Gossip,
+    /// Captured output.
+    pub output: Output,
+    /// The data directory.
+    pub dir: Mutex<DataDir>,
+    /// Certificates and keys.
+    pub identity: RwLock<Identity>,
+    /// What this node says of itself.
+    pub facts: RwLock<NodeFacts>,
+    /// Applied entries, for whoever watches.
+    pub events: broadcast::Sender<Arc<(Index, Vec<Event>)>>,
+    /// Counts for people who watch.
+    pub counts: HubCounts,
+    /// Why this node is limited, if it is.
+    pub limited: RwLock<Option<String>>,
+    net: OnceLock<Net>,
+    journal: OnceLock<Arc<RaftJournal>>,
+    barrier: Barrier,
+    drained: Notify,
+    left: Notify,
+    leaving: AtomicBool,
+    /// Where peers were last known to be.
+    addresses: RwLock<BTreeMap<NodeId, (String, SocketAddr)>>,
+}
+
+/// What a hub is made of.
+pub struct HubParts {
+    /// Who this node is.
+    pub me: Me,
+    /// The clock.
+    pub clock: Clock,
+    /// Where futures run.
+    pub engine: Handle,
+    /// The data directory, open.
+    pub dir: DataDir,
+    /// Certificates and keys.
+    pub identity: Identity,
+    /// What this node says of itself.
+    pub facts: NodeFacts,
+    /// Captured output.
+    pub output: Output,
+    /// Spreads what is random and need not be secret.
+    pub seed: u64,
+}
+
+impl Hub {
+    /// A hub without transport and journal, which need it to start.
+    #[must_use]
+    pub fn new(parts: HubParts) -> Arc<Self> {
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let desk = Desk::default();
+        let pulse = Pulse::new(parts.me.node, parts.me.incarnation, parts.clock.clone());
+        let sink = Self::sink(desk.clone(), pulse.clone(), events.clone());
+        let known = parts.dir.node().peers.iter().map(|peer| (peer.node, (peer.name.clone(), peer.addr)));
+        Arc::new(Self {
+            gossip: Gossip::new(parts.me.node, parts.me.incarnation, parts.seed),
+            addresses: RwLock::new(known.collect()),
+            me: parts.me,
+            clock: parts.clock,
+            engine: parts.engine,
+            machine: Arc::new(LedgerMachine::new(sink)),
+            desk,
+            bench: Bench::default(),
+            pulse,
+            output: parts.output,
+            dir: Mutex::new(parts.dir),
+            identity: RwLock::new(parts.identity),
+            facts: RwLock::new(parts.facts),
+            events,
+            counts: HubCounts::default(),
+            limited: RwLock::new(None),
+            net: OnceLock::new(),
+            journal: OnceLock::new(),
+            barrier: Barrier::default(),
+            drained: Notify::new(),
+            left: Notify::new(),
+            leaving: AtomicBool::new(false),
+        })
+    }
+
+    /// Where each applied entry goes: the dispatcher, the election, whoever watches.
+    fn sink(
+        desk: Desk,
+        pulse: Pulse,
+        events: broadcast::Sender<Arc<(Index, Vec<Event>)>>,
+    ) -> relais_dispatcher::machine::AppliedSink {
+        Box::new(move |index, applied| {
+            for event in &applied {
+                if let Event::Promoted { reign, node, .. } = event {
+                    pulse.promoted(*reign, *node);
+                }
+            }
+            relais_dispatcher::actor::applied(&desk, applied.clone());
+            // Nobody watching is no error.
+            let _ = events.send(Arc::new((index, applied)));
+        })
+    }
+
+    /// The transport has started.
+    pub fn set_net(&self, net: Net) {
+        let _ = self.net.set(net);
+    }
+
+    /// The journal has started.
+    pub fn set_journal(&self, journal: Arc<RaftJournal>) {
+        let _ = self.journal.set(journal);
+    }
+
+    /// The transport, once it has started.
+    pub fn net(&self) -> Option<&Net> {
+        self.net.get()
+    }
+
+    /// The journal, once it has started.
+    pub fn journal(&self) -> Option<Arc<dyn Journal>> {
+        self.journal.get().map(|journal| journal.clone() as Arc<dyn Journal>)
+    }
+
+    /// A node's address.
+    pub fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
+        self.addresses.read().get(&node).map(|(_, addr)| *addr)
+    }
+
+    /// A node's name.
+    pub fn name_of(&self, node: NodeId) -> Option<String> {
+        if node == self.me.node {
+            return Some(self.me.name.clone());
+        }
+        let row = self.machine.read().node(node).map(|row| row.name.clone());
+        row.or_else(|| self.addresses.read().get(&node).map(|(name, _)| name.clone()))
+    }
+}

@@ -1,0 +1,113 @@
+//! [`Backend`] of a hub: what the HTTP API may ask.
+
+use super::Hub;
+use crate::backend::{
+    Backend, ClusterVitals, NotFresh, OutputChunk, OutputFailed, OutputStream, ProposeFailed, Readiness, Standpoint,
+};
+use crate::seed;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::RwLockReadGuard;
+use relais_dispatcher::ledger::{Event, Ledger};
+use relais_protocol::ids::{Index, JobId, NodeId};
+use relais_protocol::record::{Committed, Record};
+use relais_protocol::time::UnixMs;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// The hub as the HTTP API sees it.
+pub struct HubBackend(pub Arc<Hub>);
+
+impl HubBackend {
+    /// Runs on the engine's threads, whichever thread asks.
+    fn on_engine<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> BoxFuture<'static, Option<T>> {
+        let task = self.0.engine.spawn(work);
+        async move { task.await.ok() }.boxed()
+    }
+}
+
+impl Backend for HubBackend {
+    fn standpoint(&self) -> Standpoint {
+        let view = self.0.pulse.view();
+        let staleness_ms = if view.leads { 0 } else { self.0.clock.mono().since(view.fresh_at) };
+        Standpoint {
+            reign: view.reign,
+            node: self.0.me.name.clone(),
+            dispatcher: view.dispatcher.and_then(|node| self.0.name_of(node)),
+            staleness_ms,
+        }
+    }
+
+    fn now(&self) -> UnixMs {
+        self.0.clock.unix()
+    }
+
+    fn new_job_id(&self) -> JobId {
+        seed::new_job_id(&self.0.clock)
+    }
+
+    fn random(&self) -> u128 {
+        seed::random_u128()
+    }
+
+    fn ledger(&self) -> RwLockReadGuard<'_, Ledger> {
+        self.0.machine.read()
+    }
+
+    fn has_ledger(&self) -> bool {
+        self.0.ledger_is_here()
+    }
+
+    fn pass_on(&self, _: &str, _: &str, _: Vec<u8>) -> BoxFuture<'static, Result<(u16, String, Vec<u8>), NotFresh>> {
+        let reason = self.0.why_no_dispatcher();
+        async move { Err(NotFresh(reason)) }.boxed()
+    }
+
+    fn propose(&self, records: Vec<Record>) -> BoxFuture<'static, Result<Committed, ProposeFailed>> {
+        let work = self.on_engine(self.0.clone().propose_anywhere(records));
+        async move { work.await.unwrap_or_else(|| Err(ProposeFailed::NoDispatcher("the node is stopping".to_owned()))) }.boxed()
+    }
+
+    fn fresh(&self) -> BoxFuture<'static, Result<(), NotFresh>> {
+        let work = self.on_engine(self.0.clone().make_fresh());
+        async move { work.await.unwrap_or_else(|| Err(NotFresh("the node is stopping".to_owned()))) }.boxed()
+    }
+
+    fn events(&self) -> broadcast::Receiver<Arc<(Index, Vec<Event>)>> {
+        self.0.events.subscribe()
+    }
+
+    fn vitals(&self) -> ClusterVitals {
+        self.0.cluster_vitals()
+    }
+
+    fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<NodeId, String>> {
+        let work = self.on_engine(self.0.clone().hand_over_anywhere(to));
+        async move { work.await.unwrap_or_else(|| Err("the node is stopping".to_owned())) }.boxed()
+    }
+
+    fn output(
+        &self,
+        node: NodeId,
+        job: JobId,
+        attempt: u16,
+        stream: OutputStream,
+        offset: u64,
+        bytes_max: usize,
+    ) -> BoxFuture<'static, Result<OutputChunk, OutputFailed>> {
+        let work = self.on_engine(self.0.clone().output_of(node, job, attempt, stream, offset, bytes_max));
+        async move { work.await.unwrap_or_else(|| Err(OutputFailed::Gone("the node is stopping".to_owned()))) }.boxed()
+    }
+
+    fn readiness(&self) -> Readiness {
+        self.0.parts_ready()
+    }
+
+    fn metrics(&self) -> String {
+        self.0.figures_page()
+    }
+
+    fn join_token(&self, ends_at: UnixMs) -> Result<(String, [u8; 32], String), String> {
+        self.0.new_join_token(ends_at)
+    }
+}

@@ -1,0 +1,196 @@
+//! Keeping house: the dispatcher sees to it that there are enough voters and that the cluster is founded;
+//! every node keeps its peers, its CA key and its free space in order.
+
+use super::Hub;
+use crate::datadir::KnownPeer;
+use crate::machine::free_bytes;
+use crate::net::{Peer, Purpose};
+use bytes::Bytes;
+use relais_dispatcher::journal::{Journal, JournalStatus, Role};
+use relais_protocol::codec;
+use relais_protocol::ids::{NodeId, RaftId};
+use relais_protocol::message::{CONTROL_BYTES_MAX, Control, ControlAnswer};
+use relais_protocol::record::{Record, Standing};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the house is looked after.
+const EVERY: Duration = Duration::from_millis(250);
+/// Voters that a cluster has, once there are as many nodes.
+const VOTERS: usize = 3;
+/// A node with less free space than this is not fit to be the dispatcher.
+const FREE_BYTES_MIN: u64 = 64 << 20;
+/// How long a control call may take.
+const CALL_LIMIT: Duration = Duration::from_secs(2);
+
+impl Hub {
+    /// Looks after the house until the node is gone.
+    pub async fn keep_house(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.keep_peers();
+            self.check_space();
+            self.clone().fetch_ca_key().await;
+            if self.pulse.view().leads {
+                self.clone().found_cluster().await;
+                self.keep_members().await;
+            }
+        }
+    }
+
+    /// The first node's first record: the cluster itself.
+    async fn found_cluster(self: Arc<Self>) {
+        if self.machine.read().cluster().is_some() {
+            return;
+        }
+        let cluster = self.identity.read().cluster;
+        let found = Record::Found { cluster, name: self.me.name.clone() };
+        if let Err(error) = self.desk.propose(vec![found]).await {
+            tracing::debug!(?error, "the cluster is not founded yet");
+        }
+    }
+
+    /// Addresses of the others: from the ledger, kept for the next start.
+    fn keep_peers(&self) {
+        let mut addresses = self.addresses.read().clone();
+        for row in self.machine.read().nodes() {
+            if let Ok(addr) = row.facts.quic.parse::<SocketAddr>() {
+                addresses.insert(row.id, (row.name.clone(), addr));
+            }
+        }
+        addresses.remove(&self.me.node);
+        let known: Vec<KnownPeer> =
+            addresses.iter().map(|(node, (name, addr))| KnownPeer { node: *node, name: name.clone(), addr: *addr }).collect();
+        if let Err(error) = self.dir.lock().update(|node| node.peers.clone_from(&known)) {
+            tracing::warn!(%error, "the peers' addresses could not be kept");
+        }
+        if let Some(net) = self.net() {
+            net.set_peers(addresses.iter().map(|(node, (_, addr))| Peer { node: *node, addr: *addr }).collect());
+        }
+        *self.addresses.write() = addresses;
+    }
+
+    fn check_space(&self) {
+        let path = self.dir.lock().path().to_path_buf();
+        let reason = match free_bytes(&path) {
+            Ok(free) if free < FREE_BYTES_MIN => Some(format!("only {} MiB of disk space are free", free >> 20)),
+            _ => None,
+        };
+        let changed = {
+            let mut limited = self.limited.write();
+            std::mem::replace(&mut *limited, reason.clone()) != reason
+        };
+        if changed {
+            tracing::warn!(reason = reason.as_deref().unwrap_or("disk space is back"), "readiness changed");
+            self.pulse.ready(reason.is_none());
+        }
+    }
+
+    /// A voter holds the CA key, so that it can admit nodes when the first machine is gone.
+    async fn fetch_ca_key(self: Arc<Self>) {
+        let view = self.pulse.view();
+        let lacks = view.is_voter && !self.identity.read().ca.can_sign();
+        let (Some(net), Some(from), true) = (self.net(), view.dispatcher.filter(|d| *d != self.me.node), lacks) else {
+            return;
+        };
+        let request = Bytes::from(codec::encode(codec::FORMAT, &Control::CaKey));
+        let Ok(answer) = net.call(from, Purpose::Control, request, CALL_LIMIT).await else { return };
+        if let Ok(ControlAnswer::CaKey(key)) = codec::decode(codec::FORMAT, &answer, CONTROL_BYTES_MAX) {
+            let folder = self.dir.lock().identity();
+            match self.identity.write().take_ca_key(&folder, &key) {
+                Ok(()) => tracing::info!("holds the cluster's CA key now"),
+                Err(error) => tracing::error!(%error, "the CA key could not be kept"),
+            }
+        }
+    }
+
+    /// Takes new nodes into the journal, makes voters of them up to [`VOTERS`], and replaces a raft id whose
+    /// journal was put aside.
+    async fn keep_members(&self) {
+        let Some(journal) = self.journal() else { return };
+        let status = journal.status().borrow().clone();
+        if status.is_joint || status.role != Role::Leader {
+            return;
+        }
+        let wanted = self.members_wanted(&status);
+        if let Some(learner) = wanted.learner {
+            report(journal.add_learner(learner).await, "a node could not be taken into the journal");
+        } else if wanted.voters != status.voters {
+            tracing::info!(from = ?status.voters, to = ?wanted.voters, "changes the voters");
+            report(journal.change_voters(wanted.voters).await, "the voters could not be changed");
+        } else if let Some(gone) = wanted.gone {
+            report(journal.remove_learner(gone).await, "an old journal could not be taken out");
+        }
+    }
+
+    fn members_wanted(&self, status: &JournalStatus) -> Wanted {
+        let connected = self.net().map(|net| net.connected()).unwrap_or_default();
+        let (mut current, mut up) = (BTreeSet::new(), Vec::new());
+        for row in self.machine.read().nodes() {
+            let raft = RaftId::new(row.id, row.facts.journal);
+            if row.facts.journal == 0 {
+                continue;
+            }
+            current.insert(raft);
+            let reachable = row.id == self.me.node || connected.contains(&row.id);
+            if row.standing == Standing::Online && reachable {
+                up.push(raft);
+            }
+        }
+        let is_old = |raft: &RaftId| current.iter().any(|c| c.node() == raft.node() && c != raft);
+        let known: BTreeSet<RaftId> = status.voters.union(&status.learners).copied().collect();
+        let mut voters: BTreeSet<RaftId> = status.voters.iter().copied().filter(|raft| !is_old(raft)).collect();
+        for raft in &up {
+            if voters.len() < VOTERS && status.learners.contains(raft) {
+                voters.insert(*raft);
+            }
+        }
+        // Never fewer voters than before, unless it is for a journal that is no more.
+        if voters.is_empty() {
+            voters.clone_from(&status.voters);
+        }
+        Wanted {
+            learner: up.iter().copied().find(|raft| !known.contains(raft)),
+            voters,
+            gone: status.learners.iter().copied().find(|raft| is_old(raft)),
+        }
+    }
+
+    /// Whether this node has a ledger to read from.
+    pub(super) fn ledger_is_here(&self) -> bool {
+        self.journal().is_some_and(|journal| journal.status().borrow().applied.is_some())
+    }
+
+    /// The node with this name.
+    pub fn node_named(&self, name: &str) -> Option<NodeId> {
+        self.machine.read().nodes().find(|row| row.name == name).map(|row| row.id)
+    }
+}
+
+struct Wanted {
+    learner: Option<RaftId>,
+    voters: BTreeSet<RaftId>,
+    gone: Option<RaftId>,
+}
+
+fn report<E: std::fmt::Display>(result: Result<(), E>, what: &str) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "{what}; it is tried again");
+    }
+}
+
+/// Keeps the pulse told of what the journal is at.
+pub async fn watch_journal(hub: Arc<Hub>, journal: Arc<dyn Journal>) {
+    let mut status = journal.status();
+    loop {
+        let now = status.borrow_and_update().clone();
+        hub.pulse.journal(&now);
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}

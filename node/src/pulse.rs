@@ -1,0 +1,154 @@
+//! The pulse: heartbeats and the election, on a thread of their own, so that no slow disk and no busy core
+//! elsewhere delays them. A shell around [`Election`]; the rules are there.
+//!
+//! It beats as the dispatcher only while the dispatcher's actor and journal still turn: a process whose
+//! disk hangs must not look alive.
+
+mod thread;
+mod view;
+
+pub use view::{Changes, PulseView};
+
+use crate::clock::Clock;
+use crate::hub::Hub;
+use parking_lot::{Mutex, RwLock};
+use relais_dispatcher::election::{Input, JournalView};
+use relais_dispatcher::journal::{JournalStatus, Role};
+use relais_protocol::ids::{Incarnation, NodeId, Reign};
+use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
+use tokio::sync::{oneshot, watch};
+
+/// What the thread is told.
+enum Told {
+    Input(Input),
+    Asked(Confirm, oneshot::Sender<ConfirmAnswer>),
+    Goodbye,
+}
+
+/// The way to the pulse's thread, and what it last said. Cheap to clone.
+#[derive(Clone)]
+pub struct Pulse {
+    me: NodeId,
+    incarnation: Incarnation,
+    clock: Clock,
+    tell: Sender<Told>,
+    told: Arc<Mutex<Option<Receiver<Told>>>>,
+    view: Arc<RwLock<PulseView>>,
+    dispatcher: watch::Sender<(Option<NodeId>, Reign)>,
+}
+
+impl Pulse {
+    /// A pulse whose thread has not started.
+    #[must_use]
+    pub fn new(me: NodeId, incarnation: Incarnation, clock: Clock) -> Self {
+        let (tell, told) = channel();
+        let (dispatcher, _) = watch::channel((None, Reign::default()));
+        Self {
+            me,
+            incarnation,
+            clock,
+            tell,
+            told: Arc::new(Mutex::new(Some(told))),
+            view: Arc::default(),
+            dispatcher,
+        }
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(&self, hub: Weak<Hub>, seed: u64) -> std::io::Result<()> {
+        let Some(told) = self.told.lock().take() else { return Ok(()) };
+        let thread = thread::PulseThread::new(self.clone(), hub, seed);
+        std::thread::Builder::new().name("relais-pulse".to_owned()).spawn(move || thread.run(&told))?;
+        Ok(())
+    }
+
+    /// What it last said.
+    #[must_use]
+    pub fn view(&self) -> PulseView {
+        self.view.read().clone()
+    }
+
+    /// Changes of dispatcher, from now on.
+    #[must_use]
+    pub fn changed(&self) -> Changes {
+        Changes::new(self.dispatcher.subscribe())
+    }
+
+    /// The ledger here is current, as of now.
+    pub fn note_fresh(&self) {
+        self.view.write().fresh_at = self.clock.mono();
+    }
+
+    /// A heartbeat arrived.
+    pub fn beat(&self, beat: Beat) {
+        self.input(Input::Beat(beat));
+    }
+
+    /// There is proof that this node's process is gone.
+    pub fn gone(&self, node: NodeId) {
+        self.input(Input::Gone(node));
+    }
+
+    /// A `Promote` was applied.
+    pub fn promoted(&self, reign: Reign, node: NodeId) {
+        self.input(Input::Promoted(reign, node));
+    }
+
+    /// A `Promote` of ours came to nothing, or the dispatcher's actor died.
+    pub fn promote_failed(&self) {
+        self.input(Input::PromoteFailed);
+    }
+
+    /// The dispatcher's actor died: the reign is over, a new one may begin here.
+    pub fn dispatcher_died(&self) {
+        self.input(Input::DispatcherDied);
+    }
+
+    /// Whether this node is fit to be the dispatcher.
+    pub fn ready(&self, ready: bool) {
+        self.input(Input::Ready(ready));
+    }
+
+    /// The dispatcher hands over to this node.
+    pub fn stand_now(&self) {
+        self.input(Input::StandNow);
+    }
+
+    /// This node has handed over.
+    pub fn handed_over(&self) {
+        self.input(Input::HandedOver);
+    }
+
+    /// This node is about to leave: say so.
+    pub fn goodbye(&self) {
+        let _ = self.tell.send(Told::Goodbye);
+    }
+
+    /// The journal changed.
+    pub fn journal(&self, status: &JournalStatus) {
+        let position = status.last_log.map(|at| LogPosition { term: at.term, index: at.index });
+        self.input(Input::Journal(JournalView {
+            leads: status.role == Role::Leader,
+            term: status.term,
+            last_log: position.unwrap_or_default(),
+            voters: status.voters.iter().map(|raft| raft.node()).collect(),
+        }));
+    }
+
+    /// Another asks whether it may stand.
+    pub async fn asked(&self, question: Confirm) -> Option<ConfirmAnswer> {
+        let (tx, rx) = oneshot::channel();
+        self.tell.send(Told::Asked(question, tx)).ok()?;
+        rx.await.ok()
+    }
+
+    fn input(&self, input: Input) {
+        // The thread ends only with the process.
+        let _ = self.tell.send(Told::Input(input));
+    }
+}

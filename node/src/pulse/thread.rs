@@ -1,0 +1,276 @@
+//! The pulse's thread: takes inputs, ticks, beats, and performs what the election wishes.
+
+use super::{Pulse, Told};
+use crate::hub::Hub;
+use crate::net::{ClosedPortProbe, Probe, Purpose};
+use bytes::Bytes;
+use relais_dispatcher::core::Input as DeskInput;
+use relais_dispatcher::election::{Effect, Election, ElectionConfig, Input, JournalView};
+use relais_protocol::codec;
+use relais_protocol::ids::{NodeId, Reign};
+use relais_protocol::message::{Beat, CONTROL_BYTES_MAX, Confirm, ConfirmAnswer, Control, ControlAnswer, Datagram};
+use relais_protocol::time::Mono;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How often time is an input.
+const TICK_MS: u64 = 5;
+/// How often the dispatcher beats.
+const BEAT_MS: u64 = 25;
+/// Who is not the dispatcher beats every so many of those.
+const QUIET_BEATS: u64 = 4;
+/// Nodes that do not vote hear every so many beats of the dispatcher.
+const WORKER_BEATS: u64 = 4;
+/// With work waiting and no progress for so long, the dispatcher is not turning.
+const TURNING_MS: u64 = 1_000;
+/// How long a port is probed.
+const PROBE_LIMIT: Duration = Duration::from_millis(30);
+/// How long a question may take.
+const ASK_LIMIT: Duration = Duration::from_millis(150);
+
+pub(super) struct PulseThread {
+    pulse: Pulse,
+    hub: Weak<Hub>,
+    election: Election,
+    journal: JournalView,
+    heard_at: BTreeMap<NodeId, Mono>,
+    asked: BTreeMap<(NodeId, u64), oneshot::Sender<ConfirmAnswer>>,
+    beaten_at: Mono,
+    beats: u64,
+    goodbye: bool,
+    told_worker: Option<(NodeId, Reign)>,
+    heartbeat_under_way: Arc<AtomicBool>,
+}
+
+impl PulseThread {
+    pub(super) fn new(pulse: Pulse, hub: Weak<Hub>, seed: u64) -> Self {
+        let election = Election::new(ElectionConfig::default(), pulse.me, seed, pulse.clock.mono());
+        Self {
+            pulse,
+            hub,
+            election,
+            journal: JournalView::default(),
+            heard_at: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            beaten_at: Mono(0),
+            beats: 0,
+            goodbye: false,
+            told_worker: None,
+            heartbeat_under_way: Arc::default(),
+        }
+    }
+
+    /// Runs until the node is gone.
+    pub(super) fn run(mut self, told: &Receiver<Told>) {
+        let mut tick_at = Mono(0);
+        loop {
+            let now = self.pulse.clock.mono();
+            let wait = tick_at.since(now).min(TICK_MS);
+            let next = if wait == 0 { told.try_recv().map_err(|_| RecvTimeoutError::Timeout) } else { told.recv_timeout(Duration::from_millis(wait)) };
+            let Some(hub) = self.hub.upgrade() else { return };
+            match next {
+                Ok(next) => self.take(&hub, next),
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = self.pulse.clock.mono();
+                    if now >= tick_at {
+                        tick_at = now.plus(TICK_MS);
+                        self.step(&hub, Input::Tick);
+                        self.beat(&hub, now);
+                        self.show(&hub, now);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, hub: &Arc<Hub>, told: Told) {
+        match told {
+            Told::Input(input) => {
+                if let Input::Beat(beat) = &input {
+                    self.heard_at.insert(beat.from, self.pulse.clock.mono());
+                }
+                if let Input::Journal(view) = &input {
+                    self.journal = view.clone();
+                }
+                let urgent = !matches!(input, Input::Beat(_));
+                self.step(hub, input);
+                if urgent {
+                    self.show(hub, self.pulse.clock.mono());
+                }
+            }
+            Told::Asked(question, reply) => {
+                self.asked.retain(|_, waiting| !waiting.is_closed());
+                self.asked.insert((question.candidate, question.round), reply);
+                self.step(hub, Input::Asked(question));
+            }
+            Told::Goodbye => {
+                self.goodbye = true;
+                self.beaten_at = Mono(0);
+                self.beat(hub, self.pulse.clock.mono());
+            }
+        }
+    }
+
+    fn step(&mut self, hub: &Arc<Hub>, input: Input) {
+        let led = self.election.leads();
+        let effects = self.election.handle(self.pulse.clock.mono(), input);
+        for effect in effects {
+            self.perform(hub, effect);
+        }
+        if self.election.leads() && !led {
+            tracing::info!(reign = %self.election.reign(), "this node is the dispatcher");
+            hub.desk.input(DeskInput::Majority(true));
+            self.beaten_at = Mono(0);
+            self.beat(hub, self.pulse.clock.mono());
+        }
+    }
+
+    fn perform(&mut self, hub: &Arc<Hub>, effect: Effect) {
+        match effect {
+            Effect::Ask(others, question) => self.ask(hub, &others, &question),
+            Effect::Answer(to, answer) => {
+                if let Some(reply) = self.asked.remove(&(to, answer.round)) {
+                    // Who asked may have given up.
+                    let _ = reply.send(answer);
+                }
+            }
+            Effect::Probe(node) => probe(hub, node),
+            Effect::Stand => {
+                self.pulse.view.write().stands += 1;
+                tracing::info!("stands for election");
+                let journal = hub.journal();
+                hub.engine.spawn(async move {
+                    if let Some(journal) = journal {
+                        // A stopped journal ends the process by another way.
+                        let _ = journal.stand().await;
+                    }
+                });
+            }
+            Effect::Promote => {
+                let (cause, suspected_at) = self.election.cause();
+                let now = self.pulse.clock.mono();
+                let ago = suspected_at.map_or(0, |at| now.since(at));
+                let suspected_at = self.pulse.clock.unix().0.saturating_sub(ago);
+                hub.desk.explain_reign(cause.as_str(), relais_protocol::time::UnixMs(suspected_at));
+                hub.desk.input(DeskInput::Promote(self.pulse.me, self.pulse.incarnation));
+            }
+            Effect::Resign(reason) => {
+                tracing::warn!(reason, "this node is the dispatcher no more");
+                self.pulse.view.write().resignations += 1;
+                hub.desk.input(DeskInput::Majority(false));
+                hub.desk.input(DeskInput::Deposed);
+            }
+        }
+    }
+
+    fn ask(&self, hub: &Arc<Hub>, others: &[NodeId], question: &Confirm) {
+        let Some(net) = hub.net() else { return };
+        let request = Bytes::from(codec::encode(codec::FORMAT, &Control::Confirm(question.clone())));
+        for other in others {
+            let asked = net.call(*other, Purpose::Election, request.clone(), ASK_LIMIT);
+            let pulse = self.pulse.clone();
+            hub.engine.spawn(async move {
+                let Ok(answer) = asked.await else { return };
+                if let Ok(ControlAnswer::Confirm(answer)) = codec::decode(codec::FORMAT, &answer, CONTROL_BYTES_MAX) {
+                    pulse.input(Input::Answered(answer));
+                }
+            });
+        }
+    }
+
+    /// Whether the dispatcher's actor and journal still turn.
+    fn is_turning(&self, hub: &Hub, now: Mono) -> bool {
+        let progress = hub.desk.state().progress_ms.load(Ordering::Acquire);
+        now.since(Mono(progress)) < TURNING_MS
+    }
+
+    fn beat(&mut self, hub: &Arc<Hub>, now: Mono) {
+        if now.since(self.beaten_at) < BEAT_MS {
+            return;
+        }
+        self.beaten_at = now;
+        self.beats += 1;
+        let leads = self.election.leads();
+        let turning = self.is_turning(hub, now);
+        if leads && turning {
+            self.heartbeat(hub);
+        }
+        if !leads && !self.goodbye && self.beats % QUIET_BEATS != 0 || leads && !turning {
+            return;
+        }
+        let Some(net) = hub.net() else { return };
+        let is_voter = self.journal.voters.contains(&self.pulse.me);
+        let beat = Datagram::Beat(Beat {
+            from: self.pulse.me,
+            incarnation: self.pulse.incarnation,
+            reign: self.election.reign(),
+            dispatcher: leads,
+            goodbye: self.goodbye,
+            voter: is_voter,
+            ready: hub.limited.read().is_none() && !self.goodbye,
+            last_log: self.journal.last_log,
+            hears: self.election.heard_dispatcher(now),
+        });
+        let bytes = Bytes::from(codec::encode(codec::FORMAT, &beat));
+        for node in net.connected() {
+            let votes = self.journal.voters.contains(&node);
+            if votes || leads && (self.beats % WORKER_BEATS == 0 || self.goodbye) {
+                net.send_datagram(node, bytes.clone());
+            }
+        }
+    }
+
+    /// The journal's own heartbeat: it carries what is committed to followers.
+    fn heartbeat(&self, hub: &Arc<Hub>) {
+        let Some(journal) = hub.journal() else { return };
+        if self.heartbeat_under_way.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let under_way = self.heartbeat_under_way.clone();
+        hub.engine.spawn(async move {
+            let _ = journal.heartbeat().await;
+            under_way.store(false, Ordering::Release);
+        });
+    }
+
+    fn show(&mut self, hub: &Arc<Hub>, now: Mono) {
+        let dispatcher = self.election.heard_dispatcher(now);
+        let reign = self.election.reign();
+        let lease = ElectionConfig::default().lease_ms;
+        let heard = |node: &&NodeId| self.heard_at.get(node).is_some_and(|at| now.since(*at) < lease);
+        let mut view = self.pulse.view.write();
+        view.leads = self.election.leads();
+        view.dispatcher = dispatcher;
+        view.reign = reign;
+        view.is_voter = self.journal.voters.contains(&self.pulse.me);
+        view.heard_voters = self.journal.voters.iter().filter(heard).count();
+        view.voters.clone_from(&self.journal.voters);
+        view.heard_at.clone_from(&self.heard_at);
+        view.succession = self.election.succession(now);
+        drop(view);
+        self.pulse.dispatcher.send_if_modified(|told| std::mem::replace(told, (dispatcher, reign)) != (dispatcher, reign));
+        if let Some(node) = dispatcher
+            && self.told_worker != Some((node, reign))
+        {
+            self.told_worker = Some((node, reign));
+            hub.bench.input(relais_worker::core::Input::Heard(reign, node));
+        }
+    }
+}
+
+fn probe(hub: &Arc<Hub>, node: NodeId) {
+    let Some(addr) = hub.address_of(node) else { return };
+    let hub = hub.clone();
+    let engine = hub.engine.clone();
+    engine.spawn(async move {
+        if ClosedPortProbe::new(PROBE_LIMIT).probe(addr).await == Probe::Refused {
+            hub.pulse.gone(node);
+            hub.desk.input(DeskInput::Gone(node));
+        }
+    });
+}

@@ -1,0 +1,284 @@
+//! Starting a node: its parts, in the order in which they need each other.
+
+use super::identity::{self, Found};
+use super::ward::{self, Stopping};
+use super::{StartFailed, fail_stop, give_up};
+use crate::clock::Clock;
+use crate::config::StartConfig;
+use crate::datadir::{DataDir, DirOptions};
+use crate::http;
+use crate::hub::{DispatchOutlet, Hub, HubBackend, HubInbound, HubParts, JournalLink, Me, WorkOutlet, watch_journal};
+use crate::machine::machine_id;
+use crate::net::{Net, NetConfig, VersionRange};
+use crate::seed;
+use parking_lot::Mutex;
+use relais_dispatcher::actor::DispatcherParts;
+use relais_dispatcher::core::CoreConfig;
+use relais_dispatcher::journal::{self, Journal, Opened, PlantedBug, RaftJournal, Store, StoreOptions, SyncMode};
+use relais_protocol::ids::RaftId;
+use relais_protocol::record::NodeFacts;
+use relais_worker::actor::WorkerParts;
+use relais_worker::core::{Worker, WorkerConfig};
+use relais_worker::executor::{Executors, clear_work_folder};
+use relais_worker::output::Output;
+use relais_worker::spawner::Spawner;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// The versions of the protocol that this build speaks.
+const VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
+/// Threads for the journal, executors and calls.
+const ENGINE_THREADS: usize = 2;
+/// How long the first node may take to found its cluster.
+const FOUND_LIMIT: Duration = Duration::from_secs(20);
+
+/// A running node.
+pub(super) struct Running {
+    pub(super) hub: Arc<Hub>,
+    pub(super) journal: Arc<RaftJournal>,
+    pub(super) net: Net,
+    pub(super) server: actix_web::dev::ServerHandle,
+    pub(super) stopping: Stopping,
+    pub(super) engine: Runtime,
+}
+
+/// Starts a node.
+pub(super) async fn start(config: StartConfig) -> Result<Running, StartFailed> {
+    let clock = Clock::from_env();
+    let spawner = spawner()?;
+    let mut dir = DataDir::open_with(&config.data_dir, &DirOptions::default()).map_err(StartFailed::of)?;
+    let engine = engine()?;
+    let Found { identity, founded } = identity::find(&config, &mut dir, &clock).await?;
+    let store = open_store(&mut dir, identity.node).await?;
+    let me = Me {
+        node: identity.node,
+        name: dir.node().name.clone(),
+        incarnation: dir.node().incarnation,
+        raft: RaftId::new(identity.node, dir.node().journal),
+    };
+    let output = Output::open(dir.output()).map_err(|e| StartFailed(format!("cannot open the output folder: {e}")))?;
+    if let Err(error) = clear_work_folder(&dir.work()) {
+        tracing::warn!(%error, "folders of the last run could not be removed");
+    }
+    let facts = facts(&config, &me);
+    let (work_dir, reign) = (dir.work(), dir.node().reign);
+    let seed = seed::random_u64();
+    let parts = HubParts { me: me.clone(), clock: clock.clone(), engine: engine.handle().clone(), dir, identity, facts, output, seed };
+    let hub = Hub::new(parts);
+    let net = start_net(&config, &hub)?;
+    let journal = start_journal(&hub, store, &engine).await?;
+    if founded {
+        journal.found().await.map_err(|error| StartFailed(format!("the journal could not be founded: {error}")))?;
+    }
+    let stopping = Stopping::default();
+    start_dispatcher(&hub, journal.clone(), &stopping);
+    start_worker(&hub, spawner, work_dir, reign, &stopping);
+    engine.spawn(watch_journal(hub.clone(), journal.clone()));
+    engine.spawn(hub.clone().keep_house());
+    engine.spawn(hub.clone().run_gossip());
+    engine.spawn(hub.clone().compare_replicas());
+    hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
+    let server = start_http(&config, &hub)?;
+    tell(&config, &hub, founded).await?;
+    Ok(Running { hub, journal, net, server, stopping, engine })
+}
+
+fn spawner() -> Result<Spawner, StartFailed> {
+    let program = std::env::current_exe().map_err(|e| StartFailed(format!("cannot find this program's own file: {e}")))?;
+    Spawner::start(program, vec!["__spawner".to_owned()])
+        .map_err(|e| StartFailed(format!("cannot start the process that starts jobs: {e}")))
+}
+
+fn engine() -> Result<Runtime, StartFailed> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(ENGINE_THREADS).thread_name("relais-engine").enable_all();
+    builder.build().map_err(|e| StartFailed(format!("cannot start threads: {e}")))
+}
+
+/// Opens the journal; a damaged one is moved aside, and the node goes on under its next raft id.
+async fn open_store(dir: &mut DataDir, node: relais_protocol::ids::NodeId) -> Result<Store, StartFailed> {
+    loop {
+        let raft = RaftId::new(node, dir.node().journal);
+        let mut options = StoreOptions::new(dir.journal().join("current"), raft, Arc::new(|reason| fail_stop(&reason)));
+        options.sync = sync_mode();
+        match journal::open(options).await.map_err(StartFailed::of)? {
+            Opened::Clean(store) => return Ok(store),
+            Opened::Damaged { reason } => {
+                // The next number is on disk before the old journal is out of the way: it is never used again.
+                dir.update(|node| node.journal += 1).map_err(StartFailed::of)?;
+                let aside = journal::put_aside(&dir.journal().join("current"))
+                    .map_err(|e| StartFailed(format!("the damaged journal could not be moved aside: {e}")))?;
+                tracing::error!(reason, aside = %aside.display(), "the journal is damaged; it was moved aside, and this node rejoins under a new raft id");
+            }
+        }
+    }
+}
+
+fn sync_mode() -> SyncMode {
+    let delay = std::env::var("RELAIS_TEST_SYNC_DELAY_MS").ok().and_then(|ms| ms.parse().ok()).map_or(Duration::ZERO, Duration::from_millis);
+    let planted = if relais_dispatcher::planted::sync_skipped() { PlantedBug::SkipFsync } else { PlantedBug::None };
+    SyncMode { delay, planted, ..SyncMode::default() }
+}
+
+fn facts(config: &StartConfig, me: &Me) -> NodeFacts {
+    let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    NodeFacts {
+        name: me.name.clone(),
+        slots: config.slots.unwrap_or(cpus),
+        labels: config.labels.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        machine: machine_id(),
+        pid: std::process::id(),
+        http: config.advertise_http.clone().unwrap_or_else(|| format!("http://{}", config.http)),
+        quic: String::new(),
+        journal: me.raft.journal(),
+        witness: false,
+    }
+}
+
+fn start_net(config: &StartConfig, hub: &Arc<Hub>) -> Result<Net, StartFailed> {
+    let advertise = advertised(config)?;
+    let net = Net::start(
+        NetConfig {
+            listen: config.listen,
+            advertise: vec![advertise],
+            http: Some(hub.facts.read().http.clone()),
+            identity: hub.identity.read().clone(),
+            name: hub.me.name.clone(),
+            incarnation: hub.me.incarnation,
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            versions: VERSIONS,
+            clock: hub.clock.clone(),
+            main_runtime: hub.engine.clone(),
+        },
+        Arc::new(HubInbound(Arc::downgrade(hub))),
+    )
+    .map_err(StartFailed::of)?;
+    hub.facts.write().quic = advertise.to_string();
+    hub.set_net(net.clone());
+    Ok(net)
+}
+
+/// The QUIC address to tell other nodes: the one given, the one listened at, or the one that routes to the
+/// join address.
+fn advertised(config: &StartConfig) -> Result<SocketAddr, StartFailed> {
+    if let Some(given) = &config.advertise {
+        let resolved = given.resolve().ok().and_then(|addrs| addrs.first().copied());
+        return resolved.ok_or_else(|| StartFailed(format!("the address `{given}` of --advertise can't be resolved; check it")));
+    }
+    if !config.listen.ip().is_unspecified() {
+        return Ok(config.listen);
+    }
+    let towards = config.join.as_ref().and_then(|join| join.addr.resolve().ok()?.first().copied());
+    let ip = routed(towards).or_else(|| routed(Some(SocketAddr::from(([192, 0, 2, 1], 9)))));
+    let ip = ip.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    Ok(SocketAddr::new(ip, config.listen.port()))
+}
+
+/// The own address on the way to `towards`. Nothing is sent: connecting a UDP socket only picks a route.
+fn routed(towards: Option<SocketAddr>) -> Option<IpAddr> {
+    let towards = towards?;
+    let any: IpAddr = if towards.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(towards).ok()?;
+    socket.local_addr().ok().map(|addr| addr.ip())
+}
+
+async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Runtime) -> Result<Arc<RaftJournal>, StartFailed> {
+    let (machine, link) = (hub.machine.clone(), JournalLink::new(hub));
+    let started = engine.spawn(async move { RaftJournal::start(store, machine, link).await });
+    let journal = started.await.map_err(StartFailed::of)?.map_err(StartFailed::of)?;
+    let journal = Arc::new(journal);
+    hub.set_journal(journal.clone());
+    let (reign, dispatcher) = {
+        let ledger = hub.machine.read();
+        (ledger.reign(), ledger.dispatcher())
+    };
+    if let Some((node, _)) = dispatcher {
+        hub.pulse.promoted(reign, node);
+    }
+    Ok(journal)
+}
+
+fn start_dispatcher(hub: &Arc<Hub>, journal: Arc<RaftJournal>, stopping: &Stopping) {
+    let parts = DispatcherParts {
+        config: CoreConfig::default(),
+        me: hub.me.node,
+        incarnation: hub.me.incarnation,
+        machine: hub.machine.clone(),
+        journal,
+        outlet: Arc::new(DispatchOutlet(hub.clone())),
+    };
+    let arbiter = actix_rt::Arbiter::new();
+    let desk = hub.desk.clone();
+    let start = move |ward| {
+        let (parts, desk) = (parts.clone(), desk.clone());
+        arbiter.spawn_fn(move || relais_dispatcher::actor::start(parts, &desk, ward));
+    };
+    let pulse = hub.pulse.clone();
+    ward::keep("dispatcher", hub.clock.clone(), stopping.clone(), start, move || pulse.dispatcher_died());
+}
+
+fn start_worker(
+    hub: &Arc<Hub>,
+    spawner: Spawner,
+    work_dir: std::path::PathBuf,
+    reign: relais_protocol::ids::Reign,
+    stopping: &Stopping,
+) {
+    let clock = hub.clock.clone();
+    let executors = Executors::standard(Arc::new(move || clock.unix()), spawner.clone());
+    let unsettled = hub.unsettled_of_last_run();
+    let core = Worker::new(WorkerConfig::default(), hub.me.node, hub.me.incarnation, reign, unsettled);
+    let parts = WorkerParts {
+        core,
+        me: hub.me.node,
+        name: hub.me.name.clone(),
+        executors,
+        spawner,
+        output: hub.output.clone(),
+        work_dir,
+        runtime: hub.engine.clone(),
+        outlet: Arc::new(WorkOutlet(hub.clone())),
+    };
+    let arbiter = actix_rt::Arbiter::new();
+    let bench = hub.bench.clone();
+    let parts = Mutex::new(Some(parts));
+    let start = move |ward| {
+        // What it ran is not known any more once its actor has died: the process must end, and with it,
+        // by the spawner, all that it started.
+        let Some(parts) = parts.lock().take() else { give_up("the worker died; what it ran was killed") };
+        let bench = bench.clone();
+        arbiter.spawn_fn(move || relais_worker::actor::start(parts, &bench, ward));
+    };
+    ward::keep("worker", hub.clock.clone(), stopping.clone(), start, || {});
+    hub.bench.input(relais_worker::core::Input::Facts(hub.facts.read().clone()));
+}
+
+fn start_http(config: &StartConfig, hub: &Arc<Hub>) -> Result<actix_web::dev::ServerHandle, StartFailed> {
+    let tokens = hub.machine.read().tokens().any(|token| token.role != relais_protocol::record::TokenRole::Join);
+    http::may_bind(config.http, tokens, config.insecure_http).map_err(StartFailed)?;
+    let http_config = http::HttpConfig { addr: config.http, insecure: config.insecure_http, names: Vec::new() };
+    let (server, _) = http::serve(http_config, Arc::new(HubBackend(hub.clone()))).map_err(StartFailed::of)?;
+    let handle = server.handle();
+    actix_rt::spawn(server);
+    Ok(handle)
+}
+
+/// Says where the node is, and, of a new cluster, how others join.
+async fn tell(config: &StartConfig, hub: &Arc<Hub>, founded: bool) -> Result<(), StartFailed> {
+    println!("node {} `{}`: http://{}  QUIC {}", hub.me.node, hub.me.name, config.http, hub.facts.read().quic);
+    if founded {
+        let line = tokio::time::timeout(FOUND_LIMIT, first_join_line(hub)).await;
+        let line = line.map_err(|_| StartFailed("the cluster was not founded in time; the log says why".to_owned()))?;
+        println!("another machine joins with (for 24 h):\n  {}", line.map_err(StartFailed)?);
+    }
+    Ok(())
+}
+
+async fn first_join_line(hub: &Arc<Hub>) -> Result<String, String> {
+    let (token, at) = hub.clone().make_join_token().await?;
+    Ok(format!("relais start --join {at} --token {token}"))
+}
