@@ -7,6 +7,7 @@
 //!                      │ ──► pulse (election, heartbeats) ◄───┘ applied, status
 //! ```
 
+mod audit;
 mod backend;
 mod calls;
 mod dispatch;
@@ -75,6 +76,10 @@ pub struct HubCounts {
     pub stale_orders: AtomicU64,
     /// Calls passed on to the dispatcher.
     pub passed_on: AtomicU64,
+    /// Replicas compared.
+    pub audits: AtomicU64,
+    /// Replicas that differed.
+    pub disagreements: AtomicU64,
 }
 
 /// One node's parts.

@@ -111,6 +111,8 @@ pub enum Control {
     Admit(Vec<u8>),
     /// The addresses of all nodes.
     Peers,
+    /// The last count and hash of your rows.
+    Audit,
 }
 
 /// What is answered to [`Control`].
@@ -128,6 +130,8 @@ pub enum ControlAnswer {
     Peers(Vec<(NodeId, String, String)>),
     /// It can't be done, and why.
     Refused(String),
+    /// To `Audit`: index, rows and their order-free hash.
+    Audit(Option<(Index, u64, u128)>),
 }
 
 /// Orders of a dispatcher to one worker.
@@ -206,7 +210,9 @@ pub struct Report {
     pub finished: Vec<Finish>,
     /// What it is; the dispatcher makes it known when that is news.
     pub facts: Option<Box<NodeFacts>>,
-    /// It is about to leave, and has killed what it ran.
+    /// It is about to leave, and only finishes what it runs.
+    pub leaving: bool,
+    /// It leaves now, and has killed what it still ran.
     pub goodbye: bool,
 }
 

@@ -205,6 +205,8 @@ pub enum Standing {
     Offline,
     /// It said goodbye.
     Left,
+    /// It is about to leave; finishes what it runs, gets nothing new.
+    Leaving,
 }
 
 /// What a token allows.

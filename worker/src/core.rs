@@ -7,88 +7,17 @@
 //! forgotten; a settled attempt is remembered for a while, so that an order that comes late or twice does
 //! not run it again.
 
+mod signals;
+
+pub use signals::{Effect, Input, WorkerConfig, WorkerCounts};
+
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, Reign};
-use relais_protocol::message::{Order, Orders, OrdersAnswer, Report, ReportAnswer, StartOrder};
+use relais_protocol::message::{Order, Orders, OrdersAnswer, Report, ReportAnswer};
 use relais_protocol::record::{Finish, NodeFacts};
 use relais_protocol::spec::OnDisconnect;
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// Times of the worker, in ms.
-#[derive(Clone, Copy, Debug)]
-pub struct WorkerConfig {
-    /// How often it reports when nothing ends.
-    pub beat_ms: u64,
-    /// How long before the end of its lease it kills.
-    pub margin_ms: u64,
-    /// Ends in one report.
-    pub finished_max: usize,
-    /// Settled attempts that it remembers.
-    pub settled_max: usize,
-}
-
-impl Default for WorkerConfig {
-    fn default() -> Self {
-        Self { beat_ms: 500, margin_ms: 300, finished_max: 1_000, settled_max: 100_000 }
-    }
-}
-
-/// What happens to the worker.
-#[derive(Debug)]
-pub enum Input {
-    /// Time has passed.
-    Tick,
-    /// Orders arrived.
-    Orders(Orders),
-    /// An attempt ended by itself or because it was stopped.
-    Ended(Box<Finish>),
-    /// The report in flight was answered.
-    Answered(ReportAnswer),
-    /// The report in flight did not arrive, or its answer did not.
-    Unanswered,
-    /// A dispatcher was heard.
-    Heard(Reign, NodeId),
-    /// This node's facts changed.
-    Facts(NodeFacts),
-    /// This node is about to leave: kill everything, say goodbye.
-    Leave,
-}
-
-/// What the worker wishes.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Run this.
-    Start(Box<StartOrder>),
-    /// End this. With `kill` at once; else it is asked first, and its end is reported.
-    Stop {
-        /// The job.
-        job: JobId,
-        /// The attempt.
-        fence: Fence,
-        /// Whether its lease is over.
-        kill: bool,
-    },
-    /// Send this to the dispatcher.
-    Report(NodeId, Box<Report>),
-    /// Answer who ordered.
-    Answer(OrdersAnswer),
-    /// Remember this reign on disk before anything else is done.
-    Remember(Reign),
-    /// Goodbye has been said, or can't be.
-    Left,
-}
-
-/// Counts for people who watch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WorkerCounts {
-    /// Orders of a lower reign, refused.
-    pub stale_orders: u64,
-    /// Attempts killed because their lease ended.
-    pub fenced: u64,
-    /// Attempts started.
-    pub started: u64,
-}
 
 struct Running {
     fence: Fence,
@@ -115,6 +44,7 @@ pub struct Worker {
     beat_at: Mono,
     /// Nothing is sent before this: the last report came to nothing.
     quiet_until: Mono,
+    finishing: bool,
     leaving: Option<Mono>,
     counts: WorkerCounts,
 }
@@ -149,6 +79,7 @@ impl Worker {
             in_flight: None,
             beat_at: Mono(0),
             quiet_until: Mono(0),
+            finishing: false,
             leaving: None,
             counts: WorkerCounts::default(),
         }
@@ -170,6 +101,10 @@ impl Worker {
             Input::Facts(facts) => {
                 self.beat_at = if facts == self.facts { self.beat_at } else { now };
                 self.facts = facts;
+            }
+            Input::Finish => {
+                self.finishing = true;
+                self.beat_at = now;
             }
             Input::Leave => self.on_leave(now, &mut effects),
         }
@@ -427,6 +362,7 @@ impl Worker {
                 running,
                 finished,
                 facts: beat.then(|| Box::new(self.facts.clone())),
+                leaving: self.finishing,
                 goodbye,
             }),
         ));

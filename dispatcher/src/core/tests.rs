@@ -72,6 +72,7 @@ impl Bench {
                 running: Some(running),
                 finished,
                 facts: Some(Box::new(facts)),
+                leaving: false,
                 goodbye: false,
             }),
         ));
@@ -199,6 +200,7 @@ fn reports_of_another_reign_are_refused_and_counted() {
         running: None,
         finished: vec![],
         facts: None,
+        leaving: false,
         goodbye: false,
     };
     bench.told.clear();

@@ -153,6 +153,10 @@ impl Core {
         if report.goodbye {
             return vec![Record::NodeStanding { node, incarnation, standing: Standing::Left }];
         }
+        if report.leaving {
+            let news = (row.standing != Standing::Leaving && row.incarnation == incarnation).then_some(Standing::Leaving);
+            return news.map(|standing| vec![Record::NodeStanding { node, incarnation, standing }]).unwrap_or_default();
+        }
         let news = report.facts.as_ref().filter(|facts| {
             row.incarnation != incarnation || row.standing != Standing::Online || ***facts != row.facts
         });

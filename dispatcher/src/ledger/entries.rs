@@ -117,7 +117,7 @@ impl Ledger {
         match standing {
             Standing::Left => self.lose_all(node, true),
             Standing::Offline => self.lose_all(node, false),
-            Standing::Joining | Standing::Online | Standing::Suspect => {}
+            Standing::Joining | Standing::Online | Standing::Suspect | Standing::Leaving => {}
         }
         self.events.push(Event::Node(node));
         Outcome::Done

@@ -11,6 +11,19 @@ use std::time::Duration;
 const TOKEN_MS: u64 = 24 * 3_600_000;
 
 impl Hub {
+    /// Takes nothing new; ends when nothing runs here any more and every end is written down.
+    pub async fn finish(self: Arc<Self>) {
+        self.pulse.ready(false);
+        self.bench.input(Input::Finish);
+        loop {
+            let state = self.bench.state();
+            if state.running == 0 && state.unsettled == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Kills what runs here and says goodbye; ends when that was heard, or can't be.
     pub async fn leave(self: Arc<Self>) {
         self.leaving.store(true, Ordering::Release);

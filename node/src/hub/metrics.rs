@@ -74,6 +74,9 @@ impl Hub {
         page.gauge("relais_journal_applied_index", "Last entry applied.", status.applied.unwrap_or_default());
         page.gauge("relais_journal_term", "Term of the log.", status.term);
         page.gauge("relais_journal_voters", "Voters.", status.voters.len());
+        let (audits, differ) = (&self.counts.audits, &self.counts.disagreements);
+        page.counter("relais_replicas_compared_total", "Comparisons of a replica's rows with this dispatcher's.", audits.load(Ordering::Relaxed));
+        page.counter("relais_replicas_differ_total", "Comparisons that found a difference.", differ.load(Ordering::Relaxed));
         page.gauge("relais_journal_log_bytes", "Bytes in the log.", journal.log_bytes());
     }
 

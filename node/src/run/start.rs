@@ -78,6 +78,7 @@ pub(super) async fn start(config: StartConfig) -> Result<Running, StartFailed> {
     engine.spawn(watch_journal(hub.clone(), journal.clone()));
     engine.spawn(hub.clone().keep_house());
     engine.spawn(hub.clone().run_gossip());
+    engine.spawn(hub.clone().compare_replicas());
     hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
     let server = start_http(&config, &hub)?;
     tell(&config, &hub, founded).await?;

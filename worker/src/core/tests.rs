@@ -1,6 +1,7 @@
 //! Tests of the worker's core: leases, fencing, settling, late orders.
 
 use super::*;
+use relais_protocol::message::StartOrder;
 use relais_protocol::ids::{Epoch, Generation};
 
 const ME: NodeId = NodeId(2);

@@ -1,0 +1,310 @@
+//! The HTTP API of a node, over [`Backend`]: JSON and status codes in front, records and the ledger behind.
+//!
+//! ```text
+//!   request ─► Host, Origin ─► route ─► token ─► body within its limit and time ─► handler ─► headers
+//!                 403          404/405  401/403/429        413/408/415              problem+json on error
+//! ```
+//!
+//! It decides nothing about jobs: what a request does is a record that the backend has committed, and what
+//! it shows is the ledger. It knows no QUIC and no election. Paths are matched by [`route`] and not by
+//! actix patterns, since verbs are suffixes (`/v1/jobs/ID:cancel`).
+
+mod access;
+mod answer;
+mod batch;
+mod body;
+mod cluster;
+mod counters;
+mod jobs;
+mod json;
+mod logs;
+mod nodes;
+mod passed_on;
+mod probes;
+mod problem;
+mod query;
+mod read;
+mod request;
+mod route;
+mod spec;
+mod submit;
+mod tokens;
+mod view;
+mod waiters;
+
+use crate::backend::Backend;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use answer::{Answer, Answered};
+use problem::{Kind, Problem};
+use request::Request;
+use route::{NoRoute, Route};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Threads that serve requests.
+const WORKERS: usize = 2;
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long the head of a request may take.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How the API is served.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Where; port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// Whether requests from other machines are served without any API token.
+    pub insecure: bool,
+    /// Names beside `localhost` and IP addresses that `Host` may bear, without a port.
+    pub names: Vec<String>,
+}
+
+/// Why the API is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Somebody else listens there.
+    #[error("{0} is in use by another process; stop it, or choose another address with --http")]
+    InUse(SocketAddr),
+    /// It can't be listened at.
+    #[error("can't listen on {0}: {1}; choose another address with --http")]
+    Bind(SocketAddr, io::Error),
+}
+
+/// The API of one node: what its handlers share.
+pub struct Api {
+    backend: Arc<dyn Backend>,
+    config: HttpConfig,
+    tokens: access::TokenCache,
+    guesses: parking_lot::Mutex<access::Guesses>,
+    waiters: waiters::Waiters,
+    counters: counters::Counters,
+}
+
+/// Whether the API may listen on `addr`: beyond loopback only when there is an API token, or when it was
+/// said that it may.
+///
+/// # Errors
+/// Why not, and what to do.
+pub fn may_bind(addr: SocketAddr, tokens_exist: bool, insecure: bool) -> Result<(), String> {
+    if addr.ip().to_canonical().is_loopback() || tokens_exist {
+        return Ok(());
+    }
+    if insecure {
+        tracing::warn!(%addr, "the HTTP API is open to everyone who can reach it: no API token, --insecure-http");
+        return Ok(());
+    }
+    Err(format!(
+        "the HTTP API may not listen on {addr} while there is no API token: anyone could run commands here; start on \
+         127.0.0.1, make one with `relais token create --role admin`, then use {addr}; or give --insecure-http"
+    ))
+}
+
+impl Api {
+    /// The API of the node behind `backend`. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn new(config: HttpConfig, backend: Arc<dyn Backend>) -> Arc<Self> {
+        let waiters = waiters::Waiters::default();
+        waiters.follow(&*backend);
+        Arc::new(Self {
+            backend,
+            config,
+            tokens: access::TokenCache::default(),
+            guesses: parking_lot::Mutex::default(),
+            waiters,
+            counters: counters::Counters::default(),
+        })
+    }
+
+    /// Binds and serves. The server runs once it is awaited or spawned; the address is the one bound.
+    /// Whether it may be bound is asked of [`may_bind`] before; whatever is bound, requests from other
+    /// machines need a token unless the config says insecure.
+    ///
+    /// # Errors
+    /// When the address can't be bound.
+    pub fn serve(self: &Arc<Self>) -> Result<(actix_web::dev::Server, SocketAddr), ServeError> {
+        let addr = self.config.addr;
+        let api = self.clone();
+        let server = HttpServer::new(move || {
+            App::new().app_data(web::Data::from(api.clone())).default_service(web::to(answer_http))
+        });
+        let server = server
+            .workers(WORKERS)
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_TIME_MAX)
+            .client_disconnect_timeout(Duration::from_secs(1))
+            .shutdown_timeout(1)
+            .disable_signals()
+            .bind(addr)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => ServeError::InUse(addr),
+                _ => ServeError::Bind(addr, error),
+            })?;
+        let bound = server.addrs().first().copied().unwrap_or(addr);
+        Ok((server.run(), bound))
+    }
+}
+
+/// [`Api::new`] and [`Api::serve`] in one.
+///
+/// # Errors
+/// When the address can't be bound.
+pub fn serve(
+    config: HttpConfig,
+    backend: Arc<dyn Backend>,
+) -> Result<(actix_web::dev::Server, SocketAddr), ServeError> {
+    Api::new(config, backend).serve()
+}
+
+async fn answer_http(http: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {
+    let api = api.into_inner();
+    let began = Instant::now();
+    let route = Route::of(http.method().as_str(), http.path());
+    let answered = take(&api, &http, payload, route.clone()).await;
+    let answer = answered.unwrap_or_else(|problem| problem.into_answer(http.path()));
+    api.counters.count(route.as_ref().ok(), answer.status.as_u16(), began.elapsed());
+    dated(&api, answer).into_response()
+}
+
+/// From the head of a request to its answer.
+async fn take(api: &Arc<Api>, http: &HttpRequest, payload: web::Payload, route: Result<Route, NoRoute>) -> Answered {
+    let headers = http.headers();
+    check_origin(api, headers)?;
+    let route = route.map_err(|why| no_route(why, http.method().as_str(), http.path()))?;
+    let peer = http.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let caller = access::admit(api, peer, bearer(headers)?, &route).await?;
+    let ndjson = body::is_ndjson(headers, &route)?;
+    let request = Request {
+        method: http.method().as_str().to_owned(),
+        target: http.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        query: query::Query::parse(http.query_string())?,
+        body: body::collect(headers, payload, route.body_bytes_max()).await?,
+        ndjson,
+        key: idempotency_key(headers)?,
+        minimal: text(headers, &HeaderName::from_static("prefer")).is_some_and(|prefer| prefer.contains("return=minimal")),
+        last_event_id: text(headers, &HeaderName::from_static("last-event-id")).map(str::to_owned),
+        caller,
+        route,
+    };
+    dispatch(api, &request).await
+}
+
+/// One call per route.
+async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
+    if request.route.reads_ledger() && !api.backend.has_ledger() {
+        return pass_on(api, request).await;
+    }
+    match &request.route {
+        Route::Page => probes::page(),
+        Route::Live => probes::live(),
+        Route::Ready => probes::ready(api, request),
+        Route::Metrics => counters::metrics(api, request),
+        Route::Version => probes::version(request),
+        Route::Submit => submit::submit(api, request).await,
+        Route::SubmitBatch => batch::submit(api, request).await,
+        Route::Jobs => jobs::list(api, request).await,
+        Route::JobCount => jobs::count(api, request).await,
+        Route::Job(id) => submit::job(api, request, id).await,
+        Route::JobDelete(id) => jobs::delete(api, request, id).await,
+        Route::JobCancel(id) => jobs::cancel(api, request, id).await,
+        Route::JobRetry(id) => jobs::retry(api, request, id).await,
+        Route::JobLogs(id) => logs::logs(api, request, id).await,
+        Route::JobExplain(id) => jobs::explain(api, request, id).await,
+        Route::Nodes => nodes::list(api, request).await,
+        Route::Node(name) => nodes::one(api, request, name).await,
+        Route::NodeDrain(name, on) => nodes::drain(api, request, name, *on).await,
+        Route::Cluster => cluster::show(api, request),
+        Route::Failovers => cluster::failovers(api, request).await,
+        Route::Handover => cluster::hand_over(api, request).await,
+        Route::Tokens => tokens::list(api, request).await,
+        Route::TokenMake => tokens::make(api, request).await,
+        Route::TokenRevoke(id) => tokens::revoke(api, request, id).await,
+    }
+}
+
+/// A node without a ledger has another one answer.
+async fn pass_on(api: &Api, request: &Request) -> Answered {
+    if matches!(request.route, Route::JobLogs(_)) && request.query.switch("follow")? {
+        let detail = "this node keeps no journal and can't follow a job; ask another node";
+        return Err(Problem::new(Kind::NotReady, detail));
+    }
+    let answer = api.backend.pass_on(&request.method, &request.target, request.body.to_vec()).await?;
+    Ok(Answer::passed_on(answer))
+}
+
+fn no_route(why: NoRoute, method: &str, path: &str) -> Problem {
+    match why {
+        NoRoute::Unknown => {
+            Problem::new(Kind::NoSuchRoute, format!("there is no route {path}; the API is under /v1, as in /v1/jobs"))
+        }
+        NoRoute::Method(methods) => {
+            Problem::new(Kind::MethodNotAllowed, format!("{path} has {methods}, not {method}")).allow(methods)
+        }
+    }
+}
+
+fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
+    let host = text(headers, &header::HOST).unwrap_or_default();
+    if !access::allowed_host(host, &api.config.names) {
+        let detail = "the Host header is not this node's: use localhost, an IP address, or the node's advertised name";
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    // Several would be a trick; each has to be this API's own.
+    let foreign = headers.get_all(header::ORIGIN).any(|origin| {
+        !origin.to_str().is_ok_and(|origin| access::allowed_origin(origin, host))
+    });
+    if foreign {
+        return Err(Problem::new(Kind::Forbidden, "the Origin header is another site's; its pages may not use this API"));
+    }
+    Ok(())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The token of an `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let parts = value.to_str().ok().and_then(|value| value.split_once(' '));
+    match parts {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+        _ => Err(Problem::new(Kind::Unauthorized, "only `Authorization: Bearer TOKEN` is understood")),
+    }
+}
+
+/// `Idempotency-Key`, plain or as a quoted string.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let wrong = |why: &str| Problem::new(Kind::InvalidRequest, format!("the Idempotency-Key header {why}"));
+    let key = value.to_str().map_err(|_| wrong("must be ASCII"))?.trim();
+    let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
+    spec::check_key(key).map_err(wrong)?;
+    Ok(Some(key.to_owned()))
+}
+
+/// Says who answers and under whom, and keeps browsers from guessing.
+fn dated(api: &Api, answer: Answer) -> Answer {
+    let stand = api.backend.standpoint();
+    let stale_ms = answer.stale_ms;
+    let mut answer = answer
+        .with(HeaderName::from_static("relais-generation"), &stand.reign.generation.0.to_string())
+        .with(HeaderName::from_static("relais-epoch"), &stand.reign.epoch.0.to_string())
+        .with(HeaderName::from_static("relais-node"), &stand.node)
+        .with(HeaderName::from_static("relais-dispatcher"), stand.dispatcher.as_deref().unwrap_or("none"));
+    if let Some(stale_ms) = stale_ms {
+        answer = answer.with(HeaderName::from_static("relais-staleness-ms"), &stale_ms.to_string());
+    }
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    answer.headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    answer
+}
+
+
+

@@ -1,0 +1,223 @@
+//! `POST /v1/jobs:batch`: many jobs in one request, as a JSON array or as NDJSON, answered in order.
+//!
+//! The body is read in place, line by line or item by item, straight into records: nothing is kept for a
+//! job but its record, or the problem that it is.
+
+use super::Api;
+use super::answer::{Answer, Answered};
+use super::problem::{Kind, Problem};
+use super::request::Request;
+use super::spec::{self, Checked};
+use super::submit::record;
+use actix_web::http::StatusCode;
+use relais_protocol::codec;
+use relais_protocol::ids::JobId;
+use relais_protocol::record::{BATCH_BYTES_MAX, Outcome, Record, Refusal};
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+/// Jobs in one batch.
+const JOBS_MAX: usize = 10_000;
+/// Jobs in an atomic one.
+const ATOMIC_JOBS_MAX: usize = 1_000;
+/// Bytes of an atomic one.
+const ATOMIC_BYTES_MAX: usize = 1 << 20;
+
+/// What a batch came to before it was proposed.
+#[derive(Default)]
+struct Read {
+    records: Vec<Record>,
+    /// One for each item: whether it is the next record, or what is wrong with it.
+    items: Vec<Option<Problem>>,
+}
+
+/// Answers a batch when all of it is committed.
+pub(super) async fn submit(api: &Api, request: &Request) -> Answered {
+    request.query.only(&["atomic"])?;
+    let atomic = request.query.switch("atomic")?;
+    if atomic && request.body.len() > ATOMIC_BYTES_MAX {
+        return Err(Problem::new(Kind::TooLarge, "an atomic batch has at most 1 MiB; leave out atomic, or send less"));
+    }
+    if let Some(key) = &request.key
+        && key.chars().count() + 6 > spec::KEY_CHARS_MAX
+    {
+        let detail = "the Idempotency-Key of a batch has at most 250 characters: each item gets it with its number";
+        return Err(Problem::new(Kind::InvalidRequest, detail));
+    }
+    let jobs_max = if atomic { ATOMIC_JOBS_MAX } else { JOBS_MAX };
+    let read = read(api, request, jobs_max)?;
+    if atomic {
+        return all_or_none(api, read).await;
+    }
+    let outcomes = propose(api, read.records).await?;
+    Ok(Answer::json_text(StatusCode::OK, results(&read.items, outcomes)))
+}
+
+async fn propose(api: &Api, records: Vec<Record>) -> Result<Vec<Outcome>, Problem> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    let count = records.len();
+    let committed = api.backend.propose(records).await?;
+    if committed.outcomes.each.len() == count {
+        return Ok(committed.outcomes.each);
+    }
+    let detail = format!("{count} records came to {} outcomes", committed.outcomes.each.len());
+    Err(Problem::new(Kind::Internal, detail))
+}
+
+fn read(api: &Api, request: &Request, jobs_max: usize) -> Result<Read, Problem> {
+    let body = &request.body[..];
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    match first {
+        None => Err(Problem::new(Kind::Malformed, "the body is empty; send a JSON array of jobs, or a job a line")),
+        Some(b'[') if !request.ndjson => read_array(api, request, body, jobs_max),
+        Some(_) => read_lines(api, request, body, jobs_max),
+    }
+}
+
+fn read_array(api: &Api, request: &Request, body: &[u8], jobs_max: usize) -> Result<Read, Problem> {
+    let items: Vec<&RawValue> = serde_json::from_slice(body)
+        .map_err(|error| Problem::new(Kind::Malformed, format!("the body is no JSON array: {error}")))?;
+    if items.len() > jobs_max {
+        return Err(too_many(jobs_max));
+    }
+    let mut read = Read { records: Vec::with_capacity(items.len()), items: Vec::with_capacity(items.len()) };
+    for item in items {
+        let key = item_key(request, read.items.len());
+        read.take(api, request, spec::check(item.get().as_bytes(), key));
+    }
+    Ok(read)
+}
+
+fn read_lines(api: &Api, request: &Request, body: &[u8], jobs_max: usize) -> Result<Read, Problem> {
+    let mut read = Read::default();
+    for line in body.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace)) {
+        if read.items.len() == jobs_max {
+            return Err(too_many(jobs_max));
+        }
+        let key = item_key(request, read.items.len());
+        read.take(api, request, spec::check(line, key));
+    }
+    Ok(read)
+}
+
+fn item_key(request: &Request, place: usize) -> Option<String> {
+    request.key.as_ref().map(|key| format!("{key}/{place}"))
+}
+
+fn too_many(jobs_max: usize) -> Problem {
+    Problem::new(Kind::TooLarge, format!("the batch has more than {jobs_max} jobs; send it in parts"))
+}
+
+impl Read {
+    fn take(&mut self, api: &Api, request: &Request, checked: Result<Checked, Problem>) {
+        match checked {
+            Ok(checked) => {
+                self.records.push(record(api, checked, &request.caller.name));
+                self.items.push(None);
+            }
+            Err(problem) => self.items.push(Some(problem)),
+        }
+    }
+}
+
+/// Commits all jobs as one entry. A key that turns out to be another body's is seen only when the entry
+/// is applied: the jobs made with it are then cancelled again.
+async fn all_or_none(api: &Api, read: Read) -> Answered {
+    if let Some((place, problem)) = first_problem(&read.items) {
+        return Err(none(place, problem));
+    }
+    let bytes: usize = read.records.iter().map(|record| codec::encode(codec::FORMAT, record).len()).sum();
+    if bytes > BATCH_BYTES_MAX {
+        return Err(Problem::new(Kind::TooLarge, "the batch is too large to be one entry of the journal; send less"));
+    }
+    check_keys(&read.records)?;
+    let outcomes = propose(api, read.records).await?;
+    let refused = outcomes.iter().enumerate().find_map(|(place, outcome)| match outcome {
+        Outcome::Refused(refusal) => Some((place, refusal.clone())),
+        _ => None,
+    });
+    if let Some((place, refusal)) = refused {
+        take_back(api, &outcomes).await?;
+        return Err(none(place, &refusal.into()));
+    }
+    Ok(Answer::json_text(StatusCode::OK, results(&read.items, outcomes)))
+}
+
+fn first_problem(items: &[Option<Problem>]) -> Option<(usize, &Problem)> {
+    items.iter().enumerate().find_map(|(place, problem)| Some((place, problem.as_ref()?)))
+}
+
+fn none(place: usize, problem: &Problem) -> Problem {
+    problem.clone().of_item(place)
+}
+
+/// Two items under one key with different bodies can't both be had.
+fn check_keys(records: &[Record]) -> Result<(), Problem> {
+    let mut seen: HashMap<&str, (u64, JobId)> = HashMap::new();
+    for (place, record) in records.iter().enumerate() {
+        let Record::Submit(submit) = record else { continue };
+        let Some(key) = submit.spec.options().idempotency_key.as_deref() else { continue };
+        let (hash, job) = *seen.entry(key).or_insert((submit.body_hash, submit.id));
+        if hash != submit.body_hash {
+            return Err(none(place, &Refusal::KeyReused(job).into()));
+        }
+    }
+    Ok(())
+}
+
+async fn take_back(api: &Api, outcomes: &[Outcome]) -> Result<(), Problem> {
+    let reason = "another item of its atomic batch was refused";
+    let made = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Submitted { id, deduplicated: false, .. } => {
+            Some(Record::Cancel { job: *id, reason: reason.to_owned() })
+        }
+        _ => None,
+    });
+    propose(api, made.collect()).await.map(drop)
+}
+
+/// The answer, written straight as text: it can have ten thousand items.
+fn results(items: &[Option<Problem>], outcomes: Vec<Outcome>) -> String {
+    let mut text = String::with_capacity(16 + items.len() * 72);
+    let mut outcomes = outcomes.into_iter();
+    text.push_str("{\"results\":[");
+    for (place, item) in items.iter().enumerate() {
+        if place > 0 {
+            text.push(',');
+        }
+        match item {
+            Some(problem) => refused(&mut text, problem),
+            None => result(&mut text, outcomes.next()),
+        }
+    }
+    text.push_str("]}");
+    text
+}
+
+fn result(text: &mut String, outcome: Option<Outcome>) {
+    // Writing to a `String` can't fail.
+    let written = match outcome {
+        Some(Outcome::Submitted { id, deduplicated: false, .. }) => write!(text, "{{\"status\":201,\"id\":\"{id}\"}}"),
+        Some(Outcome::Submitted { id, .. }) => {
+            write!(text, "{{\"status\":200,\"id\":\"{id}\",\"deduplicated\":true}}")
+        }
+        Some(Outcome::Refused(refusal)) => {
+            refused(text, &refusal.into());
+            Ok(())
+        }
+        other => {
+            refused(text, &Problem::new(Kind::Internal, format!("a submit came to {other:?}")));
+            Ok(())
+        }
+    };
+    let _ = written;
+}
+
+fn refused(text: &mut String, problem: &Problem) {
+    let _ = write!(text, "{{\"status\":{},\"problem\":", problem.status());
+    text.push_str(&problem.to_json(None));
+    text.push('}');
+}

@@ -1,0 +1,267 @@
+//! Jobs in the plural, and what is done to one: list, count, cancel, retry, delete, explain.
+
+use super::answer::{Answer, Answered};
+use super::problem::{Kind, Problem};
+use super::request::Request;
+use super::view::{Id, JobView, Names, Time};
+use super::{Api, json, read};
+use actix_web::http::StatusCode;
+use bytes::Bytes;
+use relais_dispatcher::ledger::JobFilter;
+use relais_protocol::ids::{Index, JobId};
+use relais_protocol::job::{Job, JobState, StateName};
+use relais_protocol::record::{Outcome, Record};
+use relais_protocol::spec::QueueName;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const LIST_PARAMETERS: [&str; 10] =
+    ["state", "queue", "label", "name", "node", "since", "until", "cursor", "limit", "consistency"];
+/// Rows looked at under one hold of the ledger: applying waits meanwhile.
+const ROWS_A_HOLD: usize = 2_000;
+/// Holds for one page; a page that ends here is short, and its cursor goes on.
+const HOLDS_MAX: usize = 25;
+/// Characters of a cancel's reason.
+const REASON_CHARS_MAX: usize = 500;
+/// How long an answer waits for this node to have what was just committed.
+const SEEN_MAX: Duration = Duration::from_millis(500);
+
+#[derive(Serialize)]
+struct Page<'a> {
+    jobs: Vec<JobView<'a>>,
+    next_cursor: Option<String>,
+}
+
+/// `GET /v1/jobs`.
+pub(super) async fn list(api: &Api, request: &Request) -> Answered {
+    let query = &request.query;
+    query.only(&LIST_PARAMETERS)?;
+    let limit = query.number("limit", 1, 500)?.unwrap_or(50) as usize;
+    let mut before = query.one("cursor")?.map(read_cursor).transpose()?;
+    let sight = read::sight(api, query.local()?).await;
+    let names = Names::of(&api.backend.ledger());
+    let filter = filter(request, &names)?;
+    let mut jobs: Vec<Job> = Vec::new();
+    for _ in 0..HOLDS_MAX {
+        let (found, next) = api.backend.ledger().list(&filter, before, limit - jobs.len(), ROWS_A_HOLD);
+        jobs.extend(found);
+        before = next;
+        if before.is_none() || jobs.len() == limit {
+            break;
+        }
+    }
+    let page = Page {
+        jobs: jobs.iter().map(|job| JobView::of(job, &names)).collect(),
+        next_cursor: before.map(cursor),
+    };
+    Ok(Answer::json(&page)?.stale(sight.stale_ms))
+}
+
+fn cursor(before: JobId) -> String {
+    format!("c{:032x}", before.0)
+}
+
+fn read_cursor(text: &str) -> Result<JobId, Problem> {
+    let digits = text.strip_prefix('c').filter(|digits| digits.len() == 32);
+    digits.and_then(|digits| u128::from_str_radix(digits, 16).ok()).map(JobId).ok_or_else(|| {
+        Problem::new(Kind::InvalidRequest, "`cursor` is none; give the `next_cursor` of the page before, as it is")
+    })
+}
+
+fn filter(request: &Request, names: &Names) -> Result<JobFilter, Problem> {
+    let wrong = |detail: String| Problem::new(Kind::InvalidRequest, detail);
+    let query = &request.query;
+    let mut filter = JobFilter { since: query.time("since")?, until: query.time("until")?, ..JobFilter::default() };
+    for state in query.all("state").flat_map(|states| states.split(',')) {
+        let known = StateName::parse(state).ok_or_else(|| {
+            let states: Vec<&str> = StateName::ALL.iter().map(|state| state.as_str()).collect();
+            wrong(format!("`state` is `{state}`, but must be one of {}", states.join(", ")))
+        })?;
+        filter.states.push(known);
+    }
+    if let Some(queue) = query.one("queue")? {
+        let queue = QueueName::parse(queue).map_err(|why| wrong(format!("`queue`: {why}")))?;
+        filter.queue = Some(queue.as_str().to_owned());
+    }
+    for label in query.all("label") {
+        let (key, value) =
+            label.split_once(':').ok_or_else(|| wrong(format!("`label` is `{label}`, but must be KEY:VALUE")))?;
+        filter.labels.push((key.to_owned(), value.to_owned()));
+    }
+    filter.name = query.one("name")?.map(str::to_owned);
+    if let Some(name) = query.one("node")? {
+        let node = names.id(name);
+        filter.node = Some(node.ok_or_else(|| wrong(format!("`node`: there is no node `{name}`; GET /v1/nodes lists them")))?);
+    }
+    Ok(filter)
+}
+
+#[derive(Serialize)]
+struct Counts {
+    total: u64,
+    groups: BTreeMap<String, u64>,
+}
+
+/// `GET /v1/jobs:count`.
+pub(super) async fn count(api: &Api, request: &Request) -> Answered {
+    request.query.only(&["group_by", "consistency"])?;
+    let by_queue = match request.query.one("group_by")? {
+        None | Some("state") => false,
+        Some("queue") => true,
+        Some(other) => {
+            let detail = format!("`group_by` is `{other}`, but must be state or queue");
+            return Err(Problem::new(Kind::InvalidRequest, detail));
+        }
+    };
+    let sight = read::sight(api, request.query.local()?).await;
+    let ledger = api.backend.ledger();
+    let groups: BTreeMap<String, u64> = if by_queue {
+        ledger.queues().into_iter().map(|queue| (queue.name, queue.counts.iter().sum())).collect()
+    } else {
+        let counts = ledger.counts();
+        StateName::ALL.iter().zip(counts).map(|(state, count)| (state.as_str().to_owned(), count)).collect()
+    };
+    drop(ledger);
+    Ok(Answer::json(&Counts { total: groups.values().sum(), groups })?.stale(sight.stale_ms))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+struct CancelBody {
+    reason: Option<String>,
+}
+
+/// `POST /v1/jobs/{id}:cancel`.
+pub(super) async fn cancel(api: &Api, request: &Request, text: &str) -> Answered {
+    request.query.only(&[])?;
+    let body: CancelBody = json::read_optional(&request.body)?;
+    let reason = body.reason.unwrap_or_default();
+    if reason.chars().count() > REASON_CHARS_MAX {
+        return Err(Problem::field("/reason", "is longer than 500 characters"));
+    }
+    let id = resolve(api, text).await?;
+    let (outcome, index) = commit(api, Record::Cancel { job: id, reason }).await?;
+    let status = match outcome {
+        Outcome::Cancelled { now: false } => StatusCode::ACCEPTED,
+        _ => StatusCode::OK,
+    };
+    after(api, id, index, status).await
+}
+
+/// `POST /v1/jobs/{id}:retry`.
+pub(super) async fn retry(api: &Api, request: &Request, text: &str) -> Answered {
+    request.query.only(&[])?;
+    json::read_optional::<Nothing>(&request.body)?;
+    let id = resolve(api, text).await?;
+    let (_, index) = commit(api, Record::Retry { job: id }).await?;
+    after(api, id, index, StatusCode::OK).await
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an empty object")]
+struct Nothing {}
+
+/// `DELETE /v1/jobs/{id}`.
+pub(super) async fn delete(api: &Api, request: &Request, text: &str) -> Answered {
+    request.query.only(&[])?;
+    let id = resolve(api, text).await?;
+    commit(api, Record::Delete { job: id }).await?;
+    Ok(Answer::json_text(StatusCode::NO_CONTENT, Bytes::new()))
+}
+
+/// The id that `text` stands for. A whole id needs no look: the ledger says when there is no such job.
+async fn resolve(api: &Api, text: &str) -> Result<JobId, Problem> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    if !api.backend.has_ledger() {
+        return Err(Problem::new(Kind::NotFound, "this node keeps no journal; give the whole id of the job"));
+    }
+    let sight = read::sight(api, false).await;
+    read::find_job(api, text, sight).map(|(job, _)| job.id)
+}
+
+/// Commits one record; a refusal is a problem.
+pub(super) async fn commit(api: &Api, record: Record) -> Result<(Outcome, Index), Problem> {
+    let mut committed = api.backend.propose(vec![record]).await?;
+    match committed.outcomes.each.pop() {
+        Some(Outcome::Refused(refusal)) => Err(refusal.into()),
+        Some(outcome) => Ok((outcome, committed.index)),
+        None => Err(Problem::new(Kind::Internal, "a record came to no outcome")),
+    }
+}
+
+/// Waits a little until this node has applied `index`, so that it can show what was just committed.
+pub(super) async fn seen(api: &Api, index: Index) {
+    if api.backend.has_ledger() && api.backend.ledger().applied() < index {
+        drop(tokio::time::timeout(SEEN_MAX, api.backend.fresh()).await);
+    }
+}
+
+async fn after(api: &Api, id: JobId, index: Index, status: StatusCode) -> Answered {
+    seen(api, index).await;
+    let seen = if api.backend.has_ledger() { read::look(api, id) } else { None };
+    match seen {
+        Some((job, names)) => Answer::json_as(status, &JobView::of(&job, &names)),
+        None => Answer::json_as(status, &serde_json::json!({ "id": id.to_string() })),
+    }
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    id: Id,
+    state: &'static str,
+    why: String,
+    due_at: Option<Time>,
+    attempts: usize,
+    failures: u16,
+    losses: u16,
+}
+
+/// `GET /v1/jobs/{id}/explain`.
+pub(super) async fn explain(api: &Api, request: &Request, text: &str) -> Answered {
+    request.query.only(&["consistency"])?;
+    let sight = read::sight(api, request.query.local()?).await;
+    let (job, names) = read::find_job(api, text, sight)?;
+    let explanation = Explanation {
+        id: Id(job.id),
+        state: job.state.name().as_str(),
+        why: why(api, &job, &names),
+        due_at: match job.state {
+            JobState::Scheduled { at } | JobState::Retrying { at } => Some(Time(at)),
+            _ => None,
+        },
+        attempts: job.attempts.len(),
+        failures: job.failures,
+        losses: job.losses,
+    };
+    Ok(Answer::json(&explanation)?.stale(sight.stale_ms))
+}
+
+fn why(api: &Api, job: &Job, names: &Names) -> String {
+    let policy = &job.spec.options().retry;
+    let error = || job.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
+    match job.state {
+        JobState::Scheduled { at } => format!("it may not start before {at}"),
+        JobState::Queued => api.backend.ledger().why_it_waits(job),
+        JobState::Running { node, .. } if job.cancel.is_some() => {
+            format!("it runs on {}, which was told to stop it and has not confirmed that yet", names.name(node))
+        }
+        JobState::Running { node, .. } => format!("it runs on {}", names.name(node)),
+        JobState::Retrying { at } => {
+            format!("{} of {} attempts failed; the next is due at {at}", job.failures, policy.max_attempts)
+        }
+        JobState::Succeeded => "it succeeded".to_owned(),
+        JobState::Failed => format!(
+            "it failed{}; {} of {} attempts failed and {} were lost; POST /v1/jobs/{}:retry runs it again",
+            error(),
+            job.failures,
+            policy.max_attempts,
+            job.losses,
+            job.id
+        ),
+        JobState::Cancelled => format!("it was cancelled{}", error()),
+        JobState::Expired => format!("it expired{}", error()),
+    }
+}

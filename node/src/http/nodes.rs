@@ -1,0 +1,131 @@
+//! The node table: the ledger's rows with the live figures that this node has.
+
+use super::answer::{Answer, Answered};
+use super::jobs::{commit, seen};
+use super::problem::Problem;
+use super::request::Request;
+use super::view::Names;
+use super::{Api, read};
+use crate::backend::NodeVitals;
+use relais_dispatcher::ledger::{Ledger, NodeRow};
+use relais_protocol::record::{Record, Standing};
+use relais_protocol::spec::Labels;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct NodeView {
+    name: String,
+    id: u32,
+    role: &'static str,
+    status: &'static str,
+    reason: Option<String>,
+    version: String,
+    machine: String,
+    pid: u32,
+    http: String,
+    slots: u32,
+    running: usize,
+    cpu_percent: Option<f32>,
+    memory_available_bytes: Option<u64>,
+    net_in_bytes_per_second: Option<u64>,
+    net_out_bytes_per_second: Option<u64>,
+    journal_index: Option<u64>,
+    last_heard_ms: Option<u64>,
+    labels: Labels,
+    slots_used: u32,
+    voter: bool,
+    draining: bool,
+}
+
+#[derive(Serialize)]
+struct Nodes {
+    nodes: Vec<NodeView>,
+}
+
+fn view(ledger: &Ledger, row: &NodeRow, vitals: &[NodeVitals]) -> NodeView {
+    let unknown = NodeVitals::default();
+    let live = vitals.iter().find(|vitals| vitals.id == row.id);
+    let is_self = live.is_some_and(|live| live.last_heard_ms.is_none());
+    let vitals = live.unwrap_or(&unknown);
+    let (status, reason) = status(row, vitals);
+    NodeView {
+        name: row.name.clone(),
+        id: row.id.0,
+        role: match (row.facts.witness, vitals.dispatcher) {
+            (true, _) => "witness",
+            (false, true) => "dispatcher+worker",
+            (false, false) => "worker",
+        },
+        status,
+        reason,
+        version: row.facts.version.clone(),
+        machine: row.facts.machine.clone(),
+        pid: row.facts.pid,
+        http: row.facts.http.clone(),
+        slots: row.facts.slots,
+        running: ledger.running_on(row.id).count(),
+        cpu_percent: vitals.cpu_percent,
+        memory_available_bytes: vitals.memory_available_bytes,
+        net_in_bytes_per_second: vitals.net_in_bytes_per_second,
+        net_out_bytes_per_second: vitals.net_out_bytes_per_second,
+        journal_index: vitals.journal_index.map(|index| index.0),
+        last_heard_ms: if is_self { Some(0) } else { vitals.last_heard_ms },
+        labels: row.facts.labels.clone(),
+        slots_used: ledger.slots_used(row.id),
+        voter: vitals.voter,
+        draining: row.draining,
+    }
+}
+
+fn status(row: &NodeRow, vitals: &NodeVitals) -> (&'static str, Option<String>) {
+    let said = |reason: &str| Some(reason.to_owned());
+    match row.standing {
+        Standing::Left => ("left", said("it said goodbye")),
+        Standing::Leaving => ("draining", said("it is about to leave, and lets what runs come to its end")),
+        Standing::Offline => ("offline", said("it was not heard of for a lease")),
+        Standing::Joining => ("joining", said("it was admitted, and has not reported yet")),
+        _ if vitals.limited.is_some() => ("limited", vitals.limited.clone()),
+        Standing::Suspect => ("suspect", said("it is out of reach; what it runs goes on until its lease is over")),
+        Standing::Online if vitals.suspect => ("suspect", said("gossip does not reach it")),
+        Standing::Online if row.draining => ("draining", said("it was asked to take no new jobs")),
+        Standing::Online => ("online", None),
+    }
+}
+
+/// `GET /v1/nodes`.
+pub(super) async fn list(api: &Api, request: &Request) -> Answered {
+    request.query.only(&["consistency"])?;
+    let sight = read::sight(api, request.query.local()?).await;
+    let vitals = api.backend.vitals().nodes;
+    let ledger = api.backend.ledger();
+    let nodes = Nodes { nodes: ledger.nodes().map(|row| view(&ledger, row, &vitals)).collect() };
+    drop(ledger);
+    Ok(Answer::json(&nodes)?.stale(sight.stale_ms))
+}
+
+/// `GET /v1/nodes/{name}`.
+pub(super) async fn one(api: &Api, request: &Request, name: &str) -> Answered {
+    request.query.only(&["consistency"])?;
+    let sight = read::sight(api, request.query.local()?).await;
+    show(api, name).map_err(|problem| sight.not_seen(problem)).map(|answer| answer.stale(sight.stale_ms))
+}
+
+fn show(api: &Api, name: &str) -> Answered {
+    let vitals = api.backend.vitals().nodes;
+    let ledger = api.backend.ledger();
+    let row = ledger.nodes().find(|row| row.name == name).ok_or_else(|| Problem::no_such_node(name))?;
+    let node = view(&ledger, row, &vitals);
+    drop(ledger);
+    Answer::json(&node)
+}
+
+/// `POST /v1/nodes/{name}:drain` and `:undrain`.
+pub(super) async fn drain(api: &Api, request: &Request, name: &str, on: bool) -> Answered {
+    request.query.only(&[])?;
+    let sight = read::sight(api, false).await;
+    let node = Names::of(&api.backend.ledger()).id(name);
+    let node = node.ok_or_else(|| sight.not_seen(Problem::no_such_node(name)))?;
+    let (_, index) = commit(api, Record::Drain { node, on }).await?;
+    seen(api, index).await;
+    show(api, name)
+}

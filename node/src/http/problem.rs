@@ -1,0 +1,292 @@
+//! Errors as RFC 9457 problem documents: what each is called, which status it has, what to do next.
+//!
+//! Types are stable: a client may compare them. The words of `detail` are for people and may change.
+
+use super::answer::{Answer, Body};
+use crate::backend::{NotFresh, ProposeFailed};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use relais_protocol::record::Refusal;
+use serde::Serialize;
+
+/// A refusal, ready to be sent. Boxed, because it travels in many `Result`s and is rare.
+#[derive(Debug, Clone)]
+pub(super) struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    kind: Kind,
+    detail: String,
+    errors: Vec<FieldError>,
+    candidates: Vec<String>,
+    retry_after_s: Option<u64>,
+    allow: Option<String>,
+    authenticate: bool,
+}
+
+/// One thing that is wrong with a body, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct FieldError {
+    /// A JSON pointer.
+    pub(super) pointer: String,
+    /// What is expected there.
+    pub(super) detail: String,
+}
+
+/// What kind of problem: its type, title and status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The body is not what the route takes.
+    Malformed,
+    /// A field of the body is wrong.
+    InvalidBody,
+    /// A query parameter or header is wrong.
+    InvalidRequest,
+    /// No token, or none that is known.
+    Unauthorized,
+    /// The token does not allow it, or Host or Origin is foreign.
+    Forbidden,
+    /// There is no such route.
+    NoSuchRoute,
+    /// There is no such thing.
+    NotFound,
+    /// The route has no such method.
+    MethodNotAllowed,
+    /// The client was too slow to send its request.
+    TooSlow,
+    /// It does not go with the state of things.
+    Conflict,
+    /// It is too large.
+    TooLarge,
+    /// The body is of a type that is not taken.
+    UnsupportedMediaType,
+    /// The idempotency key belongs to another body.
+    KeyReused,
+    /// Too many wrong tokens.
+    TooManyGuesses,
+    /// Something is wrong here.
+    Internal,
+    /// There is no dispatcher just now.
+    NoDispatcher,
+    /// This node can't answer just now.
+    NotReady,
+    /// What is asked for is on a node out of reach.
+    OutOfReach,
+    /// A majority of disks is full.
+    DiskFull,
+}
+
+impl Kind {
+    fn parts(self) -> (&'static str, &'static str, u16) {
+        match self {
+            Self::Malformed => ("malformed", "malformed request body", 400),
+            Self::InvalidBody => ("invalid-body", "invalid request body", 400),
+            Self::InvalidRequest => ("invalid-request", "invalid request", 400),
+            Self::Unauthorized => ("unauthorized", "an API token is needed", 401),
+            Self::Forbidden => ("forbidden", "not allowed", 403),
+            Self::NoSuchRoute => ("no-such-route", "no such route", 404),
+            Self::NotFound => ("not-found", "not found", 404),
+            Self::MethodNotAllowed => ("method-not-allowed", "method not allowed", 405),
+            Self::TooSlow => ("too-slow", "request sent too slowly", 408),
+            Self::Conflict => ("conflict", "conflict with the present state", 409),
+            Self::TooLarge => ("too-large", "too large", 413),
+            Self::UnsupportedMediaType => ("unsupported-media-type", "unsupported media type", 415),
+            Self::KeyReused => ("key-reused", "idempotency key used for another body", 422),
+            Self::TooManyGuesses => ("too-many-guesses", "too many wrong tokens", 429),
+            Self::Internal => ("internal", "internal error", 500),
+            Self::NoDispatcher => ("no-dispatcher", "no dispatcher", 503),
+            Self::NotReady => ("not-ready", "not ready", 503),
+            Self::OutOfReach => ("out-of-reach", "out of reach", 503),
+            Self::DiskFull => ("disk-full", "disk full", 507),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    candidates: &'a [String],
+}
+
+impl Problem {
+    /// One of `kind`, with cause and next step in words.
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self(Box::new(Parts {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            candidates: Vec::new(),
+            retry_after_s: matches!(kind, Kind::NoDispatcher | Kind::NotReady | Kind::OutOfReach).then_some(1),
+            allow: None,
+            authenticate: kind == Kind::Unauthorized,
+        }))
+    }
+
+    /// A body with wrong fields: at least one.
+    pub(super) fn fields(errors: Vec<FieldError>) -> Self {
+        Self::of_fields(Kind::InvalidBody, errors)
+    }
+
+    /// The same with another kind.
+    pub(super) fn of_fields(kind: Kind, errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => format!("{}: {}", shown(&one.pointer), one.detail),
+            many => format!("{} fields are wrong; see `errors`", many.len()),
+        };
+        let mut problem = Self::new(kind, detail);
+        problem.0.errors = errors;
+        problem
+    }
+
+    /// One wrong field.
+    pub(super) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+    }
+
+    /// No such job.
+    pub(super) fn no_such_job(id: &str) -> Self {
+        Self::new(Kind::NotFound, format!("there is no job `{id}`; GET /v1/jobs lists them"))
+    }
+
+    /// No such node.
+    pub(super) fn no_such_node(name: &str) -> Self {
+        Self::new(Kind::NotFound, format!("there is no node `{name}`; GET /v1/nodes lists them"))
+    }
+
+    /// Seconds after which to try again.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// What a short id could have meant.
+    pub(super) fn candidates(mut self, candidates: Vec<String>) -> Self {
+        self.0.candidates = candidates;
+        self
+    }
+
+    /// The methods that the route has.
+    pub(super) fn allow(mut self, methods: String) -> Self {
+        self.0.allow = Some(methods);
+        self
+    }
+
+    /// As a problem of item `place` of the body's array, which spoils all of it.
+    pub(super) fn of_item(mut self, place: usize) -> Self {
+        for error in &mut self.0.errors {
+            error.pointer.insert_str(0, &format!("/{place}"));
+        }
+        self.0.detail = format!("item {place}: {}; the batch is atomic, none of it was taken", self.0.detail);
+        self
+    }
+
+    /// Its status.
+    pub(super) fn status(&self) -> u16 {
+        self.0.kind.parts().2
+    }
+
+    /// Its JSON text.
+    pub(super) fn to_json(&self, instance: Option<&str>) -> String {
+        let (slug, title, status) = self.0.kind.parts();
+        let document = Document {
+            kind: format!("urn:relais:problem:{slug}"),
+            title,
+            status,
+            detail: &self.0.detail,
+            instance,
+            errors: &self.0.errors,
+            candidates: &self.0.candidates,
+        };
+        serde_json::to_string(&document).unwrap_or_else(|_| "{}".to_owned())
+    }
+
+    /// The answer that says it.
+    pub(super) fn into_answer(self, instance: &str) -> Answer {
+        let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let text = self.to_json(Some(instance));
+        let mut answer = Answer::new(status, "application/problem+json", Body::Whole(text.into()));
+        let mut header = |name: HeaderName, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                answer.headers.push((name, value));
+            }
+        };
+        if let Some(seconds) = self.0.retry_after_s {
+            header(RETRY_AFTER, &seconds.to_string());
+        }
+        if let Some(methods) = &self.0.allow {
+            header(ALLOW, methods);
+        }
+        if self.0.authenticate {
+            header(WWW_AUTHENTICATE, "Bearer realm=\"relais\"");
+        }
+        answer
+    }
+}
+
+fn shown(pointer: &str) -> &str {
+    if pointer.is_empty() { "the body" } else { pointer }
+}
+
+impl From<ProposeFailed> for Problem {
+    fn from(failed: ProposeFailed) -> Self {
+        match failed {
+            ProposeFailed::NoDispatcher(why) => Self::new(
+                Kind::NoDispatcher,
+                format!(
+                    "there is no dispatcher: {why}; it is not known whether the request was carried out: send it \
+                     again, a submit under the same Idempotency-Key makes no second job"
+                ),
+            ),
+            ProposeFailed::DiskFull => Self::new(
+                Kind::DiskFull,
+                "a majority of the voters has no disk space left; free some, GET /v1/nodes shows where",
+            ),
+        }
+    }
+}
+
+impl From<NotFresh> for Problem {
+    fn from(failed: NotFresh) -> Self {
+        Self::new(
+            Kind::NoDispatcher,
+            format!("{failed}; try again soon, or read with ?consistency=local what this node knows"),
+        )
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let conflict = |detail: String| Self::new(Kind::Conflict, detail);
+        match refusal {
+            Refusal::NoSuchJob => Self::new(Kind::NotFound, "there is no such job; GET /v1/jobs lists them"),
+            Refusal::NoSuchNode => Self::new(Kind::NotFound, "there is no such node; GET /v1/nodes lists them"),
+            Refusal::TokenUnknown => Self::new(Kind::NotFound, "there is no such token; GET /v1/tokens lists them"),
+            Refusal::JobEnded(state) => {
+                conflict(format!("the job has ended already, it is {}; nothing was changed", state.as_str()))
+            }
+            Refusal::JobNotEnded(state) => conflict(format!(
+                "the job is {}; only one that is failed, cancelled or expired can be run again, only an ended one \
+                 deleted",
+                state.as_str()
+            )),
+            Refusal::KeyReused(job) => Self::new(
+                Kind::KeyReused,
+                format!("its idempotency key was used for job {job} with another body; choose another key"),
+            ),
+            Refusal::NameTaken => conflict("another node has this name; choose another".to_owned()),
+            Refusal::StaleReign | Refusal::StaleFence | Refusal::StaleIncarnation => Self::new(
+                Kind::NoDispatcher,
+                "the dispatcher changed while the request was on its way; nothing was done, send it again",
+            ),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! A request that was let in: its route, query, body, and who asks.
+
+use super::query::Query;
+use super::route::Route;
+use bytes::Bytes;
+use relais_protocol::record::TokenRole;
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// The name of its token; empty where no token is asked for.
+    pub(super) name: String,
+    /// What it may do.
+    pub(super) role: TokenRole,
+}
+
+impl Caller {
+    /// Someone without a token who may do everything.
+    pub(super) fn unnamed() -> Self {
+        Self { name: String::new(), role: TokenRole::Admin }
+    }
+}
+
+/// A request.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// What is asked.
+    pub(super) route: Route,
+    /// Its method.
+    pub(super) method: String,
+    /// Path and query as they came.
+    pub(super) target: String,
+    /// The query, decoded.
+    pub(super) query: Query,
+    /// The body.
+    pub(super) body: Bytes,
+    /// Whether its content type says NDJSON.
+    pub(super) ndjson: bool,
+    /// `Idempotency-Key`.
+    pub(super) key: Option<String>,
+    /// Whether `Prefer: return=minimal` was sent.
+    pub(super) minimal: bool,
+    /// `Last-Event-ID`.
+    pub(super) last_event_id: Option<String>,
+    /// Who asks.
+    pub(super) caller: Caller,
+}

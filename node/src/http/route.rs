@@ -1,0 +1,259 @@
+//! Which request is which: method and path to a route. `:verb` suffixes are part of the last segment, so
+//! the paths are taken apart here and not by patterns.
+
+use std::borrow::Cow;
+
+/// A route, with what its path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    Page,
+    Live,
+    Ready,
+    Metrics,
+    Version,
+    Submit,
+    SubmitBatch,
+    Jobs,
+    JobCount,
+    Job(String),
+    JobDelete(String),
+    JobCancel(String),
+    JobRetry(String),
+    JobLogs(String),
+    JobExplain(String),
+    Nodes,
+    Node(String),
+    NodeDrain(String, bool),
+    Cluster,
+    Failovers,
+    Handover,
+    Tokens,
+    TokenMake,
+    TokenRevoke(String),
+}
+
+/// Why a request is none of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoRoute {
+    /// Nothing has this path.
+    Unknown,
+    /// It has other methods: these.
+    Method(String),
+}
+
+/// What a route asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Needs {
+    /// Nothing.
+    Nothing,
+    /// To read; for whoever asks from this machine, nothing.
+    Metrics,
+    /// To read.
+    Read,
+    /// To submit.
+    Submit,
+    /// Everything.
+    Admin,
+}
+
+/// How many routes there are, for tables with one row each.
+pub(super) const ROUTES: usize = 24;
+
+impl Route {
+    /// The route of a request.
+    pub(super) fn of(method: &str, path: &str) -> Result<Self, NoRoute> {
+        let method = if method == "HEAD" { "GET" } else { method };
+        let path = path.strip_prefix('/').ok_or(NoRoute::Unknown)?;
+        let parts: Option<Vec<Cow<'_, str>>> = path.split('/').map(decoded).collect();
+        let parts = parts.ok_or(NoRoute::Unknown)?;
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        match parts.as_slice() {
+            [""] => pick(method, [("GET", Self::Page)]),
+            ["livez"] => pick(method, [("GET", Self::Live)]),
+            ["readyz"] => pick(method, [("GET", Self::Ready)]),
+            ["metrics"] => pick(method, [("GET", Self::Metrics)]),
+            ["v1", rest @ ..] => Self::of_v1(method, rest),
+            _ => Err(NoRoute::Unknown),
+        }
+    }
+
+    fn of_v1(method: &str, parts: &[&str]) -> Result<Self, NoRoute> {
+        match parts {
+            ["version"] => pick(method, [("GET", Self::Version)]),
+            ["jobs"] => pick(method, [("GET", Self::Jobs), ("POST", Self::Submit)]),
+            ["jobs:batch"] => pick(method, [("POST", Self::SubmitBatch)]),
+            ["jobs:count"] => pick(method, [("GET", Self::JobCount)]),
+            ["jobs", name, rest @ ..] if !name.is_empty() => Self::of_job(method, name, rest),
+            ["nodes"] => pick(method, [("GET", Self::Nodes)]),
+            ["nodes", name] if !name.is_empty() => match name.rsplit_once(':') {
+                Some((name, "drain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), true))]),
+                Some((name, "undrain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), false))]),
+                Some(_) => Err(NoRoute::Unknown),
+                None => pick(method, [("GET", Self::Node((*name).to_owned()))]),
+            },
+            ["cluster"] => pick(method, [("GET", Self::Cluster)]),
+            ["cluster", "failovers"] => pick(method, [("GET", Self::Failovers)]),
+            ["cluster:handover"] => pick(method, [("POST", Self::Handover)]),
+            ["tokens"] => pick(method, [("GET", Self::Tokens), ("POST", Self::TokenMake)]),
+            ["tokens", id] if !id.is_empty() => pick(method, [("DELETE", Self::TokenRevoke((*id).to_owned()))]),
+            _ => Err(NoRoute::Unknown),
+        }
+    }
+
+    fn of_job(method: &str, name: &str, rest: &[&str]) -> Result<Self, NoRoute> {
+        let id = || name.to_owned();
+        match (name.rsplit_once(':'), rest) {
+            (Some((id, "cancel")), []) => pick(method, [("POST", Self::JobCancel(id.to_owned()))]),
+            (Some((id, "retry")), []) => pick(method, [("POST", Self::JobRetry(id.to_owned()))]),
+            (None, []) => pick(method, [("GET", Self::Job(id())), ("DELETE", Self::JobDelete(id()))]),
+            (None, ["logs"]) => pick(method, [("GET", Self::JobLogs(id()))]),
+            (None, ["explain"]) => pick(method, [("GET", Self::JobExplain(id()))]),
+            _ => Err(NoRoute::Unknown),
+        }
+    }
+
+    /// What it asks of its caller.
+    pub(super) fn needs(&self) -> Needs {
+        match self {
+            Self::Page | Self::Live | Self::Ready => Needs::Nothing,
+            Self::Metrics => Needs::Metrics,
+            Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
+                Needs::Read
+            }
+            Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers => Needs::Read,
+            Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
+                Needs::Submit
+            }
+            Self::NodeDrain(..) | Self::Handover => Needs::Admin,
+            Self::Tokens | Self::TokenMake | Self::TokenRevoke(_) => Needs::Admin,
+        }
+    }
+
+    /// Whether it is about API tokens.
+    pub(super) fn about_tokens(&self) -> bool {
+        matches!(self, Self::Tokens | Self::TokenMake | Self::TokenRevoke(_))
+    }
+
+    /// Whether it reads the ledger, so that a node without one passes it on whole.
+    pub(super) fn reads_ledger(&self) -> bool {
+        matches!(
+            self,
+            Self::Jobs
+                | Self::JobCount
+                | Self::Job(_)
+                | Self::JobLogs(_)
+                | Self::JobExplain(_)
+                | Self::Nodes
+                | Self::Node(_)
+                | Self::Cluster
+                | Self::Failovers
+                | Self::Tokens
+        )
+    }
+
+    /// Bytes that its body may have.
+    pub(super) fn body_bytes_max(&self) -> usize {
+        match self {
+            Self::Submit => 2 << 20,
+            Self::SubmitBatch => 16 << 20,
+            _ => 64 << 10,
+        }
+    }
+
+    /// Its number, below [`ROUTES`], and its pattern: for counting.
+    pub(super) fn named(&self) -> (usize, &'static str) {
+        match self {
+            Self::Page => (0, "/"),
+            Self::Live => (1, "/livez"),
+            Self::Ready => (2, "/readyz"),
+            Self::Metrics => (3, "/metrics"),
+            Self::Version => (4, "/v1/version"),
+            Self::Submit => (5, "POST /v1/jobs"),
+            Self::SubmitBatch => (6, "/v1/jobs:batch"),
+            Self::Jobs => (7, "/v1/jobs"),
+            Self::JobCount => (8, "/v1/jobs:count"),
+            Self::Job(_) => (9, "/v1/jobs/{id}"),
+            Self::JobDelete(_) => (10, "DELETE /v1/jobs/{id}"),
+            Self::JobCancel(_) => (11, "/v1/jobs/{id}:cancel"),
+            Self::JobRetry(_) => (12, "/v1/jobs/{id}:retry"),
+            Self::JobLogs(_) => (13, "/v1/jobs/{id}/logs"),
+            Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
+            Self::Nodes => (15, "/v1/nodes"),
+            Self::Node(_) => (16, "/v1/nodes/{name}"),
+            Self::NodeDrain(..) => (17, "/v1/nodes/{name}:drain"),
+            Self::Cluster => (18, "/v1/cluster"),
+            Self::Failovers => (19, "/v1/cluster/failovers"),
+            Self::Handover => (20, "/v1/cluster:handover"),
+            Self::Tokens => (21, "/v1/tokens"),
+            Self::TokenMake => (22, "POST /v1/tokens"),
+            Self::TokenRevoke(_) => (23, "/v1/tokens/{id}"),
+        }
+    }
+}
+
+fn pick<const N: usize>(method: &str, offered: [(&str, Route); N]) -> Result<Route, NoRoute> {
+    let mut methods: Vec<String> = Vec::new();
+    for (offer, route) in offered {
+        if offer == method {
+            return Ok(route);
+        }
+        methods.push(offer.to_owned());
+        if offer == "GET" {
+            methods.push("HEAD".to_owned());
+        }
+    }
+    Err(NoRoute::Method(methods.join(", ")))
+}
+
+/// A segment without its percent signs; `None` when it is no clean text.
+fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+    if !segment.contains('%') {
+        return Some(Cow::Borrowed(segment));
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+        let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+        bytes.push(u8::try_from(high * 16 + low).ok()?);
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (!text.contains(char::is_control)).then_some(Cow::Owned(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_belong_to_the_last_segment() {
+        let cases = [
+            ("GET", "/", Route::Page),
+            ("HEAD", "/livez", Route::Live),
+            ("POST", "/v1/jobs", Route::Submit),
+            ("POST", "/v1/jobs:batch", Route::SubmitBatch),
+            ("POST", "/v1/jobs%3Abatch", Route::SubmitBatch),
+            ("GET", "/v1/jobs/0196", Route::Job("0196".into())),
+            ("POST", "/v1/jobs/0196:cancel", Route::JobCancel("0196".into())),
+            ("GET", "/v1/jobs/0196/logs", Route::JobLogs("0196".into())),
+            ("POST", "/v1/nodes/a%20b:undrain", Route::NodeDrain("a b".into(), false)),
+            ("DELETE", "/v1/tokens/7", Route::TokenRevoke("7".into())),
+        ];
+        for (method, path, route) in cases {
+            assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_route_is_told_apart() {
+        for path in ["", "/v1", "/v1/jobs/", "/v1/jobs/a:b", "/v1/jobs/a:cancel/logs", "/x", "/v1/nodes/%00", "/%"] {
+            assert_eq!(Route::of("GET", path), Err(NoRoute::Unknown), "{path}");
+        }
+        assert_eq!(Route::of("PUT", "/v1/jobs"), Err(NoRoute::Method("GET, HEAD, POST".into())));
+        assert_eq!(Route::of("GET", "/v1/jobs/a:cancel"), Err(NoRoute::Method("POST".into())));
+    }
+}

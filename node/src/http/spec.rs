@@ -1,0 +1,134 @@
+//! The spec edge: JSON text to the checked [`JobSpec`], or all that is wrong with it, each with a JSON
+//! pointer. Nothing behind this edge checks a spec again.
+//!
+//! It looks at the text alone: whether a command or a folder exists is known only where the job runs.
+
+mod raw;
+mod rules;
+
+use super::problem::{FieldError, Kind, Problem};
+use raw::RawSpec;
+use relais_protocol::codec;
+use relais_protocol::spec::{JobSpec, PAYLOAD_BYTES_MAX};
+use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Characters an idempotency key may have.
+pub(super) const KEY_CHARS_MAX: usize = 256;
+/// Bytes that a job's metadata may have.
+const METADATA_BYTES_MAX: usize = 64 << 10;
+
+/// A spec that was checked.
+#[derive(Debug)]
+pub(super) struct Checked {
+    /// The spec, with its key if it has one.
+    pub(super) spec: JobSpec,
+    /// A hash of all of it but the key; 0 without a key, where nobody asks.
+    pub(super) body_hash: u64,
+}
+
+/// Checks a job spec. `key` is one given beside the body.
+///
+/// # Errors
+/// A problem with a pointer for each wrong field.
+pub(super) fn check(text: &[u8], key: Option<String>) -> Result<Checked, Problem> {
+    // Without this an array would be read as the fields in their order.
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::field("", "must be an object; arrays of jobs go to POST /v1/jobs:batch"));
+    }
+    let raw: RawSpec<'_> = serde_json::from_slice(text).map_err(|_| first_error(text))?;
+    check_raw(raw, key)
+}
+
+fn check_raw(raw: RawSpec<'_>, key: Option<String>) -> Result<Checked, Problem> {
+    let mut errors = Vec::new();
+    let own_key = raw.idempotency_key.as_ref().map(|key| key.0.to_string());
+    let key = match (key, own_key) {
+        (Some(beside), Some(own)) if beside != own => {
+            rules::push(&mut errors, "/idempotency_key", "differs from the Idempotency-Key header; give one of them");
+            None
+        }
+        (beside, own) => own.or(beside),
+    };
+    if let Some(key) = &key
+        && let Err(why) = check_key(key)
+    {
+        rules::push(&mut errors, "/idempotency_key", why);
+    }
+    let payload = check_payload(&raw, &mut errors);
+    let spec = rules::apply(raw, &mut errors);
+    match (spec, payload) {
+        (Some(spec), Some(payload)) if errors.is_empty() => Ok(with_key(JobSpec { payload, ..spec }, key)),
+        _ => Err(refused(errors)),
+    }
+}
+
+/// Whether `key` can be an idempotency key.
+pub(super) fn check_key(key: &str) -> Result<(), &'static str> {
+    let fits = !key.is_empty() && key.chars().count() <= KEY_CHARS_MAX && !key.chars().any(char::is_control);
+    if fits { Ok(()) } else { Err("must have 1 to 256 characters, none of them a control character") }
+}
+
+/// The spec under its key, hashed without it.
+fn with_key(mut spec: JobSpec, key: Option<String>) -> Checked {
+    let Some(key) = key else { return Checked { spec, body_hash: 0 } };
+    let body_hash = xxh3_64(&codec::encode(codec::FORMAT, &spec));
+    spec.options.get_or_insert_default().idempotency_key = Some(key);
+    Checked { spec, body_hash }
+}
+
+fn check_payload(raw: &RawSpec<'_>, errors: &mut Vec<FieldError>) -> Option<String> {
+    let Some(payload) = raw.payload else {
+        rules::push(errors, "/payload", "is missing");
+        return None;
+    };
+    let text = payload.get();
+    if text.len() > PAYLOAD_BYTES_MAX {
+        rules::push(errors, "/payload", TOO_LONG);
+        return None;
+    }
+    let value: Value = match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(error) => {
+            rules::push(errors, "/payload", &unreadable(&error));
+            return None;
+        }
+    };
+    let kind = raw.kind.as_ref().map(|kind| &*kind.0)?;
+    if rules::kind_error(kind).is_none()
+        && let Err(wrong) = relais_worker::executor::payload::check(kind, &value)
+    {
+        rules::push(errors, &wrong.pointer, &wrong.message);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+const TOO_LONG: &str = "is longer than 1 MiB; put the data where the job can fetch it, and name that place";
+
+/// What is wrong with text that serde_json does not take.
+fn unreadable(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with("recursion limit") {
+        return "is nested deeper than 128 levels".to_owned();
+    }
+    text.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+fn refused(errors: Vec<FieldError>) -> Problem {
+    if errors.iter().any(|error| error.detail == TOO_LONG) {
+        return Problem::of_fields(Kind::TooLarge, errors);
+    }
+    Problem::fields(errors)
+}
+
+/// Reads the text a second time, slowly, to say where it is wrong.
+fn first_error(text: &[u8]) -> Problem {
+    match super::json::read::<RawSpec<'_>>(text) {
+        Err(problem) => problem,
+        Ok(_) => Problem::new(Kind::Malformed, "the body is no job spec"),
+    }
+}
+
+
+

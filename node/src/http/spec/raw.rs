@@ -1,0 +1,92 @@
+//! A job spec as it stands in JSON: names and types, no rules. Borrows from the text where it can.
+
+use relais_protocol::spec::Labels;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// A text that borrows when it has no escapes, also inside an `Option`.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// All fields of a spec. `null` counts as left out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct RawSpec<'a> {
+    #[serde(borrow)]
+    pub(super) kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) queue: Option<Text<'a>>,
+    pub(super) priority: Option<i64>,
+    #[serde(borrow)]
+    pub(super) payload: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) run_at: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) delay: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) expires_at: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) timeout: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) retry: Option<RawRetry<'a>>,
+    #[serde(borrow)]
+    pub(super) on_disconnect: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) idempotency_key: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) unique: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) concurrency: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) requires: Option<RawRequires<'a>>,
+    #[serde(borrow)]
+    pub(super) placement: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) depends_on: Option<&'a RawValue>,
+    #[serde(rename = "ref", borrow)]
+    pub(super) reference: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) array: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) on_complete: Option<&'a RawValue>,
+    pub(super) labels: Option<Labels>,
+    #[serde(borrow)]
+    pub(super) metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) notify: Option<&'a RawValue>,
+}
+
+/// What follows a failed attempt.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct RawRetry<'a> {
+    pub(super) max_attempts: Option<i64>,
+    #[serde(borrow)]
+    pub(super) initial_interval: Option<Text<'a>>,
+    pub(super) backoff_coefficient: Option<f64>,
+    #[serde(borrow)]
+    pub(super) maximum_interval: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) jitter: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) non_retryable: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    pub(super) on_lost: Option<Text<'a>>,
+    pub(super) max_lost: Option<i64>,
+}
+
+/// What a node must have.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct RawRequires<'a> {
+    pub(super) slots: Option<i64>,
+    #[serde(borrow)]
+    pub(super) cpu: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) memory: Option<&'a RawValue>,
+    pub(super) labels: Option<Labels>,
+}

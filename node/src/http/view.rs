@@ -1,0 +1,262 @@
+//! A job as the API shows it: the spec as it was sent, defaults filled in, and what the server adds.
+
+use relais_dispatcher::ledger::Ledger;
+use relais_protocol::ids::{JobId, NodeId};
+use relais_protocol::job::{Attempt, Job, JobError, JobState};
+use relais_protocol::spec::{Jitter, JobOptions, Labels, OnDisconnect, OnLost, StartTime};
+use relais_protocol::time::{UnixMs, duration_text};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// The names of all nodes.
+pub(super) struct Names(BTreeMap<NodeId, String>);
+
+impl Names {
+    /// As the ledger has them.
+    pub(super) fn of(ledger: &Ledger) -> Self {
+        Self(ledger.nodes().map(|row| (row.id, row.name.clone())).collect())
+    }
+
+    /// A node's name; its number if it has none.
+    pub(super) fn name(&self, id: NodeId) -> String {
+        self.0.get(&id).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    /// The node of a name.
+    pub(super) fn id(&self, name: &str) -> Option<NodeId> {
+        self.0.iter().find(|(_, known)| *known == name).map(|(id, _)| *id)
+    }
+}
+
+/// RFC 3339.
+#[derive(Clone, Copy)]
+pub(super) struct Time(pub(super) UnixMs);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.rfc3339())
+    }
+}
+
+/// `1h30m`.
+#[derive(Clone, Copy)]
+struct Duration(u64);
+
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&duration_text(self.0))
+    }
+}
+
+/// A job's id as text, written without a `String` of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Id(pub(super) JobId);
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// A job.
+#[derive(Serialize)]
+pub(super) struct JobView<'a> {
+    id: Id,
+    kind: &'a str,
+    name: Option<&'a str>,
+    queue: &'a str,
+    priority: u8,
+    payload: &'a RawValue,
+    run_at: Option<Time>,
+    delay: Option<Duration>,
+    expires_at: Option<Time>,
+    timeout: Option<Duration>,
+    retry: RetryView<'a>,
+    on_disconnect: &'static str,
+    idempotency_key: Option<&'a str>,
+    requires: RequiresView<'a>,
+    placement: &'static str,
+    labels: &'a Labels,
+    metadata: &'a RawValue,
+    group: Option<()>,
+    state: &'static str,
+    /// When a job that is scheduled or retrying is due.
+    due_at: Option<Time>,
+    attempt: u16,
+    created_at: Time,
+    queued_at: Option<Time>,
+    started_at: Option<Time>,
+    finished_at: Option<Time>,
+    node: Option<String>,
+    fence: Option<u64>,
+    exit_code: Option<i32>,
+    progress: Option<()>,
+    result: Option<&'a RawValue>,
+    error: Option<ErrorView<'a>>,
+    cancel_requested: Option<CancelView<'a>>,
+    durability: &'static str,
+    submitted_by: Option<&'a str>,
+    attempts: Vec<AttemptView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deduplicated: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct RetryView<'a> {
+    max_attempts: u16,
+    initial_interval: Duration,
+    backoff_coefficient: f64,
+    maximum_interval: Duration,
+    jitter: &'static str,
+    non_retryable: &'a [String],
+    on_lost: &'static str,
+    max_lost: u16,
+}
+
+#[derive(Serialize)]
+struct RequiresView<'a> {
+    slots: u32,
+    labels: &'a Labels,
+}
+
+#[derive(Serialize)]
+struct ErrorView<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct CancelView<'a> {
+    at: Time,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct AttemptView<'a> {
+    number: u16,
+    node: String,
+    epoch: u64,
+    fence: u64,
+    started_at: Time,
+    finished_at: Option<Time>,
+    outcome: Option<&'static str>,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    error: Option<ErrorView<'a>>,
+    output_tail: Option<std::borrow::Cow<'a, str>>,
+}
+
+fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// JSON text that was checked when it came in.
+fn raw(text: &str) -> &RawValue {
+    serde_json::from_str(text).unwrap_or(RawValue::NULL)
+}
+
+fn error(error: &JobError) -> ErrorView<'_> {
+    ErrorView { kind: error.kind.as_str(), message: &error.message }
+}
+
+fn retry(options: &JobOptions) -> RetryView<'_> {
+    let policy = &options.retry;
+    RetryView {
+        max_attempts: policy.max_attempts,
+        initial_interval: Duration(policy.initial_interval_ms),
+        backoff_coefficient: f64::from(policy.backoff_permille) / 1_000.0,
+        maximum_interval: Duration(policy.maximum_interval_ms),
+        jitter: match policy.jitter {
+            Jitter::Full => "full",
+            Jitter::None => "none",
+        },
+        non_retryable: &policy.non_retryable,
+        on_lost: match policy.on_lost {
+            OnLost::Retry => "retry",
+            OnLost::Fail => "fail",
+        },
+        max_lost: policy.max_lost,
+    }
+}
+
+fn attempt<'a>(attempt: &'a Attempt, names: &Names) -> AttemptView<'a> {
+    let end = attempt.end.as_ref();
+    AttemptView {
+        number: attempt.number,
+        node: names.name(attempt.node),
+        epoch: attempt.epoch.0,
+        fence: attempt.fence.0,
+        started_at: Time(attempt.started_at),
+        finished_at: end.map(|end| Time(end.finished_at)),
+        outcome: end.map(|end| end.outcome.as_str()),
+        exit_code: end.and_then(|end| end.exit_code),
+        signal: end.and_then(|end| end.signal),
+        error: end.and_then(|end| end.error.as_ref()).map(error),
+        output_tail: end.map(|end| String::from_utf8_lossy(&end.output_tail)),
+    }
+}
+
+impl<'a> JobView<'a> {
+    /// `job` for people and programs.
+    pub(super) fn of(job: &'a Job, names: &Names) -> Self {
+        let options = job.spec.options();
+        let last = job.attempts.last();
+        let (run_at, delay) = match options.start {
+            StartTime::Now => (None, None),
+            StartTime::At(at) => (Some(Time(at)), None),
+            StartTime::After(ms) => (None, Some(Duration(ms))),
+        };
+        Self {
+            id: Id(job.id),
+            kind: &job.spec.kind,
+            name: given(&options.name),
+            queue: job.spec.queue.as_str(),
+            priority: job.spec.priority,
+            payload: raw(&job.spec.payload),
+            run_at,
+            delay,
+            expires_at: options.expires_at.map(Time),
+            timeout: options.timeout_ms.map(Duration),
+            retry: retry(options),
+            on_disconnect: match options.on_disconnect {
+                OnDisconnect::Stop => "stop",
+                OnDisconnect::Continue => "continue",
+            },
+            idempotency_key: options.idempotency_key.as_deref(),
+            requires: RequiresView { slots: options.requires.slots, labels: &options.requires.labels },
+            placement: "spread",
+            labels: &options.labels,
+            metadata: raw(given(&options.metadata).unwrap_or("{}")),
+            group: None,
+            state: job.state.name().as_str(),
+            due_at: match job.state {
+                JobState::Scheduled { at } | JobState::Retrying { at } => Some(Time(at)),
+                _ => None,
+            },
+            attempt: last.map_or(0, |last| last.number),
+            created_at: Time(job.created_at),
+            queued_at: job.queued_at.map(Time),
+            started_at: last.map(|last| Time(last.started_at)),
+            finished_at: job.finished_at.map(Time),
+            node: last.map(|last| names.name(last.node)),
+            fence: last.map(|last| last.fence.0),
+            exit_code: last.and_then(|last| last.end.as_ref()).and_then(|end| end.exit_code),
+            progress: None,
+            result: job.result.as_deref().map(raw),
+            error: job.error.as_ref().map(error),
+            cancel_requested: job.cancel.as_ref().map(|wish| CancelView { at: Time(wish.at), reason: &wish.reason }),
+            durability: "majority",
+            submitted_by: given(&job.submitted_by),
+            attempts: job.attempts.iter().map(|one| attempt(one, names)).collect(),
+            deduplicated: None,
+        }
+    }
+
+    /// With whether it was there before, for the answer to a submit.
+    pub(super) fn deduplicated(mut self, was_there: bool) -> Self {
+        self.deduplicated = Some(was_there);
+        self
+    }
+}
