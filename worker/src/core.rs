@@ -41,6 +41,7 @@ pub struct Worker {
     settled: BTreeSet<(JobId, Fence)>,
     settled_order: VecDeque<(JobId, Fence)>,
     in_flight: Option<InFlight>,
+    reports: u64,
     beat_at: Mono,
     /// Nothing is sent before this: the last report came to nothing.
     quiet_until: Mono,
@@ -50,6 +51,7 @@ pub struct Worker {
 }
 
 struct InFlight {
+    number: u64,
     sent_at: Mono,
     goodbye: bool,
 }
@@ -77,6 +79,7 @@ impl Worker {
             settled: BTreeSet::new(),
             settled_order: VecDeque::new(),
             in_flight: None,
+            reports: 0,
             beat_at: Mono(0),
             quiet_until: Mono(0),
             finishing: false,
@@ -92,10 +95,15 @@ impl Worker {
             Input::Tick => {}
             Input::Orders(orders) => self.on_orders(now, orders, &mut effects),
             Input::Ended(finish) => self.on_ended(*finish),
-            Input::Answered(answer) => self.on_answered(now, answer, &mut effects),
-            Input::Unanswered => {
-                self.in_flight = None;
-                self.ask_again(now);
+            Input::Answered(number, answer) => {
+                if let Some(sent) = self.in_flight.take_if(|sent| sent.number == number) {
+                    self.on_answered(now, &sent, answer, &mut effects);
+                }
+            }
+            Input::Unanswered(number) => {
+                if self.in_flight.take_if(|sent| sent.number == number).is_some() {
+                    self.ask_again(now);
+                }
             }
             Input::Heard(reign, dispatcher) => self.on_heard(now, reign, dispatcher, &mut effects),
             Input::Facts(facts) => {
@@ -243,11 +251,11 @@ impl Worker {
         }
     }
 
-    fn on_answered(&mut self, now: Mono, answer: ReportAnswer, effects: &mut Vec<Effect>) {
-        let Some(sent) = self.in_flight.take() else { return };
+    fn on_answered(&mut self, now: Mono, sent: &InFlight, answer: ReportAnswer, effects: &mut Vec<Effect>) {
         match answer {
             ReportAnswer::Taken { reign, lease_ms, settled, stop } => {
                 if reign < self.reign {
+                    self.ask_again(now);
                     return;
                 }
                 self.obey(reign, effects);
@@ -351,9 +359,11 @@ impl Worker {
         if beat {
             self.beat_at = now.plus(self.config.beat_ms);
         }
-        self.in_flight = Some(InFlight { sent_at: now, goodbye });
+        self.reports += 1;
+        self.in_flight = Some(InFlight { number: self.reports, sent_at: now, goodbye });
         effects.push(Effect::Report(
             dispatcher,
+            self.reports,
             Box::new(Report {
                 reign: self.reign,
                 node: self.me,
