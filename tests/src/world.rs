@@ -259,8 +259,9 @@ impl World {
         &mut self.nodes[id.0 as usize - 1]
     }
 
+    /// The wall clock as it is right.
     fn node_wall(&self) -> UnixMs {
-        self.nodes[0].wall(self.now)
+        node::wall(self.now, 0)
     }
 
     fn new_call(&mut self) -> u64 {

@@ -10,7 +10,6 @@ use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::message::{Orders, OrdersAnswer, Report, ReportAnswer, StartOrder};
 use relais_protocol::record::Finish;
 use relais_protocol::spec::OnDisconnect;
-use relais_protocol::time::Mono;
 use relais_worker::core::{Effect, Input};
 use std::collections::BTreeMap;
 
@@ -28,8 +27,8 @@ pub(super) struct Bench {
     unsettled_ticks: u32,
     /// Ended while nobody could be told.
     ends: BTreeMap<(JobId, Fence), Finish>,
-    /// Reports not yet answered, and when each was sent.
-    reported: BTreeMap<u64, Mono>,
+    /// Calls that carry a report not yet answered, and its number.
+    reported: BTreeMap<u64, u64>,
 }
 
 /// What a job does when it runs: `ms` long, failing its first `fails` attempts, `lag` ms deaf to a TERM.
@@ -79,7 +78,7 @@ impl World {
             match effect {
                 Effect::Start(order) => self.start_process(id, &order),
                 Effect::Stop { job, fence, kill } => self.stop_process(id, (job, fence), kill),
-                Effect::Report(to, report) => self.send_report(id, to, report),
+                Effect::Report(to, number, report) => self.send_report(id, to, number, report),
                 Effect::Answer(answer) => self.answer_orders(id, answer, orders),
                 Effect::Remember(reign) => self.node(id).disk.reign = reign,
                 Effect::Left => {}
@@ -102,18 +101,17 @@ impl World {
         self.send(id, from, Message::OrdersAnswer(call, answer));
     }
 
-    fn send_report(&mut self, id: NodeId, to: NodeId, report: Box<Report>) {
+    fn send_report(&mut self, id: NodeId, to: NodeId, number: u64, report: Box<Report>) {
         let call = self.new_call();
-        self.node(id).bench.reported.insert(call, report.sent_at);
+        self.node(id).bench.reported.insert(call, number);
         self.inside(id, REPORT_ANSWERED_MS, Inside::Late(call));
         self.send(id, to, Message::Report(call, report));
     }
 
     pub(super) fn on_report_answer(&mut self, id: NodeId, call: u64, answer: Option<ReportAnswer>) {
-        if self.node(id).bench.reported.remove(&call).is_none() {
-            return;
-        }
-        self.work(id, answer.map_or(Input::Unanswered, Input::Answered), None);
+        let Some(number) = self.node(id).bench.reported.remove(&call) else { return };
+        let input = answer.map_or(Input::Unanswered(number), |answer| Input::Answered(number, answer));
+        self.work(id, input, None);
         self.renew_spawner(id);
     }
 

@@ -79,6 +79,11 @@ pub(super) struct Hearing {
     pub(super) last: u64,
 }
 
+/// A wall clock that is off by `skew`.
+pub(super) fn wall(now: u64, skew: i64) -> UnixMs {
+    UnixMs((WALL_MS + now as i64 + skew) as u64)
+}
+
 impl Node {
     pub(super) fn new(id: NodeId, slots: u32, skew: i64) -> Self {
         Self {
@@ -101,7 +106,7 @@ impl Node {
     }
 
     pub(super) fn wall(&self, now: u64) -> UnixMs {
-        UnixMs((WALL_MS + now as i64 + self.skew) as u64)
+        wall(now, self.skew)
     }
 
     /// Starts the process; what it says to its own cores first is theirs to hear at their first tick.

@@ -128,11 +128,20 @@ impl Raft {
         self.leads().then(|| self.append_own(now, Some(batch), out))
     }
 
-    /// Tells the others that this leader lives, and sends again what was not answered.
+    /// Tells the others that this leader lives.
     pub(super) fn heartbeat(&mut self, now: u64, out: &mut Vec<RaftEffect>) {
         if self.leads() {
             for to in self.others().collect::<Vec<_>>() {
                 self.send_append(now, to, true, out);
+            }
+        }
+    }
+
+    /// Sends again what was not answered in time.
+    pub(super) fn send_again(&mut self, now: u64, out: &mut Vec<RaftEffect>) {
+        if self.leads() {
+            for to in self.others().collect::<Vec<_>>() {
+                self.send_append(now, to, false, out);
             }
         }
     }

@@ -179,6 +179,13 @@ impl World {
     pub(super) fn on_election_tick(&mut self, id: NodeId) {
         self.elect(id, Input::Tick);
         self.tell_worker(id);
+        let (now, mut out) = (self.now, Vec::new());
+        if let Some(life) = self.node(id).life.as_deref_mut() {
+            life.raft.send_again(now, &mut out);
+        }
+        if !out.is_empty() {
+            self.after_log(id, out);
+        }
     }
 
     pub(super) fn on_raft(&mut self, id: NodeId, from: NodeId, message: RaftMessage) {
