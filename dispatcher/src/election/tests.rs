@@ -193,6 +193,17 @@ fn a_promotion_of_an_earlier_run_gives_nobody_the_role() {
 }
 
 #[test]
+fn two_promotions_of_the_same_run_leave_it_the_role() {
+    let mut world = World::new();
+    world.run(1_000);
+    let now = Mono(world.now);
+    let leader = world.nodes.get_mut(&NodeId(3)).unwrap();
+    let reign = Reign { epoch: Epoch(world.reign.epoch.0 + 1), ..world.reign };
+    assert_eq!(leader.handle(now, Input::Promoted { reign, node: NodeId(3), ours: true }), []);
+    assert_eq!((leader.leads(), leader.reign()), (true, reign));
+}
+
+#[test]
 fn a_yes_that_is_read_after_a_pause_moves_nobody_to_stand() {
     let mut world = World::new();
     let me = NodeId(3);
