@@ -25,7 +25,7 @@ mod signals;
 pub use signals::{Cause, Effect, ElectionConfig, Input, JournalView};
 
 use relais_protocol::ids::{NodeId, Reign};
-use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition, Verdict};
+use relais_protocol::message::{Beat, LogPosition};
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
 

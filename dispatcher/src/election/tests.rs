@@ -1,6 +1,7 @@
 //! Tests of the election: three cores on one clock, with beats, questions and answers passed by hand.
 
 use super::*;
+use relais_protocol::message::{Confirm, ConfirmAnswer, Verdict};
 use relais_protocol::ids::{Epoch, Incarnation};
 
 /// Three elections and a journal that lets whoever stands with a majority up win at once.
