@@ -187,8 +187,8 @@ async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Handle) -> Result<
         let ledger = hub.machine.read();
         (ledger.reign(), ledger.dispatcher())
     };
-    if let Some((node, _)) = dispatcher {
-        hub.pulse.promoted(reign, node);
+    if let Some((node, incarnation)) = dispatcher {
+        hub.pulse.promoted(reign, node, incarnation);
     }
     Ok(journal)
 }
