@@ -341,6 +341,8 @@ pub enum Refusal {
     NoSuchNode,
     /// The run of the process that it speaks of is over.
     StaleIncarnation,
+    /// The cluster's own first record is still to come.
+    NotFounded,
 }
 
 /// Where in the journal a batch was applied.
