@@ -19,135 +19,14 @@
 //! The journal's own vote then decides; nothing here can make two dispatchers of one epoch.
 
 mod rank;
+mod signals;
+
+pub use signals::{Cause, Effect, ElectionConfig, Input, JournalView};
 
 use relais_protocol::ids::{NodeId, Reign};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition, Verdict};
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Times of the election, in ms.
-#[derive(Clone, Copy, Debug)]
-pub struct ElectionConfig {
-    /// Silence after which a dispatcher is believed dead.
-    pub lease_ms: u64,
-    /// After this much silence its port is probed: one missed heartbeat, and a little.
-    pub probe_after_ms: u64,
-    /// How long followers refuse votes after they heard the journal's leader.
-    pub vote_lease_ms: u64,
-    /// How much later each next best stands.
-    pub rank_step_ms: u64,
-    /// For how long who confirmed one candidate confirms no other.
-    pub confirm_hold_ms: u64,
-    /// How long a confirm round or a stand may take.
-    pub round_ms: u64,
-    /// The first back-off; it doubles up to `backoff_max_ms`, and is spread by the seed.
-    pub backoff_ms: u64,
-    /// The longest back-off.
-    pub backoff_max_ms: u64,
-}
-
-impl Default for ElectionConfig {
-    fn default() -> Self {
-        Self {
-            lease_ms: 400,
-            probe_after_ms: 45,
-            vote_lease_ms: 82,
-            rank_step_ms: 100,
-            confirm_hold_ms: 200,
-            round_ms: 150,
-            backoff_ms: 15,
-            backoff_max_ms: 2_000,
-        }
-    }
-}
-
-/// What the journal says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct JournalView {
-    /// Whether it leads, by its own account.
-    pub leads: bool,
-    /// Its term.
-    pub term: u64,
-    /// The end of its log.
-    pub last_log: LogPosition,
-    /// Who votes.
-    pub voters: BTreeSet<NodeId>,
-}
-
-/// What happens to the election.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// Time has passed.
-    Tick,
-    /// A heartbeat arrived.
-    Beat(Beat),
-    /// There is proof that this node's process is gone.
-    Gone(NodeId),
-    /// The journal changed.
-    Journal(JournalView),
-    /// Whether this node is fit to be the dispatcher changed.
-    Ready(bool),
-    /// A `Promote` was applied.
-    Promoted(Reign, NodeId),
-    /// A `Promote` of ours came to nothing.
-    PromoteFailed,
-    /// The dispatcher's actor died: its reign is over, and a new one may begin here.
-    DispatcherDied,
-    /// Another asks whether it may stand.
-    Asked(Confirm),
-    /// An answer to our question.
-    Answered(ConfirmAnswer),
-    /// The dispatcher hands over to us.
-    StandNow,
-    /// We have handed the role over: be quiet until another leads, or for a round.
-    HandedOver,
-}
-
-/// What the election wishes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Ask these voters.
-    Ask(Vec<NodeId>, Confirm),
-    /// Answer who asked.
-    Answer(NodeId, ConfirmAnswer),
-    /// See whether this node's port is closed.
-    Probe(NodeId),
-    /// Let the journal stand for election, once.
-    Stand,
-    /// Propose a `Promote`, and nothing else before it is committed.
-    Promote,
-    /// Stop being the dispatcher: neither order nor acknowledge from here on.
-    Resign(&'static str),
-}
-
-/// How a reign ended, for the record of the failover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The cluster starts.
-    Start,
-    /// There was proof that its process was gone.
-    Killed,
-    /// It fell silent.
-    Silent,
-    /// It handed over.
-    Handover,
-    /// It had lost its majority and found it again.
-    Resumed,
-}
-
-impl Cause {
-    /// As the API writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Killed => "killed",
-            Self::Silent => "silent",
-            Self::Handover => "handover",
-            Self::Resumed => "resumed",
-        }
-    }
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
@@ -227,7 +106,7 @@ impl Election {
             Input::Gone(node) => self.on_gone(now, node),
             Input::Journal(view) => self.on_journal(now, view, &mut effects),
             Input::Ready(ready) => self.ready = ready,
-            Input::Promoted(reign, node) => self.on_promoted(now, reign, node, &mut effects),
+            Input::Promoted { reign, node, ours } => self.on_promoted(now, reign, node, ours, &mut effects),
             Input::PromoteFailed => self.on_promote_failed(now),
             Input::DispatcherDied => self.on_dispatcher_died(now),
             Input::Asked(question) => self.on_asked(now, &question, &mut effects),
@@ -334,7 +213,7 @@ impl Election {
         }
     }
 
-    fn on_promoted(&mut self, now: Mono, reign: Reign, node: NodeId, effects: &mut Vec<Effect>) {
+    fn on_promoted(&mut self, now: Mono, reign: Reign, node: NodeId, ours: bool, effects: &mut Vec<Effect>) {
         if reign <= self.reign {
             return;
         }
@@ -342,7 +221,7 @@ impl Election {
             effects.push(Effect::Resign("a higher reign is in the journal"));
         }
         self.reign = reign;
-        if node == self.me && self.journal.leads {
+        if ours && self.journal.leads {
             self.phase = Phase::Leading;
             self.dispatcher = Some(self.me);
             self.majority_at = now;
@@ -391,8 +270,9 @@ impl Election {
 
     fn on_answered(&mut self, now: Mono, answer: &ConfirmAnswer) {
         let voters = &self.journal.voters;
-        let Phase::Asking { round, yes, .. } = &mut self.phase else { return };
-        if *round != answer.round {
+        let Phase::Asking { round, until, yes } = &mut self.phase else { return };
+        // A yes is good for the length of the round: after a pause of this process it says nothing any more.
+        if *round != answer.round || now >= *until {
             return;
         }
         if answer.verdict == Verdict::Yes && voters.contains(&answer.from) {
@@ -431,6 +311,9 @@ impl Election {
                 self.phase = Phase::Following;
                 self.back_off(now);
             }
+            Phase::Confirmed { stand_at } if now >= stand_at.plus(self.config.round_ms) => {
+                self.phase = Phase::Following;
+            }
             Phase::Confirmed { stand_at } if now >= stand_at => {
                 self.phase = Phase::Standing { until: now.plus(self.config.round_ms) };
                 effects.push(Effect::Stand);
@@ -451,18 +334,6 @@ impl Election {
             }
             _ => {}
         }
-    }
-
-    /// Whether a majority of the voters, this one included, was heard within a lease and follows nobody else.
-    fn hears_majority(&self, now: Mono) -> bool {
-        let with_me = self.journal.voters.iter().filter(|node| {
-            **node == self.me
-                || self.voters.get(node).is_some_and(|voter| {
-                    let fresh = now.since(voter.heard_at) < self.config.lease_ms;
-                    fresh && voter.hears.is_none_or(|heard| heard == self.me)
-                })
-        });
-        with_me.count() * 2 > self.journal.voters.len()
     }
 
     fn maybe_ask(&mut self, now: Mono, effects: &mut Vec<Effect>) {

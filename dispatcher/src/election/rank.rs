@@ -38,6 +38,18 @@ impl Election {
         ranked.iter().map(|row| (row.3, reason(row).to_owned())).collect()
     }
 
+    /// Whether a majority of the voters, this one included, was heard within a lease and follows nobody else.
+    pub(super) fn hears_majority(&self, now: Mono) -> bool {
+        let with_me = self.journal.voters.iter().filter(|node| {
+            **node == self.me
+                || self.voters.get(node).is_some_and(|voter| {
+                    let fresh = now.since(voter.heard_at) < self.config.lease_ms;
+                    fresh && voter.hears.is_none_or(|heard| heard == self.me)
+                })
+        });
+        with_me.count() * 2 > self.journal.voters.len()
+    }
+
     fn live(&self, now: Mono) -> impl Iterator<Item = (NodeId, &Voter)> {
         let others = self.voters.iter().filter(|(node, _)| **node != self.me && self.journal.voters.contains(node));
         let alive = others.filter(move |(_, voter)| self.is_live(now, voter));
