@@ -267,6 +267,7 @@ impl Election {
         match self.phase.clone() {
             Phase::Following => self.maybe_ask(now, effects),
             Phase::Asking { until, .. } | Phase::Standing { until } if now >= until => {
+                self.confirmed = self.confirmed.filter(|(node, _)| *node != self.me);
                 self.phase = Phase::Following;
                 self.back_off(now);
             }

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 impl Election {
     pub(super) fn on_asked(&mut self, now: Mono, question: &Confirm, effects: &mut Vec<Effect>) {
-        let held = self.confirmed.filter(|(_, until)| *until > now).map(|(node, _)| node);
+        self.learn_log(now, question);
+        let held = self.held(now, question);
         let verdict = if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
             if let Some(dispatcher) = self.dispatcher.filter(|d| *d != self.me && *d != question.candidate) {
                 effects.push(Effect::Probe(dispatcher));
@@ -19,14 +20,35 @@ impl Election {
             Verdict::ReignHigher
         } else if self.journal.last_log > question.last_log {
             Verdict::LogLonger
-        } else if held.is_some_and(|node| node != question.candidate) {
+        } else if held {
             Verdict::ConfirmedAnother
         } else {
+            if matches!(self.phase, Phase::Asking { .. }) {
+                self.phase = Phase::Following;
+            }
             self.confirmed = Some((question.candidate, now.plus(self.config.confirm_hold_ms)));
             Verdict::Yes
         };
         let answer = ConfirmAnswer { round: question.round, from: self.me, verdict };
         effects.push(Effect::Answer(question.candidate, answer));
+    }
+
+    /// The end of the candidate's log is fresher in its question than in its last heartbeat.
+    fn learn_log(&mut self, now: Mono, question: &Confirm) {
+        if let Some(voter) = self.voters.get_mut(&question.candidate) {
+            voter.last_log = question.last_log;
+            voter.heard_at = now;
+        }
+    }
+
+    /// Whether somebody else has this voter's word. Its own candidature gives way to a better one for as
+    /// long as no majority has confirmed it: that is the bully's rule, and without it two candidates with
+    /// old news of each other's logs block one another.
+    fn held(&self, now: Mono, question: &Confirm) -> bool {
+        let Some((holder, _)) = self.confirmed.filter(|(_, until)| *until > now) else { return false };
+        let better = (question.last_log, question.candidate) > (self.journal.last_log, self.me);
+        let gives_way = holder == self.me && better && matches!(self.phase, Phase::Asking { .. } | Phase::Following);
+        holder != question.candidate && !gives_way
     }
 
     pub(super) fn on_answered(&mut self, now: Mono, answer: &ConfirmAnswer) {
@@ -42,6 +64,11 @@ impl Election {
         if yes.len() * 2 > voters.len() {
             let stand_at = self.heard_at.plus(self.config.vote_lease_ms).max(now);
             self.phase = Phase::Confirmed { stand_at };
+        } else if answer.verdict == Verdict::LogLonger {
+            // Another is better: it is its turn.
+            self.confirmed = None;
+            self.phase = Phase::Following;
+            self.quiet_until = now.plus(self.config.rank_step_ms);
         } else if answer.verdict != Verdict::Yes {
             // One no can still be outvoted; but in a small cluster asking again soon is faster than waiting.
             let until = now.plus(2);

@@ -13,6 +13,7 @@ struct World {
     reign: Reign,
     term: u64,
     stands: u32,
+    logs: BTreeMap<NodeId, u64>,
     effects: Vec<(NodeId, Effect)>,
 }
 
@@ -28,6 +29,7 @@ impl World {
             reign: Reign::default(),
             term: 1,
             stands: 0,
+            logs: BTreeMap::new(),
             effects: Vec::new(),
         };
         for id in ids {
@@ -40,7 +42,7 @@ impl World {
         let view = JournalView {
             leads: self.leader == Some(id),
             term: self.term,
-            last_log: LogPosition { term: 1, index: 5 },
+            last_log: LogPosition { term: 1, index: self.logs.get(&id).copied().unwrap_or(5) },
             voters: [1, 2, 3].map(NodeId).into(),
         };
         self.input(id, Input::Journal(view));
@@ -233,4 +235,16 @@ fn a_longer_log_is_never_confirmed_away() {
         other => panic!("{other:?}"),
     };
     assert_eq!(verdict(&effects), Verdict::LogLonger);
+}
+
+#[test]
+fn a_candidate_with_a_shorter_log_gives_way_to_the_better_one_at_once() {
+    let mut world = World::new();
+    world.run(1_000);
+    world.down.insert(NodeId(3));
+    // 2 has the higher id, and so would be first; but 1 has one entry more, and nobody knows it yet.
+    world.logs.insert(NodeId(1), 6);
+    world.view(NodeId(1));
+    world.run(130);
+    assert_eq!(world.leaders(), [NodeId(1)]);
 }
