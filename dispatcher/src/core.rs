@@ -126,6 +126,8 @@ pub struct Core {
     workers: Workers,
     chronicle: Chronicle,
     audit_at: Mono,
+    /// A time of the ledger, and when it was seen: stamps flow on from here, whatever the wall clock does.
+    flow: (UnixMs, Mono),
     counts: CoreCounts,
 }
 
@@ -152,6 +154,7 @@ impl Core {
             workers: Workers::default(),
             chronicle: Chronicle::default(),
             audit_at: Mono(0),
+            flow: (UnixMs(0), Mono(0)),
             counts: CoreCounts::default(),
         }
     }
@@ -251,6 +254,11 @@ impl Core {
         self.reign = None;
         self.batches.reject_waiting(effects);
         self.workers.unsettle(effects);
+        // Reports whose records are in flight, too: their worker asks the next dispatcher.
+        for ticket in self.workers.unanswered().collect::<Vec<_>>() {
+            self.batches.forget(ticket);
+            effects.push(Effect::Answer(ticket, ReportAnswer::Busy));
+        }
         self.workers = Workers::default();
         self.chronicle = Chronicle::default();
     }
@@ -267,7 +275,8 @@ impl Core {
             self.audit_at = now.mono.plus(self.config.audit_every_ms);
             self.batches.add_own(vec![Record::Audit]);
         }
-        if !self.has_work() && ledger.next_due().is_some_and(|due| due <= now.unix) {
+        let stamp = self.stamp(now, ledger);
+        if !self.has_work() && ledger.next_due().is_some_and(|due| due <= stamp) {
             self.batches.add_own(vec![Record::Tick]);
         }
         if self.batches.newly_drained() {
@@ -275,16 +284,27 @@ impl Core {
         }
     }
 
+    /// The time for a batch: the wall clock, but never behind the ledger's own time. That one never goes
+    /// back; so where the wall clock did, by an hour perhaps, the stamps go on from the ledger's time at the
+    /// pace of the monotonic clock, and nothing that waits has to wait for the wall clock to come up.
+    fn stamp(&mut self, now: Now, ledger: &Ledger) -> UnixMs {
+        let flown = self.flow.0.plus(now.mono.since(self.flow.1));
+        if ledger.now() > flown {
+            self.flow = (ledger.now(), now.mono);
+        }
+        now.unix.max(flown).max(ledger.now())
+    }
+
     fn send_batch(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {
         let Some(records) = self.batches.next() else { return };
         self.counts.batches += 1;
         self.counts.records += records.len() as u64;
-        let reign = ledger.reign();
+        let (reign, stamp) = (ledger.reign(), self.stamp(now, ledger));
         effects.push(Effect::Propose(Batch {
             rules: relais_protocol::record::RULES,
             generation: reign.generation,
             epoch: reign.epoch,
-            stamp: now.unix,
+            stamp,
             records,
         }));
     }

@@ -106,7 +106,7 @@ impl Election {
             Input::Gone(node) => self.on_gone(now, node),
             Input::Journal(view) => self.on_journal(now, view, &mut effects),
             Input::Ready(ready) => self.ready = ready,
-            Input::Promoted(reign, node) => self.on_promoted(now, reign, node, &mut effects),
+            Input::Promoted { reign, node, ours } => self.on_promoted(now, reign, node, ours, &mut effects),
             Input::PromoteFailed => self.on_promote_failed(now),
             Input::DispatcherDied => self.on_dispatcher_died(now),
             Input::Asked(question) => self.on_asked(now, &question, &mut effects),
@@ -213,7 +213,7 @@ impl Election {
         }
     }
 
-    fn on_promoted(&mut self, now: Mono, reign: Reign, node: NodeId, effects: &mut Vec<Effect>) {
+    fn on_promoted(&mut self, now: Mono, reign: Reign, node: NodeId, ours: bool, effects: &mut Vec<Effect>) {
         if reign <= self.reign {
             return;
         }
@@ -221,7 +221,7 @@ impl Election {
             effects.push(Effect::Resign("a higher reign is in the journal"));
         }
         self.reign = reign;
-        if node == self.me && self.journal.leads {
+        if ours && self.journal.leads {
             self.phase = Phase::Leading;
             self.dispatcher = Some(self.me);
             self.majority_at = now;
@@ -270,8 +270,9 @@ impl Election {
 
     fn on_answered(&mut self, now: Mono, answer: &ConfirmAnswer) {
         let voters = &self.journal.voters;
-        let Phase::Asking { round, yes, .. } = &mut self.phase else { return };
-        if *round != answer.round {
+        let Phase::Asking { round, until, yes } = &mut self.phase else { return };
+        // A yes is good for the length of the round: after a pause of this process it says nothing any more.
+        if *round != answer.round || now >= *until {
             return;
         }
         if answer.verdict == Verdict::Yes && voters.contains(&answer.from) {
@@ -309,6 +310,9 @@ impl Election {
             Phase::Asking { until, .. } | Phase::Standing { until } if now >= until => {
                 self.phase = Phase::Following;
                 self.back_off(now);
+            }
+            Phase::Confirmed { stand_at } if now >= stand_at.plus(self.config.round_ms) => {
+                self.phase = Phase::Following;
             }
             Phase::Confirmed { stand_at } if now >= stand_at => {
                 self.phase = Phase::Standing { until: now.plus(self.config.round_ms) };

@@ -308,3 +308,6 @@ fn dated(api: &Api, answer: Answer) -> Answer {
 
 
 
+
+#[cfg(test)]
+mod tests;

@@ -187,8 +187,8 @@ impl Hub {
     ) -> relais_dispatcher::machine::AppliedSink {
         Box::new(move |index, applied| {
             for event in &applied {
-                if let Event::Promoted { reign, node, .. } = event {
-                    pulse.promoted(*reign, *node);
+                if let Event::Promoted { reign, node, incarnation, .. } = event {
+                    pulse.promoted(*reign, *node, *incarnation);
                 }
             }
             relais_dispatcher::actor::applied(&desk, applied.clone());

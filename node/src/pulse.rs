@@ -95,8 +95,9 @@ impl Pulse {
     }
 
     /// A `Promote` was applied.
-    pub fn promoted(&self, reign: Reign, node: NodeId) {
-        self.input(Input::Promoted(reign, node));
+    pub fn promoted(&self, reign: Reign, node: NodeId, incarnation: Incarnation) {
+        let ours = node == self.me && incarnation == self.incarnation;
+        self.input(Input::Promoted { reign, node, ours });
     }
 
     /// A `Promote` of ours came to nothing, or the dispatcher's actor died.

@@ -13,7 +13,10 @@ mod ward;
 
 use crate::config::StartConfig;
 use std::process::ExitCode;
+use tokio::runtime::{Builder, Runtime};
 
+/// Threads of the engine.
+const ENGINE_THREADS: usize = 2;
 /// Exit code when stable storage failed.
 const EXIT_STORAGE: i32 = 74;
 /// Exit code when a part could not be kept running.
@@ -37,16 +40,32 @@ pub fn run(config: StartConfig) -> ExitCode {
     // Somebody else in this process may have installed it: it is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let system = actix_rt::System::new();
-    match system.block_on(start::start(config)) {
-        Ok(node) => {
-            system.block_on(stop::run_until_told(node));
-            ExitCode::SUCCESS
+    let ended = match engine() {
+        Ok(engine) => {
+            let ended = system.block_on(async {
+                let node = start::start(config, engine.handle()).await?;
+                stop::run_until_told(node).await;
+                Ok(())
+            });
+            engine.shutdown_background();
+            ended
         }
-        Err(failed) => {
-            eprintln!("relais: {failed}");
+        Err(failed) => Err(failed),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(StartFailed(reason)) => {
+            eprintln!("relais: {reason}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The threads of the journal, executors and calls.
+fn engine() -> Result<Runtime, StartFailed> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(ENGINE_THREADS).thread_name("relais-engine").enable_all();
+    builder.build().map_err(|error| StartFailed(format!("cannot start threads: {error}")))
 }
 
 /// Ends the process because stable storage failed: nothing may be acknowledged any more.

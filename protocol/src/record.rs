@@ -141,7 +141,8 @@ pub struct Finish {
     pub fence: Fence,
     /// The node that ran it.
     pub node: NodeId,
-    /// The outcome, never `Lost`: that is the dispatcher's to say.
+    /// The outcome. `Lost` only when the worker killed it because its lease was over; of a worker that falls
+    /// silent the dispatcher says it.
     pub outcome: AttemptOutcome,
     /// The exit code.
     pub exit_code: Option<i32>,
@@ -340,6 +341,8 @@ pub enum Refusal {
     NoSuchNode,
     /// The run of the process that it speaks of is over.
     StaleIncarnation,
+    /// The cluster's own first record is still to come.
+    NotFounded,
 }
 
 /// Where in the journal a batch was applied.

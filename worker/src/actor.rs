@@ -212,10 +212,14 @@ impl WorkerActor {
         if let Input::Ended(finish) = &input {
             self.running.remove(&(finish.job, finish.fence));
         }
-        if let Input::Answered(ReportAnswer::Taken { lease_ms, .. }) = &input {
-            self.parts.spawner.lease(*lease_ms);
+        let now = self.parts.outlet.now();
+        let answered = matches!(input, Input::Answered(..));
+        let effects = self.parts.core.handle(now, input);
+        let left = self.parts.core.lease_left_ms(now);
+        if answered && left > 0 {
+            // What is left of it, not all of it: it counts from when the report was sent.
+            self.parts.spawner.lease(left);
         }
-        let effects = self.parts.core.handle(self.parts.outlet.now(), input);
         for effect in effects {
             self.perform(effect, ctx);
         }
@@ -229,11 +233,12 @@ impl WorkerActor {
                     stop.send_replace(Some(if kill { Stop::Fenced } else { Stop::Cancel }));
                 }
             }
-            Effect::Report(to, report) => {
+            Effect::Report(to, number, report) => {
                 let sent = self.parts.outlet.report(to, *report);
-                ctx.spawn(sent.into_actor(self).map(|answer, actor, ctx| {
+                ctx.spawn(sent.into_actor(self).map(move |answer, actor, ctx| {
                     actor.turn(ctx);
-                    actor.step(answer.map_or(Input::Unanswered, Input::Answered), ctx);
+                    let input = answer.map_or(Input::Unanswered(number), |answer| Input::Answered(number, answer));
+                    actor.step(input, ctx);
                 }));
             }
             Effect::Answer(answer) => {

@@ -11,6 +11,7 @@ mod signals;
 
 pub use signals::{Effect, Input, WorkerConfig, WorkerCounts};
 
+use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, Reign};
 use relais_protocol::message::{Order, Orders, OrdersAnswer, Report, ReportAnswer};
 use relais_protocol::record::{Finish, NodeFacts};
@@ -40,6 +41,7 @@ pub struct Worker {
     settled: BTreeSet<(JobId, Fence)>,
     settled_order: VecDeque<(JobId, Fence)>,
     in_flight: Option<InFlight>,
+    reports: u64,
     beat_at: Mono,
     /// Nothing is sent before this: the last report came to nothing.
     quiet_until: Mono,
@@ -49,6 +51,7 @@ pub struct Worker {
 }
 
 struct InFlight {
+    number: u64,
     sent_at: Mono,
     goodbye: bool,
 }
@@ -76,6 +79,7 @@ impl Worker {
             settled: BTreeSet::new(),
             settled_order: VecDeque::new(),
             in_flight: None,
+            reports: 0,
             beat_at: Mono(0),
             quiet_until: Mono(0),
             finishing: false,
@@ -91,10 +95,15 @@ impl Worker {
             Input::Tick => {}
             Input::Orders(orders) => self.on_orders(now, orders, &mut effects),
             Input::Ended(finish) => self.on_ended(*finish),
-            Input::Answered(answer) => self.on_answered(now, answer, &mut effects),
-            Input::Unanswered => {
-                self.in_flight = None;
-                self.ask_again(now);
+            Input::Answered(number, answer) => {
+                if let Some(sent) = self.in_flight.take_if(|sent| sent.number == number) {
+                    self.on_answered(now, &sent, answer, &mut effects);
+                }
+            }
+            Input::Unanswered(number) => {
+                if self.in_flight.take_if(|sent| sent.number == number).is_some() {
+                    self.ask_again(now);
+                }
             }
             Input::Heard(reign, dispatcher) => self.on_heard(now, reign, dispatcher, &mut effects),
             Input::Facts(facts) => {
@@ -147,6 +156,13 @@ impl Worker {
         self.lease_until.is_some_and(|until| now.plus(self.config.margin_ms) < until)
     }
 
+    /// How long its lease lasts from now on, in ms: what a second guardian of the same lease is to be told.
+    /// Counted, as everything here, from when the report that renewed it was sent.
+    #[must_use]
+    pub fn lease_left_ms(&self, now: Mono) -> u64 {
+        self.lease_until.map_or(0, |until| until.since(now))
+    }
+
     fn obey(&mut self, reign: Reign, effects: &mut Vec<Effect>) {
         if reign > self.reign {
             self.reign = reign;
@@ -195,12 +211,13 @@ impl Worker {
                 if self.unsettled.contains_key(&key) || self.settled.contains(&key) {
                     return;
                 }
-                if let Some(running) = self.running.get(&start.job) {
-                    if running.fence >= start.fence {
+                if let Some(older) = self.running.get(&start.job).map(|running| running.fence) {
+                    if older >= start.fence {
                         return;
                     }
                     // Two attempts of one job here: the older one has no more right to run.
-                    effects.push(Effect::Stop { job: start.job, fence: running.fence, kill: true });
+                    effects.push(Effect::Stop { job: start.job, fence: older, kill: true });
+                    self.settle((start.job, older));
                 }
                 let running = Running { fence: start.fence, on_disconnect: start.on_disconnect, stopping: false };
                 self.running.insert(start.job, running);
@@ -208,6 +225,10 @@ impl Worker {
                 effects.push(Effect::Start(start));
             }
             Order::Stop { job, fence, report } => {
+                if !report {
+                    // Also when it never began: an order to start it that comes late is void.
+                    self.settle((job, fence));
+                }
                 let Some(running) = self.running.get_mut(&job).filter(|r| r.fence == fence) else { return };
                 if report {
                     if !std::mem::replace(&mut running.stopping, true) {
@@ -230,11 +251,11 @@ impl Worker {
         }
     }
 
-    fn on_answered(&mut self, now: Mono, answer: ReportAnswer, effects: &mut Vec<Effect>) {
-        let Some(sent) = self.in_flight.take() else { return };
+    fn on_answered(&mut self, now: Mono, sent: &InFlight, answer: ReportAnswer, effects: &mut Vec<Effect>) {
         match answer {
             ReportAnswer::Taken { reign, lease_ms, settled, stop } => {
                 if reign < self.reign {
+                    self.ask_again(now);
                     return;
                 }
                 self.obey(reign, effects);
@@ -290,14 +311,20 @@ impl Worker {
         }
     }
 
-    /// Kills what must not outlive the lease.
+    /// Kills what must not outlive the lease. It is reported as lost: else a dispatcher that has not given
+    /// it up yet would take it for an order that never arrived, and have it run a second time.
     fn fence(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         if self.is_leased(now) || self.running.is_empty() {
             return;
         }
-        let before = self.running.len();
-        self.kill_all(effects, |running| running.on_disconnect == OnDisconnect::Stop);
-        self.counts.fenced += (before - self.running.len()) as u64;
+        let stops = |running: &Running| running.on_disconnect == OnDisconnect::Stop;
+        let fenced = self.running.iter().filter(|(_, running)| stops(running));
+        for key in fenced.map(|(job, running)| (*job, running.fence)).collect::<Vec<_>>() {
+            self.counts.fenced += 1;
+            self.news.insert(key);
+            self.unsettled.insert(key, fenced_end(self.me, key));
+        }
+        self.kill_all(effects, stops);
     }
 
     fn kill_all(&mut self, effects: &mut Vec<Effect>, which: impl Fn(&Running) -> bool) {
@@ -332,9 +359,11 @@ impl Worker {
         if beat {
             self.beat_at = now.plus(self.config.beat_ms);
         }
-        self.in_flight = Some(InFlight { sent_at: now, goodbye });
+        self.reports += 1;
+        self.in_flight = Some(InFlight { number: self.reports, sent_at: now, goodbye });
         effects.push(Effect::Report(
             dispatcher,
+            self.reports,
             Box::new(Report {
                 reign: self.reign,
                 node: self.me,
@@ -347,6 +376,22 @@ impl Worker {
                 goodbye,
             }),
         ));
+    }
+}
+
+/// The end of an attempt that was killed for its lease.
+fn fenced_end(node: NodeId, (job, fence): (JobId, Fence)) -> Finish {
+    let message = "its worker had no lease any more and killed it".to_owned();
+    Finish {
+        job,
+        fence,
+        node,
+        outcome: AttemptOutcome::Lost,
+        exit_code: None,
+        signal: None,
+        error: Some(JobError { kind: ErrorKind::Lost, message }),
+        result: None,
+        output_tail: Vec::new(),
     }
 }
 

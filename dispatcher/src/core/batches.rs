@@ -115,6 +115,13 @@ impl Batches {
         self.reject_waiting(effects);
     }
 
+    /// Nobody waits for this ticket any more; its records stay in flight.
+    pub(super) fn forget(&mut self, ticket: Ticket) {
+        for (waiting, _) in self.flight.iter_mut().flatten() {
+            *waiting = waiting.filter(|waiting| *waiting != ticket);
+        }
+    }
+
     /// What has not been proposed never will be.
     pub(super) fn reject_waiting(&mut self, effects: &mut Vec<Effect>) {
         for proposal in self.waiting.drain(..) {

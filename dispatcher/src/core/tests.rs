@@ -211,6 +211,49 @@ fn reports_of_another_reign_are_refused_and_counted() {
 }
 
 #[test]
+fn a_report_in_flight_is_answered_when_the_role_is_lost() {
+    let mut bench = Bench::new();
+    bench.submit(1);
+    let now = bench.now();
+    let report = Report {
+        reign: bench.ledger.reign(),
+        node: NodeId(1),
+        incarnation: Incarnation(1),
+        sent_at: Mono(0),
+        running: None,
+        finished: vec![finish(1, bench.fence())],
+        facts: None,
+        goodbye: false,
+    };
+    let proposed = bench.core.handle(now, &bench.ledger, Input::Report(Ticket(9), Box::new(report)));
+    assert!(matches!(proposed[..], [Effect::Propose(_)]));
+    let deposed = bench.core.handle(now, &bench.ledger, Input::Deposed);
+    assert_eq!(deposed, [Effect::Answer(Ticket(9), ReportAnswer::Busy)]);
+    assert_eq!(bench.core.handle(now, &bench.ledger, Input::Failed(Rejection::Unknown)), []);
+}
+
+#[test]
+fn a_wall_clock_that_jumps_back_stops_nothing_that_waits() {
+    let mut bench = Bench::new();
+    let now = |ms, unix| Now { mono: Mono(ms), unix: UnixMs(unix) };
+    let ahead = bench.core.handle(now(1_000, 3_600_000), &bench.ledger, Input::Propose(Ticket(1), vec![Record::Tick]));
+    let [Effect::Propose(batch)] = &ahead[..] else { panic!("{ahead:?}") };
+    let committed = bench.commit(batch.clone());
+    bench.core.handle(now(1_000, 1_000), &bench.ledger, Input::Committed(committed));
+    let stamp = |bench: &mut Bench, ms, unix, ticket| {
+        let tick = Input::Propose(Ticket(ticket), vec![Record::Tick]);
+        let effects = bench.core.handle(now(ms, unix), &bench.ledger, tick);
+        let Some(Effect::Propose(batch)) = effects.first().filter(|_| effects.len() == 1) else { panic!("{effects:?}") };
+        let stamp = batch.stamp;
+        bench.core.handle(now(ms, unix), &bench.ledger, Input::Failed(Rejection::Unknown));
+        stamp
+    };
+    assert_eq!(stamp(&mut bench, 1_000, 1_000, 2), UnixMs(3_600_000));
+    assert_eq!(stamp(&mut bench, 1_700, 1_700, 3), UnixMs(3_600_700));
+    assert_eq!(stamp(&mut bench, 1_800, 4_000_000, 4), UnixMs(4_000_000));
+}
+
+#[test]
 fn a_hold_drains_and_lets_go() {
     let mut bench = Bench::new();
     bench.told.clear();

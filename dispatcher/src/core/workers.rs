@@ -89,6 +89,11 @@ impl Workers {
         }
     }
 
+    /// Reports whose records are in flight.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = Ticket> {
+        self.answers.keys().copied()
+    }
+
     /// The records of this report are committed: the answer to it.
     pub(super) fn settle(&mut self, ticket: Ticket) -> Option<ReportAnswer> {
         for ended in self.settles.remove(&ticket).unwrap_or_default() {

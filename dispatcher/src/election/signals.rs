@@ -67,7 +67,15 @@ pub enum Input {
     /// Whether this node is fit to be the dispatcher changed.
     Ready(bool),
     /// A `Promote` was applied.
-    Promoted(Reign, NodeId),
+    Promoted {
+        /// The reign that it begins.
+        reign: Reign,
+        /// Whose.
+        node: NodeId,
+        /// Whether it is of this run of this node's process. One of an earlier run, met again when the
+        /// journal is applied after a start, gives nobody the role.
+        ours: bool,
+    },
     /// A `Promote` of ours came to nothing.
     PromoteFailed,
     /// The dispatcher's actor died: its reign is over, and a new one may begin here.

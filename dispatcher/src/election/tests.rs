@@ -83,7 +83,7 @@ impl World {
             Effect::Promote => {
                 self.reign.epoch = Epoch(self.reign.epoch.0 + 1);
                 for node in [1, 2, 3].map(NodeId) {
-                    self.input(node, Input::Promoted(self.reign, id));
+                    self.input(node, Input::Promoted { reign: self.reign, node: id, ours: node == id });
                 }
             }
             Effect::Resign(_) => {}
@@ -172,6 +172,37 @@ fn a_paused_dispatcher_resigns_before_it_does_anything_else() {
     let effects = world.nodes.get_mut(&NodeId(3)).unwrap().handle(Mono(world.now), Input::Tick);
     assert!(matches!(effects[..], [Effect::Resign(_)]), "{effects:?}");
     assert!(!world.nodes[&NodeId(3)].leads());
+}
+
+#[test]
+fn a_promotion_of_an_earlier_run_gives_nobody_the_role() {
+    let mut world = World::new();
+    world.run(1_000);
+    let now = Mono(world.now);
+    let mut restarted = Election::new(ElectionConfig::default(), NodeId(3), 3, now);
+    let voters = [1, 2, 3].map(NodeId).into();
+    let view = JournalView { leads: true, term: 9, last_log: LogPosition { term: 9, index: 6 }, voters };
+    assert_eq!(restarted.handle(now, Input::Journal(view)), [Effect::Promote]);
+    let reign = |epoch| Reign { epoch: Epoch(epoch), ..Reign::default() };
+    let met_again = Input::Promoted { reign: reign(1), node: NodeId(3), ours: false };
+    assert_eq!(restarted.handle(now, met_again), []);
+    assert!(!restarted.leads());
+    let own = Input::Promoted { reign: reign(2), node: NodeId(3), ours: true };
+    assert_eq!(restarted.handle(now, own), []);
+    assert!(restarted.leads());
+}
+
+#[test]
+fn a_yes_that_is_read_after_a_pause_moves_nobody_to_stand() {
+    let mut world = World::new();
+    let me = NodeId(3);
+    world.now = 1_000;
+    let asked = world.nodes.get_mut(&me).unwrap().handle(Mono(1_000), Input::Tick);
+    let Some(Effect::Ask(_, question)) = asked.last() else { panic!("{asked:?}") };
+    let yes = |from| Input::Answered(ConfirmAnswer { round: question.round, from: NodeId(from), verdict: Verdict::Yes });
+    let node = world.nodes.get_mut(&me).unwrap();
+    let late = [node.handle(Mono(9_000), yes(1)), node.handle(Mono(9_000), yes(2))].concat();
+    assert!(!late.contains(&Effect::Stand), "{late:?}");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use relais_protocol::spec::{Jitter, OnDisconnect, OnLost, RetryPolicy};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 impl Ledger {
-    /// A worker says how an attempt ended. It counts unless a newer attempt has started or the job has
-    /// ended; so also after the attempt was given up.
+    /// A worker says how an attempt ended. It counts unless a newer attempt has started, the job has ended,
+    /// or it was told before; so also after the attempt was given up.
     pub(super) fn finish(&mut self, finish: Finish) -> Outcome {
         let Some(mut job) = self.jobs.take(&self.sheet, finish.job) else {
             return Outcome::Refused(Refusal::NoSuchJob);
@@ -24,9 +24,16 @@ impl Ledger {
             self.jobs.put_back(job);
             return Outcome::Refused(refusal);
         }
-        let was_lost = job.attempts.last().is_some_and(|attempt| attempt.end.is_some());
-        if was_lost {
-            job.losses = job.losses.saturating_sub(1);
+        match job.attempts.last().and_then(|attempt| attempt.end.as_ref()).map(|end| end.outcome) {
+            None => {}
+            Some(AttemptOutcome::Lost) if finish.outcome != AttemptOutcome::Lost => {
+                job.losses = job.losses.saturating_sub(1);
+            }
+            // An end counts once, however often a worker has to tell it.
+            Some(_) => {
+                self.jobs.put_back(job);
+                return Outcome::Refused(Refusal::StaleFence);
+            }
         }
         self.end_attempt(&mut job, &finish);
         job.result = finish.result;

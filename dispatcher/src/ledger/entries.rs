@@ -66,6 +66,9 @@ impl Ledger {
     }
 
     fn join(&mut self, join: Join) -> Outcome {
+        if self.head.cluster.is_none() {
+            return Outcome::Refused(Refusal::NotFounded);
+        }
         let now = self.head.now;
         let token = self.tokens.values().find(|t| t.role == TokenRole::Join && t.hash == join.secret_hash);
         if !token.is_some_and(|token| token.expires_at.is_none_or(|end| end > now)) {

@@ -148,6 +148,19 @@ fn a_late_report_counts_until_a_newer_attempt_starts() {
 }
 
 #[test]
+fn an_end_told_twice_counts_once() {
+    let mut bench = Bench::new(1);
+    let retry = RetryPolicy { max_attempts: 2, ..RetryPolicy::default() };
+    bench.does(submit(1, JobOptions { retry, ..JobOptions::default() }));
+    let fence = bench.fence(1);
+    assert_eq!(bench.does(finish(1, fence, AttemptOutcome::Failed)), Outcome::Done);
+    bench.does(Record::Promote { node: NodeId(1), incarnation: Incarnation(2) });
+    let again = bench.does(finish(1, fence, AttemptOutcome::Failed));
+    assert_eq!(again, Outcome::Refused(Refusal::StaleFence));
+    assert_eq!((bench.state(1), bench.ledger.job(JobId(1)).unwrap().failures), (StateName::Retrying, 1));
+}
+
+#[test]
 fn records_of_a_reign_that_is_over_are_void() {
     let mut bench = Bench::new(1);
     let stale = bench.batch(vec![submit(1, JobOptions::default())]);

@@ -283,7 +283,7 @@ impl From<Refusal> for Problem {
                 format!("its idempotency key was used for job {job} with another body; choose another key"),
             ),
             Refusal::NameTaken => conflict("another node has this name; choose another".to_owned()),
-            Refusal::StaleReign | Refusal::StaleFence | Refusal::StaleIncarnation => Self::new(
+            Refusal::StaleReign | Refusal::StaleFence | Refusal::StaleIncarnation | Refusal::NotFounded => Self::new(
                 Kind::NoDispatcher,
                 "the dispatcher changed while the request was on its way; nothing was done, send it again",
             ),

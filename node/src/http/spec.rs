@@ -132,3 +132,6 @@ fn first_error(text: &[u8]) -> Problem {
 
 
 
+
+#[cfg(test)]
+mod tests;

@@ -43,8 +43,8 @@ impl Hub {
     }
 
     /// The first node's first record: the cluster itself.
-    async fn found_cluster(self: Arc<Self>) {
-        if self.machine.read().cluster().is_some() {
+    pub(super) async fn found_cluster(self: Arc<Self>) {
+        if self.machine.read().cluster().is_some() || !self.pulse.view().leads {
             return;
         }
         let cluster = self.identity.read().cluster;

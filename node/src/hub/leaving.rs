@@ -48,8 +48,10 @@ impl Hub {
             expires_at: Some(now.plus(TOKEN_MS)),
         };
         loop {
+            self.clone().found_cluster().await;
             let record = Record::TokenMade(Box::new(token.clone()));
-            if self.clone().propose_anywhere(vec![record]).await.is_ok() {
+            let founded = self.machine.read().cluster().is_some();
+            if founded && self.clone().propose_anywhere(vec![record]).await.is_ok() {
                 return Ok((text, at));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

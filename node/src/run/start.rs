@@ -25,12 +25,10 @@ use relais_worker::spawner::Spawner;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Handle;
 
 /// The versions of the protocol that this build speaks.
 const VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
-/// Threads for the journal, executors and calls.
-const ENGINE_THREADS: usize = 2;
 /// How long the first node may take to found its cluster.
 const FOUND_LIMIT: Duration = Duration::from_secs(20);
 
@@ -41,15 +39,13 @@ pub(super) struct Running {
     pub(super) net: Net,
     pub(super) server: actix_web::dev::ServerHandle,
     pub(super) stopping: Stopping,
-    pub(super) engine: Runtime,
 }
 
 /// Starts a node.
-pub(super) async fn start(config: StartConfig) -> Result<Running, StartFailed> {
+pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Running, StartFailed> {
     let clock = Clock::from_env();
     let spawner = spawner()?;
     let mut dir = DataDir::open_with(&config.data_dir, &DirOptions::default()).map_err(StartFailed::of)?;
-    let engine = engine()?;
     let Found { identity, founded } = identity::find(&config, &mut dir, &clock).await?;
     let store = open_store(&mut dir, identity.node).await?;
     let me = Me {
@@ -65,10 +61,10 @@ pub(super) async fn start(config: StartConfig) -> Result<Running, StartFailed> {
     let facts = facts(&config, &me);
     let (work_dir, reign) = (dir.work(), dir.node().reign);
     let seed = seed::random_u64();
-    let parts = HubParts { me: me.clone(), clock: clock.clone(), engine: engine.handle().clone(), dir, identity, facts, output, seed };
+    let parts = HubParts { me: me.clone(), clock: clock.clone(), engine: engine.clone(), dir, identity, facts, output, seed };
     let hub = Hub::new(parts);
     let net = start_net(&config, &hub)?;
-    let journal = start_journal(&hub, store, &engine).await?;
+    let journal = start_journal(&hub, store, engine).await?;
     if founded {
         journal.found().await.map_err(|error| StartFailed(format!("the journal could not be founded: {error}")))?;
     }
@@ -80,21 +76,16 @@ pub(super) async fn start(config: StartConfig) -> Result<Running, StartFailed> {
     engine.spawn(hub.clone().run_gossip());
     engine.spawn(hub.clone().compare_replicas());
     hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
+    let join_line = if founded { Some(first_join_line(&hub).await?) } else { None };
     let server = start_http(&config, &hub)?;
-    tell(&config, &hub, founded).await?;
-    Ok(Running { hub, journal, net, server, stopping, engine })
+    tell(&config, &hub, join_line.as_deref());
+    Ok(Running { hub, journal, net, server, stopping })
 }
 
 fn spawner() -> Result<Spawner, StartFailed> {
     let program = std::env::current_exe().map_err(|e| StartFailed(format!("cannot find this program's own file: {e}")))?;
     Spawner::start(program, vec!["__spawner".to_owned()])
         .map_err(|e| StartFailed(format!("cannot start the process that starts jobs: {e}")))
-}
-
-fn engine() -> Result<Runtime, StartFailed> {
-    let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(ENGINE_THREADS).thread_name("relais-engine").enable_all();
-    builder.build().map_err(|e| StartFailed(format!("cannot start threads: {e}")))
 }
 
 /// Opens the journal; a damaged one is moved aside, and the node goes on under its next raft id.
@@ -186,7 +177,7 @@ fn routed(towards: Option<SocketAddr>) -> Option<IpAddr> {
     socket.local_addr().ok().map(|addr| addr.ip())
 }
 
-async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Runtime) -> Result<Arc<RaftJournal>, StartFailed> {
+async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Handle) -> Result<Arc<RaftJournal>, StartFailed> {
     let (machine, link) = (hub.machine.clone(), JournalLink::new(hub));
     let started = engine.spawn(async move { RaftJournal::start(store, machine, link).await });
     let journal = started.await.map_err(StartFailed::of)?.map_err(StartFailed::of)?;
@@ -196,8 +187,8 @@ async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Runtime) -> Result
         let ledger = hub.machine.read();
         (ledger.reign(), ledger.dispatcher())
     };
-    if let Some((node, _)) = dispatcher {
-        hub.pulse.promoted(reign, node);
+    if let Some((node, incarnation)) = dispatcher {
+        hub.pulse.promoted(reign, node, incarnation);
     }
     Ok(journal)
 }
@@ -268,17 +259,18 @@ fn start_http(config: &StartConfig, hub: &Arc<Hub>) -> Result<actix_web::dev::Se
 }
 
 /// Says where the node is, and, of a new cluster, how others join.
-async fn tell(config: &StartConfig, hub: &Arc<Hub>, founded: bool) -> Result<(), StartFailed> {
+fn tell(config: &StartConfig, hub: &Hub, join_line: Option<&str>) {
     println!("node {} `{}`: http://{}  QUIC {}", hub.me.node, hub.me.name, config.http, hub.facts.read().quic);
-    if founded {
-        let line = tokio::time::timeout(FOUND_LIMIT, first_join_line(hub)).await;
-        let line = line.map_err(|_| StartFailed("the cluster was not founded in time; the log says why".to_owned()))?;
-        println!("another machine joins with (for 24 h):\n  {}", line.map_err(StartFailed)?);
+    if let Some(line) = join_line {
+        println!("another machine joins with (for 24 h):\n  {line}");
     }
-    Ok(())
 }
 
-async fn first_join_line(hub: &Arc<Hub>) -> Result<String, String> {
-    let (token, at) = hub.clone().make_join_token().await?;
+/// Founds the cluster and makes its first join token, before anybody can ask for anything.
+async fn first_join_line(hub: &Arc<Hub>) -> Result<String, StartFailed> {
+    let made = tokio::time::timeout(FOUND_LIMIT, hub.clone().make_join_token()).await;
+    let (token, at) = made
+        .map_err(|_| StartFailed("the cluster was not founded in time; the log says why".to_owned()))?
+        .map_err(StartFailed)?;
     Ok(format!("relais start --join {at} --token {token}"))
 }

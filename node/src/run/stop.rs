@@ -46,7 +46,7 @@ async fn hand_over(node: &Running) {
 }
 
 async fn stop(node: Running) {
-    let Running { hub, journal, net, server, stopping, engine } = node;
+    let Running { hub, journal, net, server, stopping } = node;
     stopping.begin();
     let left = hub.clone().leave();
     if timeout(LEAVE_LIMIT, left).await.is_err() {
@@ -57,7 +57,6 @@ async fn stop(node: Running) {
     let close = relais_dispatcher::journal::Journal::shutdown(&*journal);
     let _ = timeout(CLOSE_LIMIT, close).await;
     net.close().await;
-    engine.shutdown_background();
     if let Some(system) = actix_rt::System::try_current() {
         system.stop();
     }

@@ -32,10 +32,10 @@ pub enum Input {
     Orders(Orders),
     /// An attempt ended by itself or because it was stopped.
     Ended(Box<Finish>),
-    /// The report in flight was answered.
-    Answered(ReportAnswer),
-    /// The report in flight did not arrive, or its answer did not.
-    Unanswered,
+    /// The report of this number was answered.
+    Answered(u64, ReportAnswer),
+    /// The report of this number did not arrive, or its answer did not.
+    Unanswered(u64),
     /// A dispatcher was heard.
     Heard(Reign, NodeId),
     /// This node's facts changed.
@@ -60,8 +60,9 @@ pub enum Effect {
         /// Whether its lease is over.
         kill: bool,
     },
-    /// Send this to the dispatcher.
-    Report(NodeId, Box<Report>),
+    /// Send this to the dispatcher. The number tells its answer from that to an earlier one, which may
+    /// come later: a lease counts from the very report that renewed it.
+    Report(NodeId, u64, Box<Report>),
     /// Answer who ordered.
     Answer(OrdersAnswer),
     /// Remember this reign on disk before anything else is done.

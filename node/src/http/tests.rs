@@ -1,0 +1,11 @@
+//! The API over real HTTP, in front of a real ledger that applies each batch at once.
+
+mod access;
+mod batch;
+mod cluster;
+mod jobs;
+mod listing;
+mod logs;
+mod reads;
+mod rig;
+mod tokens;

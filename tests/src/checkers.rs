@@ -1,0 +1,50 @@
+//! The checkers: each file is one safety property, a pure function from a [`History`] to its violations.
+
+pub mod acked_is_kept;
+pub mod bounded_executions;
+pub mod job_history;
+pub mod one_dispatcher;
+pub mod one_terminal;
+pub mod progress;
+pub mod replicas_agree;
+pub mod sticky;
+
+use crate::history::History;
+use std::fmt;
+
+/// A property that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which property.
+    pub property: &'static str,
+    /// What was seen instead, in words.
+    pub seen: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.property, self.seen)
+    }
+}
+
+/// Every property, every violation.
+#[must_use]
+pub fn check_all(history: &History) -> Vec<Violation> {
+    let all: [(&'static str, fn(&History) -> Vec<String>); 8] = [
+        ("acked-is-kept", acked_is_kept::check),
+        ("one-terminal", one_terminal::check),
+        ("job-history", job_history::check),
+        ("bounded-executions", bounded_executions::check),
+        ("one-dispatcher-per-epoch", one_dispatcher::check),
+        ("replicas-agree", replicas_agree::check),
+        ("sticky", sticky::check),
+        ("progress", progress::check),
+    ];
+    let violations = |(property, check): (&'static str, fn(&History) -> Vec<String>)| {
+        check(history).into_iter().map(move |seen| Violation { property, seen })
+    };
+    all.into_iter().flat_map(violations).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! The world: a whole cluster in one value, driven by one seed. Real cores (ledger, dispatcher's core,
+//! election, worker's core); everything around them is a model: clocks, network, disks, the replicated
+//! log, processes of jobs, clients, and the shells that in a node join cores and IO.
+//!
+//! ```text
+//!            seed ─► plan ─► faults ──┐
+//!   clients ─► edge ─► desk (Core) ─► log ─► Ledger on each node ─► events ─► desk ─► orders ─► bench (Worker)
+//!                        ▲  beats, questions, votes: Election ┘                                  │
+//!                        └───────────────────────────── reports ◄─── processes ◄─────────────────┘
+//! ```
+//!
+//! A run has three parts: faults under load, the heal, and a time in which all must come right. The same
+//! seed is the same run, event for event. It judges nothing: it fills a [`History`] for the checkers.
+//!
+//! Not modelled: snapshots and purging of the log, joins and leaves, changes of voters, damaged disks,
+//! reads, output, gossip.
+
+mod bench;
+mod client;
+mod desk;
+mod dice;
+mod edge;
+mod event;
+mod fault;
+mod finish;
+mod net;
+mod node;
+mod plan;
+mod raft;
+mod shell;
+mod sweep;
+mod trace;
+
+pub use sweep::{Report, Swept, one_seed, sweep};
+
+use crate::checkers::Violation;
+use crate::history::History;
+use client::Client;
+use dice::Dice;
+use event::{Event, Inside, Message, Timer};
+use fault::{FaultKind, Struck};
+use net::{Fate, Net};
+use node::Node;
+use plan::Plan;
+use raft::Entry;
+use relais_dispatcher::core::Ticket;
+use relais_protocol::ids::{ClusterId, Epoch, Generation, NodeId, Reign};
+use relais_protocol::record::{Batch, Join, RULES, Record, Token, TokenRole};
+use relais_protocol::time::UnixMs;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use trace::Trace;
+
+/// How often a healed world looks whether it is done, in ms.
+const LOOK_MS: u64 = 250;
+
+/// What was refused for its reign.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RefusedCounts {
+    pub(crate) orders: u64,
+    pub(crate) reports: u64,
+}
+
+/// A whole cluster.
+pub(crate) struct World {
+    plan: Plan,
+    now: u64,
+    sequence: u64,
+    queue: BTreeMap<(u64, u64), Event>,
+    dice: Dice,
+    net_dice: Dice,
+    voters: Vec<NodeId>,
+    nodes: Vec<Node>,
+    net: Net,
+    clients: Vec<Client>,
+    history: History,
+    trace: Trace,
+    faults: BTreeMap<FaultKind, u32>,
+    struck: BTreeMap<usize, Struck>,
+    refused: RefusedCounts,
+    /// The reign of each report that is not yet answered.
+    reports: BTreeMap<(NodeId, Ticket), Reign>,
+    calls: u64,
+    /// The last entry whose application was written down.
+    watched: u64,
+    broken: Vec<Violation>,
+}
+
+impl World {
+    fn new(seed: u64, told: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::new(&mut dice.part());
+        let voters: Vec<NodeId> = (1..=plan.nodes).map(NodeId).collect();
+        let beginning = beginning(plan.nodes);
+        let nodes = voters.iter().map(|id| {
+            let mut node = Node::new(*id, plan.slots[id.0 as usize - 1], dice.range(0, 400) as i64 - 200);
+            node.disk.log.term = 1;
+            node.disk.log.log = vec![beginning.clone()];
+            node
+        });
+        let nodes = nodes.collect();
+        let clients = (0..plan.clients).map(|_| Client::new(dice.part(), plan.submits)).collect();
+        let mut world = Self {
+            now: 0,
+            sequence: 0,
+            queue: BTreeMap::new(),
+            net_dice: dice.part(),
+            dice,
+            voters,
+            nodes,
+            net: Net::new(),
+            clients,
+            history: History::default(),
+            trace: Trace::new(told),
+            faults: BTreeMap::new(),
+            struck: BTreeMap::new(),
+            refused: RefusedCounts::default(),
+            reports: BTreeMap::new(),
+            calls: 0,
+            watched: 0,
+            broken: Vec::new(),
+            plan,
+        };
+        world.set_out();
+        world
+    }
+
+    /// Puts the first events into the queue.
+    fn set_out(&mut self) {
+        for node in self.voters.clone() {
+            let delay = self.dice.range(0, 300);
+            self.at(delay, Event::Boot(node));
+        }
+        for number in 0..self.clients.len() {
+            self.at(500 + 50 * number as u64, Event::Client(number));
+        }
+        for (number, fault) in self.plan.faults.clone().into_iter().enumerate() {
+            self.at(fault.at, Event::Begin(number));
+            self.at(fault.until, Event::End(number));
+        }
+        self.at(self.plan.heal_at, Event::Heal);
+    }
+
+    /// Runs to the end.
+    fn run(&mut self) {
+        let mut look_at = 0;
+        while let Some(((at, _), event)) = self.queue.pop_first() {
+            self.now = at;
+            let (kind, node) = event.kind();
+            self.trace.event(at, kind, node);
+            self.happen(event);
+            if self.now >= look_at {
+                look_at = self.now + LOOK_MS;
+                if self.is_over() || !self.broken.is_empty() {
+                    break;
+                }
+            }
+        }
+        self.write_finals();
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Inside(id, run, inside) => {
+                if self.node(id).life.as_deref().is_some_and(|life| life.run == run) {
+                    self.on_inside(id, inside);
+                }
+            }
+            Event::Deliver(from, to, message) => {
+                if self.node(to).life.is_some() {
+                    self.on_inside(to, Inside::Arrive(from, message));
+                }
+            }
+            Event::ProcessEnds(node, job, fence, version) => self.on_process_ends(node, job, fence, version),
+            Event::SpawnerLease(node, until) => self.on_spawner_lease(node, until),
+            Event::Client(number) => self.on_client(number),
+            Event::Told(client, call, answer) => {
+                if client < self.clients.len() {
+                    self.on_told(client, call, answer);
+                }
+            }
+            Event::Begin(number) => self.begin_fault(number),
+            Event::End(number) => self.end_fault(number),
+            Event::Boot(node) => self.boot(node),
+            Event::Heal => {
+                self.trace.say(self.now, 0, || "HEAL".to_owned());
+                self.heal();
+                self.begin_recovery();
+            }
+        }
+    }
+
+    fn on_inside(&mut self, id: NodeId, inside: Inside) {
+        if self.node(id).paused {
+            self.node(id).backlog.push(inside);
+            return;
+        }
+        match inside {
+            Inside::Tick(timer) => self.tick(id, timer),
+            Inside::Arrive(from, message) => self.arrive(id, from, message),
+            Inside::Synced(upto) => self.on_synced(id, upto),
+            Inside::Late(call) => {
+                self.on_orders_answer(id, call, false);
+                self.on_report_answer(id, call, None);
+                self.on_propose_answer(id, call, None);
+            }
+            Inside::Closed(of) => self.on_closed(id, of),
+            Inside::Ended(job, fence) => self.on_ended(id, job, fence),
+            Inside::Orphaned(number) => self.on_orphaned(id, number),
+            Inside::EdgeAgain(call) => self.on_edge_again(id, call),
+            Inside::Unhold => self.dispatch(id, relais_dispatcher::core::Input::Hold(false)),
+        }
+    }
+
+    fn arrive(&mut self, id: NodeId, from: NodeId, message: Message) {
+        use relais_dispatcher::election::Input;
+        use relais_protocol::message::OrdersAnswer;
+        match message {
+            Message::Beat(beat) => self.on_beat(id, beat),
+            Message::Ask(question) => self.elect(id, Input::Asked(question)),
+            Message::Answer(answer) => self.elect(id, Input::Answered(answer)),
+            Message::Raft(message) => self.on_raft(id, from, message),
+            Message::StandNow => self.elect(id, Input::StandNow),
+            Message::Orders(call, orders) => self.on_orders(id, from, call, orders),
+            Message::OrdersAnswer(call, answer) => self.on_orders_answer(id, call, answer == OrdersAnswer::Accepted),
+            Message::Report(call, report) => self.on_report(id, from, call, report),
+            Message::ReportAnswer(call, answer) => self.on_report_answer(id, call, Some(answer)),
+            Message::Propose(call, records) => self.on_propose(id, from, call, records),
+            Message::ProposeAnswer(call, committed) => self.on_propose_answer(id, call, committed),
+        }
+    }
+
+    fn at(&mut self, delay: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((self.now.max(1) + delay, self.sequence), event);
+    }
+
+    /// Something to happen inside the run that a node's process is in now.
+    fn inside(&mut self, id: NodeId, delay: u64, inside: Inside) {
+        if let Some(run) = self.node(id).life.as_deref().map(|life| life.run) {
+            self.at(delay, Event::Inside(id, run, inside));
+        }
+    }
+
+    fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
+        match self.net.fate(&mut self.net_dice, from, to, message.is_datagram()) {
+            Fate::Arrives(delay, twice) => {
+                if let Some(twice) = twice {
+                    self.at(twice, Event::Deliver(from, to, message.clone()));
+                }
+                self.at(delay, Event::Deliver(from, to, message));
+            }
+            Fate::Held => self.net.held.push((from, to, message)),
+            Fate::Lost => {}
+        }
+    }
+
+    fn node(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id.0 as usize - 1]
+    }
+
+    /// The wall clock as it is right.
+    fn node_wall(&self) -> UnixMs {
+        node::wall(self.now, 0)
+    }
+
+    fn new_call(&mut self) -> u64 {
+        self.calls += 1;
+        self.calls
+    }
+
+    /// Who holds the role, by its own account, in the highest reign.
+    fn dispatcher(&self) -> Option<NodeId> {
+        let leading = self.nodes.iter().filter_map(|node| {
+            let life = node.life.as_deref().filter(|life| life.election.leads())?;
+            Some((life.election.reign(), node.id))
+        });
+        leading.max().map(|(_, id)| id)
+    }
+
+    fn boot(&mut self, id: NodeId) {
+        if self.node(id).life.is_some() {
+            return;
+        }
+        let (now, voters) = (self.now, self.voters.clone());
+        let mut dice = self.dice.part();
+        self.node(id).boot(now, &voters, &mut dice);
+        self.trace.say(now, id.0.into(), || "boots".to_owned());
+        let ledger = self.node(id).life.as_deref().map(|life| (life.ledger.reign(), life.ledger.dispatcher()));
+        if let Some((reign, Some((node, incarnation)))) = ledger {
+            self.tell_promoted(id, reign, node, incarnation);
+        }
+        self.after_log(id, Vec::new());
+        for timer in Timer::ALL {
+            let delay = dice.range(0, timer.every_ms());
+            self.inside(id, delay, Inside::Tick(timer));
+        }
+    }
+
+    fn crash(&mut self, id: NodeId) {
+        let Some(life) = self.node(id).life.as_deref() else { return };
+        let waiting = life.edge.waiting();
+        self.trace.say(self.now, id.0.into(), || "crashes".to_owned());
+        self.orphan_processes(id);
+        let mut dice = self.dice.part();
+        self.node(id).crash(&mut dice);
+        for (client, call) in waiting {
+            self.tell(client, call, None);
+        }
+    }
+
+    /// A stopped process goes on: what has gathered is there at once, timers first or last.
+    fn resume(&mut self, id: NodeId) {
+        if !std::mem::take(&mut self.node(id).paused) {
+            return;
+        }
+        self.trace.say(self.now, id.0.into(), || "goes on".to_owned());
+        let backlog = std::mem::take(&mut self.node(id).backlog);
+        let (ticks, rest): (Vec<_>, Vec<_>) = backlog.into_iter().partition(|i| matches!(i, Inside::Tick(_)));
+        let ordered = if self.dice.chance(50) { [ticks, rest] } else { [rest, ticks] };
+        for inside in ordered.into_iter().flatten() {
+            self.on_inside(id, inside);
+        }
+    }
+
+    fn broken(&mut self, property: &'static str, seen: String) {
+        self.broken.push(Violation { property, seen });
+    }
+}
+
+/// The first entry of every journal: the cluster is founded, and all nodes are in it.
+fn beginning(nodes: u32) -> Entry {
+    let token = Token {
+        id: 1,
+        name: "join".into(),
+        role: TokenRole::Join,
+        hash: [1; 32],
+        created_at: UnixMs(0),
+        expires_at: None,
+    };
+    let mut records = vec![
+        Record::Found { cluster: ClusterId(1), name: "n1".into() },
+        Record::TokenMade(Box::new(token)),
+    ];
+    records.extend((2..=nodes).map(|id| {
+        Record::Join(Box::new(Join { name: format!("n{id}"), secret_hash: [1; 32], key_hash: [id as u8; 32] }))
+    }));
+    let batch = Batch { rules: RULES, generation: Generation(0), epoch: Epoch(0), stamp: UnixMs(0), records };
+    Entry { term: 1, batch: Some(Arc::new(batch)) }
+}

@@ -1,0 +1,193 @@
+//! Clients: they submit, with keys and without, cancel and retry what they submitted, and ask another node
+//! when one does not answer.
+
+use super::bench::any_script;
+use super::dice::Dice;
+use super::event::Event;
+use super::World;
+use crate::history::{At, Submitted};
+use relais_protocol::ids::{JobId, NodeId};
+use relais_protocol::record::{Committed, Outcome, Record, Submit};
+use relais_protocol::spec::{
+    Jitter, JobOptions, JobSpec, OnDisconnect, OnLost, QueueName, Requires, RetryPolicy, StartTime,
+};
+
+/// A client gives up waiting for a node after this, in ms.
+const PATIENCE_MS: u64 = 6_000;
+
+/// A client.
+pub(super) struct Client {
+    dice: Dice,
+    to_submit: u32,
+    jobs: Vec<JobId>,
+    request: Option<Request>,
+}
+
+#[derive(Clone, Debug)]
+struct Request {
+    records: Vec<Record>,
+    /// For each submit in it, its place in the history.
+    submits: Vec<usize>,
+    /// Whether it may be sent again.
+    again: bool,
+    /// The call under way, and since when.
+    call: Option<(u64, u64)>,
+}
+
+impl Client {
+    pub(super) fn new(dice: Dice, to_submit: u32) -> Self {
+        Self { dice, to_submit, jobs: Vec::new(), request: None }
+    }
+
+    /// Whether it has nothing more to say.
+    pub(super) fn is_done(&self) -> bool {
+        self.request.is_none() && self.to_submit == 0
+    }
+}
+
+impl World {
+    /// A client's turn.
+    pub(super) fn on_client(&mut self, number: usize) {
+        let pace = self.plan.pace_ms;
+        if self.clients[number].is_done() {
+            return;
+        }
+        let lost = self.clients[number].request.as_ref().and_then(|request| request.call);
+        match lost {
+            Some((_, since)) if self.now - since < PATIENCE_MS => {}
+            Some((call, _)) => self.on_told(number, call, None),
+            None => {
+                if self.clients[number].request.is_none() {
+                    self.think(number);
+                }
+                self.ask(number);
+            }
+        }
+        let wait = self.clients[number].dice.range(pace / 2, pace * 2);
+        self.at(wait, Event::Client(number));
+    }
+
+    /// Makes up what a client wants next.
+    fn think(&mut self, number: usize) {
+        let client = &mut self.clients[number];
+        let known = client.dice.pick(&client.jobs);
+        let request = match (client.dice.range(0, 99), known) {
+            (0..12, Some(job)) => single(Record::Cancel { job, reason: String::new() }),
+            (12..22, Some(job)) => single(Record::Retry { job }),
+            _ => {
+                let count = if client.dice.chance(20) { client.dice.range(2, 6) } else { 1 };
+                client.to_submit -= 1;
+                self.think_of_jobs(number, count)
+            }
+        };
+        self.clients[number].request = Some(request);
+    }
+
+    fn think_of_jobs(&mut self, number: usize, count: u64) -> Request {
+        let keyed = self.clients[number].dice.chance(75);
+        let first = self.history.submits.len();
+        let wall = self.node_wall();
+        let mut records = Vec::new();
+        for n in 0..count {
+            let key = keyed.then(|| format!("c{number}-{first}-{n}"));
+            let mut spec = any_spec(&mut self.clients[number].dice, wall);
+            let mut options = spec.options().clone();
+            options.idempotency_key.clone_from(&key);
+            spec = spec.with_options(options);
+            self.history.submits.push(Submitted { key, sent_as: Vec::new(), acked: Vec::new() });
+            let submit = Submit { id: JobId(0), spec, body_hash: 1, submitted_by: format!("c{number}") };
+            records.push(Record::Submit(Box::new(submit)));
+        }
+        Request { records, submits: (first..first + count as usize).collect(), again: keyed, call: None }
+    }
+
+    /// Sends what a client wants to some node; one that is down refuses, and another is tried later.
+    fn ask(&mut self, number: usize) {
+        let (now, voters, call) = (self.now, self.voters.clone(), self.new_call());
+        let client = &mut self.clients[number];
+        let Some(node) = client.dice.pick(&voters) else { return };
+        let Some(request) = client.request.as_mut() else { return };
+        if self.nodes[node.0 as usize - 1].life.is_none() {
+            return;
+        }
+        request.call = Some((call, now));
+        let (records, submits) = (request.records.clone(), request.submits.clone());
+        let ids = self.on_request(node, number, call, records);
+        for (submit, id) in submits.into_iter().zip(ids) {
+            self.history.submits[submit].sent_as.push(id);
+        }
+    }
+
+    /// A client is answered, or told that nobody will.
+    pub(super) fn on_told(&mut self, number: usize, call: u64, answer: Option<Committed>) {
+        let client = &mut self.clients[number];
+        let Some(request) = client.request.as_mut().filter(|r| r.call.is_some_and(|(own, _)| own == call)) else {
+            return;
+        };
+        request.call = None;
+        let Some(committed) = answer else {
+            if !request.again {
+                client.request = None;
+            }
+            return;
+        };
+        let submits = std::mem::take(&mut request.submits);
+        client.request = None;
+        let ids = committed.outcomes.each.iter().filter_map(|outcome| match outcome {
+            Outcome::Submitted { id, .. } => Some(*id),
+            _ => None,
+        });
+        for (submit, id) in submits.into_iter().zip(ids) {
+            self.history.submits[submit].acked.push((At(self.now), id));
+            self.clients[number].jobs.push(id);
+        }
+    }
+
+    /// Somebody else's request, asked once, at any node that turns.
+    pub(super) fn ask_somewhere(&mut self, records: Vec<Record>) {
+        let node: Option<NodeId> = self.nodes.iter().find(|node| node.turns()).map(|node| node.id);
+        if let Some(node) = node {
+            let call = self.new_call();
+            self.on_request(node, usize::MAX, call, records);
+        }
+    }
+}
+
+fn single(record: Record) -> Request {
+    Request { records: vec![record], submits: Vec::new(), again: true, call: None }
+}
+
+fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs) -> JobSpec {
+    let script = any_script(dice);
+    let retry = RetryPolicy {
+        max_attempts: dice.range(1, 4) as u16,
+        initial_interval_ms: dice.range(50, 800),
+        maximum_interval_ms: 3_000,
+        jitter: if dice.chance(50) { Jitter::Full } else { Jitter::None },
+        on_lost: if dice.chance(10) { OnLost::Fail } else { OnLost::Retry },
+        max_lost: dice.range(1, 4) as u16,
+        ..RetryPolicy::default()
+    };
+    let start = match dice.range(0, 9) {
+        0 => StartTime::After(dice.range(10, 3_000)),
+        1 => StartTime::At(wall.plus(dice.range(0, 2_000))),
+        _ => StartTime::Now,
+    };
+    let options = JobOptions {
+        start,
+        expires_at: dice.chance(5).then(|| wall.plus(dice.range(500, 10_000))),
+        timeout_ms: dice.chance(15).then(|| dice.range(200, 3_000)),
+        retry,
+        on_disconnect: if dice.chance(20) { OnDisconnect::Continue } else { OnDisconnect::Stop },
+        requires: Requires { slots: 1, ..Requires::default() },
+        ..JobOptions::default()
+    };
+    let spec = JobSpec {
+        kind: "noop".into(),
+        queue: QueueName::default(),
+        priority: dice.range(0, 100) as u8,
+        payload: script.payload(),
+        options: None,
+    };
+    spec.with_options(options)
+}

@@ -1,0 +1,217 @@
+//! The dispatcher's shell, as in a node: proposals go into the journal one at a time, what was applied is
+//! told to the core before what was committed, and answers go back to who called.
+
+use super::event::{Inside, Message};
+use super::World;
+use relais_dispatcher::core::{Effect, Input, Rejection, Ticket};
+use relais_dispatcher::election::Input as ElectionInput;
+use crate::history::{At, Deed, DeedKind};
+use relais_protocol::ids::NodeId;
+use relais_protocol::message::{Orders, Report, ReportAnswer};
+use relais_protocol::record::{Batch, Record};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How long a worker has to answer orders, in ms.
+const ORDERS_ANSWERED_MS: u64 = 2_000;
+
+/// How long a handover holds proposals, in ms.
+const HANDOVER_MS: u64 = 1_500;
+
+/// What the dispatcher's shell of one run of a process holds.
+#[derive(Default)]
+pub(super) struct Desk {
+    waiting: BTreeMap<Ticket, Waiter>,
+    next_ticket: u64,
+    /// The batch in flight: its index and term, and a number of its own.
+    pub(super) flight: Option<Flight>,
+    flights: u64,
+    /// Orders not yet answered.
+    ordered: BTreeMap<u64, NodeId>,
+    /// When the core last got on.
+    pub(super) progress_at: u64,
+}
+
+/// A batch in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    /// 0 when the journal refused it.
+    pub(super) index: u64,
+    pub(super) term: u64,
+    number: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    from: NodeId,
+    call: u64,
+    reports: bool,
+}
+
+impl World {
+    /// Steps the dispatcher's core of a node.
+    pub(super) fn dispatch(&mut self, id: NodeId, input: Input) {
+        let now = self.now;
+        let wall = self.node(id).wall(now);
+        let Some(life) = self.node(id).life.as_deref_mut() else { return };
+        let effects = life.core.handle(life.now(now, wall), &life.ledger, input);
+        for effect in effects {
+            self.perform(id, effect);
+        }
+    }
+
+    pub(super) fn on_propose(&mut self, id: NodeId, from: NodeId, call: u64, records: Vec<Record>) {
+        if let Some(ticket) = self.ticket(id, Waiter { from, call, reports: false }) {
+            self.dispatch(id, Input::Propose(ticket, records));
+        }
+    }
+
+    pub(super) fn on_report(&mut self, id: NodeId, from: NodeId, call: u64, report: Box<Report>) {
+        if let Some(ticket) = self.ticket(id, Waiter { from, call, reports: true }) {
+            self.reports.insert((id, ticket), report.reign);
+            self.dispatch(id, Input::Report(ticket, report));
+        }
+    }
+
+    pub(super) fn on_orders_answer(&mut self, id: NodeId, call: u64, accepted: bool) {
+        let Some(life) = self.node(id).life.as_deref_mut() else { return };
+        if let Some(to) = life.desk.ordered.remove(&call)
+            && !accepted
+        {
+            self.dispatch(id, Input::OrdersFailed(to));
+        }
+    }
+
+    pub(super) fn on_core_tick(&mut self, id: NodeId) {
+        self.dispatch(id, Input::Tick);
+        let now = self.now;
+        if let Some(life) = self.node(id).life.as_deref_mut()
+            && !life.core.has_work()
+        {
+            life.desk.progress_at = now;
+        }
+    }
+
+    /// The batch in flight has an end.
+    pub(super) fn land(&mut self, id: NodeId, input: Input) {
+        let now = self.now;
+        if let Some(life) = self.node(id).life.as_deref_mut() {
+            life.desk.flight = None;
+            life.desk.progress_at = now;
+        }
+        self.dispatch(id, input);
+    }
+
+    /// Nobody will ever say what became of this flight.
+    pub(super) fn on_orphaned(&mut self, id: NodeId, number: u64) {
+        let flight = self.node(id).life.as_deref().and_then(|life| life.desk.flight);
+        if let Some(flight) = flight.filter(|flight| flight.number == number) {
+            let rejection = if flight.index == 0 { Rejection::NotDispatcher } else { Rejection::Unknown };
+            self.land(id, Input::Failed(rejection));
+        }
+    }
+
+    /// The journal does not lead any more: after a while nobody waits for it.
+    pub(super) fn orphan_flight(&mut self, id: NodeId, within_ms: u64) {
+        let flight = self.node(id).life.as_deref().and_then(|life| life.desk.flight);
+        if let Some(flight) = flight {
+            let delay = self.dice.range(0, within_ms);
+            self.inside(id, delay, Inside::Orphaned(flight.number));
+        }
+    }
+
+    fn ticket(&mut self, id: NodeId, waiter: Waiter) -> Option<Ticket> {
+        let desk = &mut self.node(id).life.as_deref_mut()?.desk;
+        desk.next_ticket += 1;
+        let ticket = Ticket(desk.next_ticket);
+        desk.waiting.insert(ticket, waiter);
+        Some(ticket)
+    }
+
+    fn perform(&mut self, id: NodeId, effect: Effect) {
+        match effect {
+            Effect::Propose(batch) => self.propose(id, batch),
+            Effect::Reply(ticket, result) => {
+                if let Some(waiter) = self.waiter(id, ticket, false) {
+                    self.send(id, waiter.from, Message::ProposeAnswer(waiter.call, result.ok()));
+                }
+            }
+            Effect::Answer(ticket, answer) => self.answer(id, ticket, answer),
+            Effect::Order(to, incarnation, orders) => {
+                let Some(reign) = self.node(id).life.as_deref().and_then(|life| life.core.reign()) else { return };
+                self.deed(id, DeedKind::Ordered(reign));
+                let call = self.new_call();
+                self.trace.say(self.now, id.0.into(), || format!("orders n{to}: {orders:?}"));
+                if let Some(life) = self.node(id).life.as_deref_mut() {
+                    life.desk.ordered.insert(call, to);
+                }
+                self.inside(id, ORDERS_ANSWERED_MS, Inside::Late(call));
+                self.send(id, to, Message::Orders(call, Orders { reign, incarnation, orders }));
+            }
+            Effect::Drained => self.on_drained(id),
+            Effect::PromoteFailed => self.elect(id, ElectionInput::PromoteFailed),
+        }
+    }
+
+    fn propose(&mut self, id: NodeId, batch: Batch) {
+        let now = self.now;
+        self.trace.say(now, id.0.into(), || format!("proposes {batch:?}"));
+        let mut out = Vec::new();
+        let Some(life) = self.node(id).life.as_deref_mut() else { return };
+        life.desk.flights += 1;
+        let (number, term) = (life.desk.flights, life.raft.stable.term);
+        let index = life.raft.propose(now, Arc::new(batch), &mut out).unwrap_or(0);
+        life.desk.flight = Some(Flight { index, term, number });
+        if index == 0 {
+            self.inside(id, 0, Inside::Orphaned(number));
+        }
+        self.after_log(id, out);
+    }
+
+    fn answer(&mut self, id: NodeId, ticket: Ticket, answer: ReportAnswer) {
+        let Some(waiter) = self.waiter(id, ticket, true) else { return };
+        let report = self.reports.remove(&(id, ticket)).unwrap_or_default();
+        match &answer {
+            ReportAnswer::Taken { reign, .. } => self.deed(id, DeedKind::TookReport { by: *reign, report }),
+            ReportAnswer::StaleReign(_) => self.refused.reports += 1,
+            _ => {}
+        }
+        self.send(id, waiter.from, Message::ReportAnswer(waiter.call, answer));
+    }
+
+    /// Who waits behind a ticket, once; a report that is told what a proposal is told is never answered.
+    fn waiter(&mut self, id: NodeId, ticket: Ticket, reports: bool) -> Option<Waiter> {
+        let waiter = self.node(id).life.as_deref_mut()?.desk.waiting.remove(&ticket)?;
+        if waiter.reports != reports {
+            self.broken("every-call-is-answered", format!("node {id} answers {waiter:?} with the wrong kind"));
+            return None;
+        }
+        Some(waiter)
+    }
+
+    pub(super) fn deed(&mut self, node: NodeId, what: DeedKind) {
+        let at = At(self.now);
+        self.history.deeds.push(Deed { at, node, what });
+    }
+
+    /// Begins a handover: what comes is held, what is in flight lands.
+    pub(super) fn hand_over(&mut self, id: NodeId) -> super::fault::Struck {
+        let leads = self.node(id).turns() && self.node(id).life.as_deref().is_some_and(|life| life.election.leads());
+        if leads {
+            self.dispatch(id, Input::Hold(true));
+        }
+        super::fault::Struck::default()
+    }
+
+    /// Nothing is in flight: who has all that this node has stands, at once.
+    fn on_drained(&mut self, id: NodeId) {
+        let last = |node: &super::node::Node| node.life.as_deref().map(|life| life.raft.last());
+        let mine = last(self.node(id));
+        let target = self.nodes.iter().filter(|node| node.id != id && last(node) == mine).map(|node| node.id).next();
+        self.trace.say(self.now, id.0.into(), || format!("hands over to {target:?}"));
+        if let Some(target) = target {
+            self.send(id, target, Message::StandNow);
+        }
+        self.inside(id, HANDOVER_MS, Inside::Unhold);
+    }
+}

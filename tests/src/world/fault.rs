@@ -1,0 +1,268 @@
+//! The faults: what each does when it begins, and what it takes back when it ends.
+
+use super::event::Event;
+use super::net::CLEAR;
+use super::plan::FaultPlan;
+use super::World;
+use relais_dispatcher::election::Input as ElectionInput;
+use relais_protocol::ids::NodeId;
+use relais_protocol::record::Record;
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FaultKind {
+    CrashDispatcher,
+    CrashNode,
+    CrashTwo,
+    CrashAll,
+    QuickRestart,
+    PauseDispatcher,
+    PauseNode,
+    CutDispatcher,
+    CutNode,
+    Split,
+    OneWayFromDispatcher,
+    OneWayToDispatcher,
+    OneWay,
+    Bridge,
+    Flapping,
+    Loss,
+    Delay,
+    Twice,
+    Reorder,
+    HoldDispatcher,
+    HoldWay,
+    SlowDiskDispatcher,
+    SlowDisk,
+    ClockJump,
+    ClockJumpDispatcher,
+    FalseEvidence,
+    FalseSilence,
+    Drain,
+    Handover,
+}
+
+use FaultKind::*;
+
+impl FaultKind {
+    pub(super) const ALL: [Self; 29] = [
+        CrashDispatcher, CrashNode, CrashTwo, CrashAll, QuickRestart, PauseDispatcher, PauseNode, CutDispatcher,
+        CutNode, Split, OneWayFromDispatcher, OneWayToDispatcher, OneWay, Bridge, Flapping, Loss, Delay, Twice,
+        Reorder, HoldDispatcher, HoldWay, SlowDiskDispatcher, SlowDisk, ClockJump, ClockJumpDispatcher,
+        FalseEvidence, FalseSilence, Drain, Handover,
+    ];
+
+    /// As reports write it.
+    pub(super) fn name(self) -> String {
+        let mut name = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_ascii_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(c.to_ascii_lowercase());
+        }
+        name
+    }
+
+    /// Shortest and longest time that it lasts.
+    pub(super) fn lasts_ms(self) -> (u64, u64) {
+        match self {
+            QuickRestart => (50, 150),
+            Flapping => (200, 1_500),
+            PauseDispatcher | PauseNode => (100, 10_000),
+            FalseEvidence | Handover => (1, 1),
+            FalseSilence => (450, 1_500),
+            HoldDispatcher | HoldWay => (200, 5_000),
+            _ => (100, 6_000),
+        }
+    }
+
+    /// How often it comes, once it comes.
+    pub(super) fn times(self) -> u32 {
+        match self {
+            Flapping => 4,
+            FalseEvidence => 3,
+            _ => 1,
+        }
+    }
+}
+
+/// What a fault has done, to be taken back.
+#[derive(Default)]
+pub(super) struct Struck {
+    cut: Vec<(NodeId, NodeId)>,
+    held: Vec<(NodeId, NodeId)>,
+    down: Vec<NodeId>,
+    paused: Vec<NodeId>,
+    slow: Vec<NodeId>,
+    drained: Vec<NodeId>,
+    noisy: bool,
+}
+
+impl World {
+    pub(super) fn begin_fault(&mut self, number: usize) {
+        let plan = self.plan.faults[number];
+        let dispatcher = self.dispatcher().unwrap_or(plan.node);
+        self.trace.say(self.now, 0, || format!("FAULT {} ({plan:?}) dispatcher {dispatcher}", plan.kind.name()));
+        *self.faults.entry(plan.kind).or_default() += 1;
+        let struck = match plan.kind {
+            CrashDispatcher | QuickRestart => self.strike_down(&[dispatcher]),
+            CrashNode => self.strike_down(&[plan.node]),
+            CrashTwo => self.strike_down(&[dispatcher, plan.node]),
+            CrashAll => self.strike_down(&self.voters.clone()),
+            PauseDispatcher => self.pause(dispatcher),
+            PauseNode => self.pause(plan.node),
+            CutDispatcher | CutNode | Split | OneWayFromDispatcher | OneWayToDispatcher | OneWay | Bridge
+            | Flapping | FalseSilence => self.cut(plan, dispatcher),
+            HoldDispatcher | HoldWay => self.hold(plan, dispatcher),
+            Loss | Delay | Twice | Reorder => self.make_noisy(plan),
+            SlowDiskDispatcher => self.slow_down(dispatcher, plan.strength),
+            SlowDisk => self.slow_down(plan.node, plan.strength),
+            ClockJump => self.jump(plan.node, plan.strength),
+            ClockJumpDispatcher => self.jump(dispatcher, plan.strength),
+            FalseEvidence => self.believe_gone(plan.node, dispatcher),
+            Drain => self.drain(plan.node, true),
+            Handover => self.hand_over(dispatcher),
+        };
+        self.struck.insert(number, struck);
+    }
+
+    pub(super) fn end_fault(&mut self, number: usize) {
+        let Some(struck) = self.struck.remove(&number) else { return };
+        self.trace.say(self.now, 0, || format!("fault {} is over", self.plan.faults[number].kind.name()));
+        for (from, to) in struck.cut {
+            self.net.way(from, to).cuts -= 1;
+        }
+        for (from, to) in struck.held {
+            self.net.way(from, to).holds -= 1;
+        }
+        if struck.noisy {
+            for (from, to) in self.pairs() {
+                let way = self.net.way(from, to);
+                *way = super::net::Way { cuts: way.cuts, holds: way.holds, ..CLEAR };
+            }
+        }
+        self.let_go();
+        for node in struck.down {
+            self.boot(node);
+        }
+        for node in struck.paused {
+            self.resume(node);
+        }
+        for node in struck.slow {
+            self.node(node).sync_ms = (1, 4);
+        }
+        for node in struck.drained {
+            self.drain(node, false);
+        }
+    }
+
+    /// Everything that still lasts ends, and the wall clocks are right again.
+    pub(super) fn heal(&mut self) {
+        for number in self.struck.keys().copied().collect::<Vec<_>>() {
+            self.end_fault(number);
+        }
+        self.net.heal();
+        self.let_go();
+        for node in self.voters.clone() {
+            self.node(node).skew = 0;
+            self.resume(node);
+            self.boot(node);
+            self.drain(node, false);
+        }
+    }
+
+    fn let_go(&mut self) {
+        for (from, to, message) in self.net.let_go() {
+            let delay = self.net_dice.range(0, 20);
+            self.at(delay, Event::Deliver(from, to, message));
+        }
+    }
+
+    fn pairs(&self) -> Vec<(NodeId, NodeId)> {
+        let all = &self.voters;
+        all.iter().flat_map(|a| all.iter().map(|b| (*a, *b))).filter(|(a, b)| a != b).collect()
+    }
+
+    fn strike_down(&mut self, nodes: &[NodeId]) -> Struck {
+        for node in nodes {
+            self.crash(*node);
+        }
+        Struck { down: nodes.to_vec(), ..Struck::default() }
+    }
+
+    fn pause(&mut self, node: NodeId) -> Struck {
+        self.node(node).paused = self.node(node).life.is_some();
+        Struck { paused: vec![node], ..Struck::default() }
+    }
+
+    fn cut(&mut self, plan: FaultPlan, dispatcher: NodeId) -> Struck {
+        let (half, node) = (self.plan.nodes / 2, plan.node);
+        let far = |id: NodeId| (id.0 + plan.strength as u32) % self.plan.nodes < half;
+        let bridge = NodeId(self.plan.nodes);
+        let mut cut = self.pairs();
+        cut.retain(|(from, to)| match plan.kind {
+            CutDispatcher => *from == dispatcher || *to == dispatcher,
+            CutNode | Flapping => *from == node || *to == node,
+            Split => far(*from) != far(*to),
+            Bridge => *from != bridge && *to != bridge && far(*from) != far(*to),
+            OneWayFromDispatcher => *from == dispatcher && (plan.strength > 50 || *to == node),
+            OneWayToDispatcher => *to == dispatcher && (plan.strength > 50 || *from == node),
+            FalseSilence => *from == dispatcher && *to == node,
+            _ => *from == node && *to == plan.other,
+        });
+        for (from, to) in &cut {
+            self.net.way(*from, *to).cuts += 1;
+        }
+        Struck { cut, ..Struck::default() }
+    }
+
+    fn hold(&mut self, plan: FaultPlan, dispatcher: NodeId) -> Struck {
+        let from = if plan.kind == HoldDispatcher { dispatcher } else { plan.node };
+        let held: Vec<_> =
+            self.pairs().into_iter().filter(|(a, b)| *a == from && (plan.strength > 30 || *b == plan.other)).collect();
+        for (from, to) in &held {
+            self.net.way(*from, *to).holds += 1;
+        }
+        Struck { held, ..Struck::default() }
+    }
+
+    fn make_noisy(&mut self, plan: FaultPlan) -> Struck {
+        for (from, to) in self.pairs() {
+            let way = self.net.way(from, to);
+            match plan.kind {
+                Loss => way.loss = plan.strength / 2,
+                Delay => way.delay = (plan.strength, plan.strength + 30),
+                Twice => way.twice = plan.strength,
+                _ => way.delay = (0, plan.strength * 4),
+            }
+        }
+        Struck { noisy: true, ..Struck::default() }
+    }
+
+    fn slow_down(&mut self, node: NodeId, strength: u64) -> Struck {
+        self.node(node).sync_ms = (strength, strength * 15);
+        Struck { slow: vec![node], ..Struck::default() }
+    }
+
+    /// The wall clock goes wrong, by seconds or by an hour; it stays so.
+    fn jump(&mut self, node: NodeId, strength: u64) -> Struck {
+        let by = [3_600_000, -3_600_000, 2_500, -2_500][strength as usize % 4];
+        self.node(node).skew += by;
+        Struck::default()
+    }
+
+    /// A probe says of a living dispatcher that it is gone.
+    fn believe_gone(&mut self, node: NodeId, dispatcher: NodeId) -> Struck {
+        if node != dispatcher && self.node(node).turns() {
+            // It is one voter's mistake: what that voter heard before does not make it more.
+            self.elect(node, ElectionInput::Gone(dispatcher));
+        }
+        Struck::default()
+    }
+
+    fn drain(&mut self, node: NodeId, on: bool) -> Struck {
+        self.ask_somewhere(vec![Record::Drain { node, on }]);
+        Struck { drained: if on { vec![node] } else { Vec::new() }, ..Struck::default() }
+    }
+}

@@ -1,0 +1,97 @@
+//! The end of a run: after the heal, is everything as it must be, and what is in the record?
+
+use super::World;
+use crate::history::{At, Final, Recovery};
+use relais_dispatcher::ledger::JobFilter;
+use relais_protocol::ids::NodeId;
+use relais_protocol::spec::OnLost;
+
+/// How long a healed cluster has to end all jobs, in ms.
+const ALL_END_WITHIN_MS: u64 = 60_000;
+/// How long it goes on when all is done, so that what comes late comes.
+const AFTERWARDS_MS: u64 = 1_500;
+
+impl World {
+    /// Looks whether the run can end: it can when nothing is left to do, or the time for it is over.
+    pub(super) fn is_over(&mut self) -> bool {
+        let Some(mut recovery) = self.history.recovery.take() else { return false };
+        let now = At(self.now);
+        if recovery.dispatcher.is_none() && self.reigns().is_some() {
+            recovery.dispatcher = Some(now);
+        }
+        recovery.stuck = self.stuck();
+        if recovery.stuck.is_empty() {
+            recovery.all_ended.get_or_insert(now);
+        } else {
+            recovery.all_ended = None;
+        }
+        let late = now.0 > recovery.healed.0 + ALL_END_WITHIN_MS;
+        recovery.gave_up = (late && recovery.all_ended.is_none()).then_some(now);
+        let over = late || recovery.all_ended.is_some_and(|at| now.0 >= at.0 + AFTERWARDS_MS);
+        self.history.recovery = Some(recovery);
+        over
+    }
+
+    pub(super) fn begin_recovery(&mut self) {
+        self.history.recovery = Some(Recovery { healed: At(self.now), ..Recovery::default() });
+    }
+
+    /// The node that has the role and can use it.
+    fn reigns(&self) -> Option<NodeId> {
+        let holder = self.nodes.iter().find(|node| {
+            node.life.as_deref().is_some_and(|l| l.election.leads() && l.core.reign().is_some())
+        });
+        holder.map(|node| node.id)
+    }
+
+    /// What is not yet as it will be.
+    fn stuck(&self) -> Vec<String> {
+        let mut stuck = Vec::new();
+        let Some(dispatcher) = self.reigns() else { return vec!["there is no dispatcher".to_owned()] };
+        for (number, _) in self.clients.iter().enumerate().filter(|(_, client)| !client.is_done()) {
+            stuck.push(format!("client {number} still waits"));
+        }
+        let Some(life) = self.nodes[dispatcher.0 as usize - 1].life.as_deref() else { return stuck };
+        let open = life.ledger.list(&JobFilter::default(), None, usize::MAX, usize::MAX).0;
+        for job in open.iter().filter(|job| !job.state.is_terminal()) {
+            stuck.push(format!("{} is {:?}", job.id, job.state));
+        }
+        for node in &self.nodes {
+            let Some(other) = node.life.as_deref() else { continue };
+            if other.applied + 4 < life.applied {
+                stuck.push(format!("node {} is at index {}, not {}", node.id, other.applied, life.applied));
+            }
+            if other.worker.running() + other.worker.unsettled().len() > 0 || !node.bench.is_idle() {
+                stuck.push(format!("node {} still has attempts", node.id));
+            }
+        }
+        stuck
+    }
+
+    /// Writes down what is in the record of the most advanced node, and every digest.
+    pub(super) fn write_finals(&mut self) {
+        for node in self.voters.clone() {
+            self.digest(node);
+            let broken = self.node(node).life.as_deref().and_then(|life| life.ledger.check_invariants().err());
+            if let Some(broken) = broken {
+                self.broken("ledger-invariant", format!("node {node} at the end: {}", broken.0));
+            }
+        }
+        let lives = self.nodes.iter().filter_map(|node| node.life.as_deref());
+        let Some(life) = lives.max_by_key(|life| (life.core.reign().is_some(), life.applied)) else { return };
+        let jobs = life.ledger.list(&JobFilter::default(), None, usize::MAX, usize::MAX).0;
+        let finals = jobs.into_iter().map(|job| {
+            let options = job.spec.options();
+            let losses_max = if options.retry.on_lost == OnLost::Fail { 0 } else { options.retry.max_lost };
+            Final {
+                id: job.id,
+                state: job.state.name(),
+                key: options.idempotency_key.clone(),
+                attempts: job.attempts.iter().map(|a| (a.fence, a.end.as_ref().map(|end| end.outcome))).collect(),
+                failures_max: options.retry.max_attempts,
+                losses_max,
+            }
+        });
+        self.history.finals = finals.collect();
+    }
+}

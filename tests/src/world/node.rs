@@ -1,0 +1,178 @@
+//! One machine of a world: what is on its disk, what its clock says, and, while it is up, the cores of its
+//! process with what their shells would hold.
+
+use super::bench::Bench;
+use super::desk::Desk;
+use super::dice::Dice;
+use super::edge::Edge;
+use super::event::Inside;
+use super::raft::{Raft, Stable};
+use relais_dispatcher::core::{Core, CoreConfig, Now};
+use relais_dispatcher::election::{Election, ElectionConfig, JournalView};
+use relais_dispatcher::ledger::Ledger;
+use relais_dispatcher::rows::MemoryRows;
+use relais_protocol::ids::{Incarnation, Index, NodeId, Reign};
+use relais_protocol::message::LogPosition;
+use relais_protocol::record::{Finish, NodeFacts};
+use relais_protocol::time::{Mono, UnixMs};
+use relais_worker::core::{Input as WorkerInput, Worker, WorkerConfig};
+use std::sync::Arc;
+
+/// The wall clock when a world begins.
+const WALL_MS: i64 = 1_760_000_000_000;
+
+/// What survives a crash.
+#[derive(Default)]
+pub(super) struct Disk {
+    pub(super) log: Stable,
+    pub(super) rows: Arc<MemoryRows>,
+    /// The entry that the rows are as of.
+    pub(super) checkpoint: u64,
+    pub(super) incarnation: u64,
+    pub(super) reign: Reign,
+    pub(super) unsettled: Vec<Finish>,
+}
+
+/// A machine.
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) slots: u32,
+    pub(super) disk: Disk,
+    /// What its wall clock is off by, in ms.
+    pub(super) skew: i64,
+    /// How long a sync takes, in ms.
+    pub(super) sync_ms: (u64, u64),
+    pub(super) sync_free_at: u64,
+    pub(super) life: Option<Box<Life>>,
+    pub(super) paused: bool,
+    /// What came while it was paused.
+    pub(super) backlog: Vec<Inside>,
+    pub(super) bench: Bench,
+}
+
+/// One run of its process.
+pub(super) struct Life {
+    pub(super) run: Incarnation,
+    born: u64,
+    base: u64,
+    pub(super) raft: Raft,
+    pub(super) applied: u64,
+    pub(super) election: Election,
+    pub(super) view: JournalView,
+    /// Beats so far; who is not the dispatcher sends only some.
+    pub(super) beats: u64,
+    /// Which dispatcher the worker was told of.
+    pub(super) told_worker: Option<(NodeId, Reign)>,
+    pub(super) hearing: Option<Hearing>,
+    pub(super) ledger: Ledger,
+    pub(super) core: Core,
+    pub(super) desk: Desk,
+    pub(super) worker: Worker,
+    pub(super) edge: Edge,
+}
+
+/// Since when a voter hears a dispatcher without a gap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hearing {
+    pub(super) whom: NodeId,
+    pub(super) since: u64,
+    pub(super) last: u64,
+}
+
+/// A wall clock that is off by `skew`.
+pub(super) fn wall(now: u64, skew: i64) -> UnixMs {
+    UnixMs((WALL_MS + now as i64 + skew) as u64)
+}
+
+impl Node {
+    pub(super) fn new(id: NodeId, slots: u32, skew: i64) -> Self {
+        Self {
+            id,
+            slots,
+            disk: Disk::default(),
+            skew,
+            sync_ms: (1, 4),
+            sync_free_at: 0,
+            life: None,
+            paused: false,
+            backlog: Vec::new(),
+            bench: Bench::default(),
+        }
+    }
+
+    /// Whether its process runs and is not stopped.
+    pub(super) fn turns(&self) -> bool {
+        self.life.is_some() && !self.paused
+    }
+
+    pub(super) fn wall(&self, now: u64) -> UnixMs {
+        wall(now, self.skew)
+    }
+
+    /// Starts the process; what it says to its own cores first is theirs to hear at their first tick.
+    pub(super) fn boot(&mut self, now: u64, voters: &[NodeId], dice: &mut Dice) {
+        self.disk.incarnation += 1;
+        let run = Incarnation(self.disk.incarnation);
+        let base = dice.range(0, 40);
+        let mono = Mono(base);
+        let raft = Raft::new(self.id, voters.to_vec(), self.disk.log.clone());
+        let applied = self.disk.checkpoint;
+        let ledger = Ledger::load(self.disk.rows.clone(), Index(applied)).expect("rows of this run decode");
+        let election = Election::new(ElectionConfig::default(), self.id, dice.next(), mono);
+        let unsettled = self.disk.unsettled.clone();
+        let mut worker = Worker::new(WorkerConfig::default(), self.id, run, self.disk.reign, unsettled);
+        let facts = NodeFacts { name: format!("n{}", self.id), slots: self.slots, ..NodeFacts::default() };
+        worker.handle(mono, WorkerInput::Facts(facts));
+        self.life = Some(Box::new(Life {
+            run,
+            born: now,
+            base,
+            raft,
+            applied,
+            election,
+            view: JournalView::default(),
+            beats: 0,
+            told_worker: None,
+            hearing: None,
+            ledger,
+            core: Core::new(CoreConfig::default(), self.id, run),
+            desk: Desk::default(),
+            worker,
+            edge: Edge::default(),
+        }));
+        if let Some(life) = &mut self.life {
+            life.raft.commit = applied;
+        }
+    }
+
+    /// Ends the process, in the middle of whatever it does.
+    pub(super) fn crash(&mut self, dice: &mut Dice) {
+        let Some(life) = self.life.take() else { return };
+        let more = life.raft.unsynced();
+        let kept = if more > 0 { dice.range(0, more) } else { 0 };
+        self.disk.log = life.raft.after_crash(kept);
+        self.paused = false;
+        self.backlog.clear();
+        self.sync_free_at = 0;
+    }
+}
+
+impl Life {
+    pub(super) fn mono(&self, now: u64) -> Mono {
+        Mono(now - self.born + self.base)
+    }
+
+    pub(super) fn now(&self, now: u64, wall: UnixMs) -> Now {
+        Now { mono: self.mono(now), unix: wall }
+    }
+
+    pub(super) fn journal_view(&self, voters: &[NodeId]) -> JournalView {
+        let LogPosition { term, index } = self.raft.last();
+        JournalView {
+            leads: self.raft.leads(),
+            term: self.raft.stable.term,
+            last_log: LogPosition { term, index },
+            voters: voters.iter().copied().collect(),
+        }
+    }
+}
