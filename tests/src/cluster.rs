@@ -11,6 +11,7 @@
 pub mod binary;
 pub mod http;
 pub mod job;
+pub mod late;
 mod node;
 mod ports;
 pub mod wait;
