@@ -63,7 +63,7 @@ pub struct Sight {
     pub epoch: u64,
     /// Nodes that serve.
     pub online: u64,
-    /// Whether the loss of any one machine or process would be survived.
+    /// Voters, as its journal knows them; 0 when it can't be asked.
     pub voters: u64,
 }
 
@@ -235,10 +235,14 @@ impl Cluster {
     }
 
     fn show_logs(&self) {
+        for number in 0..self.nodes.len() {
+            let cluster = self.nodes[number].read("/v1/cluster");
+            eprintln!("{}: {:?} {}", self.nodes[number].name, self.sight(number), cluster.unwrap_or_default());
+        }
         for node in &self.nodes {
             eprintln!("──── {} (pid {:?}) ────", node.name, node.child.as_ref().map(std::process::Child::id));
             let log = node.log();
-            let lines: Vec<&str> = log.lines().collect();
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains(" RPCError ")).collect();
             for line in lines.iter().skip(lines.len().saturating_sub(LINES_SHOWN)) {
                 eprintln!("{line}");
             }

@@ -153,7 +153,8 @@ fn settings_that_make_no_sense_are_usage_errors() {
     node.name = "No Name".to_owned();
     refused(&mut node, 2, &["--name"]);
     let mut node = cluster.plan(2);
-    node.join = node.join.map(|(at, _)| (at, "rlt_an-api-token".to_owned()));
+    let at = node.join.take().expect("a join line").0;
+    node.join = Some((at, "rlt_an-api-token".to_owned()));
     refused(&mut node, 2, &["API token", "relais token create"]);
     assert!(!node.data_dir.exists(), "no folder was made for it");
 }
