@@ -23,10 +23,11 @@ impl LedgerMachine {
         Self { ledger: RwLock::new(Ledger::new(Arc::new(MemoryRows::default()))), sink }
     }
 
-    /// Reads. Applying waits for the guard to be dropped.
+    /// Reads. Applying waits for the guard to be dropped. Who reads may read once more meanwhile: a plain
+    /// read lock would wait for the writer that waits for the first one.
     #[must_use]
     pub fn read(&self) -> RwLockReadGuard<'_, Ledger> {
-        self.ledger.read()
+        self.ledger.read_recursive()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::config::StartConfig;
 use crate::datadir::{DataDir, DirOptions};
 use crate::http;
 use crate::hub::{DispatchOutlet, Hub, HubBackend, HubInbound, HubParts, JournalLink, Me, WorkOutlet, watch_journal};
+use crate::identity::Identity;
 use crate::machine::machine_id;
 use crate::net::{Net, NetConfig, VersionRange};
 use crate::seed;
@@ -22,7 +23,7 @@ use relais_worker::core::{Worker, WorkerConfig};
 use relais_worker::executor::{Executors, clear_work_folder};
 use relais_worker::output::Output;
 use relais_worker::spawner::Spawner;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -44,8 +45,13 @@ pub(super) struct Running {
 /// Starts a node.
 pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Running, StartFailed> {
     let clock = Clock::from_env();
+    ports_free(&config)?;
     let spawner = spawner()?;
     let mut dir = DataDir::open_with(&config.data_dir, &DirOptions::default()).map_err(StartFailed::of)?;
+    if config.join.is_none() && !Identity::exists(&dir.identity()) {
+        // A new cluster has no token yet: better refused now than when it is founded.
+        http::may_bind(config.http, false, config.insecure_http).map_err(StartFailed)?;
+    }
     let Found { identity, founded } = identity::find(&config, &mut dir, &clock).await?;
     let store = open_store(&mut dir, identity.node).await?;
     let me = Me {
@@ -81,6 +87,16 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     let server = start_http(&config, &hub)?;
     tell(&config, &hub, join_line.as_deref());
     Ok(Running { hub, journal, net, server, stopping })
+}
+
+/// Looks at the ports before anything is written: a start that must fail is to leave nothing half done.
+fn ports_free(config: &StartConfig) -> Result<(), StartFailed> {
+    let taken = |kind: &str, addr: SocketAddr, flag: &str, error: std::io::Error| {
+        StartFailed(format!("cannot listen at {kind} {addr} ({error}); stop what uses it, or choose another address with {flag}"))
+    };
+    TcpListener::bind(config.http).map_err(|error| taken("TCP", config.http, "--http", error))?;
+    UdpSocket::bind(config.listen).map_err(|error| taken("UDP", config.listen, "--listen", error))?;
+    Ok(())
 }
 
 fn spawner() -> Result<Spawner, StartFailed> {
