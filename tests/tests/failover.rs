@@ -58,8 +58,7 @@ fn round(cluster: &mut Cluster, load: &Load, blow: Blow) -> (Duration, Hit) {
     let first = until("an acknowledgement after the blow", Duration::from_secs(60), || {
         load.first_acknowledged_of_those_sent_after(at)
     });
-    let (next, epoch_after) = cluster.dispatcher_of(&cluster.others(hit));
-    assert!(next != hit && epoch_after > epoch, "node {next} in epoch {epoch_after} follows node {hit} in {epoch}");
+    let (next, epoch_after) = cluster.successor(hit, epoch);
     match blow {
         Blow::Kill => cluster.nodes[hit].start(),
         Blow::Pause => {
