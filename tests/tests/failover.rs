@@ -3,6 +3,7 @@
 //! `RELAIS_ROUNDS=30/15` runs so many rounds of `kill -9` and of SIGSTOP instead of a few.
 
 use nix::sys::signal::Signal;
+use relais_protocol::time::UnixMs;
 use relais_tests::cluster::wait::until;
 use relais_tests::cluster::{Cluster, Options};
 use relais_tests::load::{Gap, Hit, Load, Plan, Verdict};
@@ -28,7 +29,9 @@ fn rounds(place: usize, default: usize) -> usize {
 
 fn plans() -> [Plan; 2] {
     let spec = json!({"kind": "noop", "payload": {}});
-    let second = json!({"kind": "exec", "payload": {"command": ["sleep", "1"]}});
+    // Rounds follow each other faster than any machine dies: a job may be hit in each of them.
+    let retry = json!({"max_lost": 100});
+    let second = json!({"kind": "exec", "payload": {"command": ["sleep", "1"]}, "retry": retry});
     [
         Plan { clients: 8, per_second: 50.0, prefix: "quick", spec },
         Plan { clients: 1, per_second: 6.0, prefix: "second", spec: second },
@@ -70,8 +73,20 @@ fn round(cluster: &mut Cluster, load: &Load, blow: Blow) -> (Duration, Hit) {
     let whole = cluster.await_whole();
     let until = cluster.now();
     assert_eq!((whole.dispatcher, whole.epoch), (Some(next), epoch_after), "the role stays where it is");
-    println!("  {blow:?} of n{}: {} ms", hit + 1, (first - at).as_millis());
+    println!("  {blow:?} of n{}: {} ms ({})", hit + 1, (first - at).as_millis(), record(cluster, next, from));
     (first - at, Hit { node: cluster.nodes[hit].name.clone(), from, until })
+}
+
+/// What the cluster itself wrote down of its last failover, in milliseconds since the blow.
+fn record(cluster: &Cluster, reader: usize, blow: UnixMs) -> String {
+    let failovers = cluster.nodes[reader].read("/v1/cluster/failovers").unwrap_or_default();
+    let last = &failovers["failovers"][0];
+    let since = |name: &str| {
+        let time = last[name].as_str().and_then(|text| UnixMs::parse_rfc3339(text).ok());
+        time.map_or_else(|| "?".to_owned(), |time| format!("+{}", time.since(blow)))
+    };
+    let (suspected, elected, first) = (since("suspected_at"), since("elected_at"), since("first_dispatch_at"));
+    format!("{}: suspected {suspected}, elected {elected}, first dispatch {first} ms", last["cause"].as_str().unwrap_or("?"))
 }
 
 fn run(blow: Blow, count: usize) {
