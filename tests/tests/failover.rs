@@ -73,20 +73,24 @@ fn round(cluster: &mut Cluster, load: &Load, blow: Blow) -> (Duration, Hit) {
     let whole = cluster.await_whole();
     let until = cluster.now();
     assert_eq!((whole.dispatcher, whole.epoch), (Some(next), epoch_after), "the role stays where it is");
-    println!("  {blow:?} of n{}: {} ms ({})", hit + 1, (first - at).as_millis(), record(cluster, next, from));
+    println!("  {blow:?} of n{}: {} ms ({})", hit + 1, (first - at).as_millis(), record(cluster, from));
     (first - at, Hit { node: cluster.nodes[hit].name.clone(), from, until })
 }
 
-/// What the cluster itself wrote down of its last failover, in milliseconds since the blow.
-fn record(cluster: &Cluster, reader: usize, blow: UnixMs) -> String {
-    let failovers = cluster.nodes[reader].read("/v1/cluster/failovers").unwrap_or_default();
-    let last = &failovers["failovers"][0];
-    let since = |name: &str| {
-        let time = last[name].as_str().and_then(|text| UnixMs::parse_rfc3339(text).ok());
-        time.map_or_else(|| "?".to_owned(), |time| format!("+{}", time.since(blow)))
-    };
-    let (suspected, elected, first) = (since("suspected_at"), since("elected_at"), since("first_dispatch_at"));
-    format!("{}: suspected {suspected}, elected {elected}, first dispatch {first} ms", last["cause"].as_str().unwrap_or("?"))
+/// What the nodes logged of it, in milliseconds since the blow.
+fn record(cluster: &Cluster, blow: UnixMs) -> String {
+    let mut steps = Vec::new();
+    for node in &cluster.nodes {
+        for line in node.log().lines().filter(|line| line.contains("stands for") || line.contains("is the dispatcher")) {
+            let at = line.split(' ').next().and_then(|text| UnixMs::parse_rfc3339(text).ok());
+            if let Some(at) = at.filter(|at| *at >= blow) {
+                let what = if line.contains("stands for") { "stands" } else { "leads" };
+                steps.push((at.since(blow), format!("{} {what}", node.name)));
+            }
+        }
+    }
+    steps.sort();
+    steps.iter().map(|(ms, what)| format!("{what} +{ms}")).collect::<Vec<_>>().join(", ")
 }
 
 fn run(blow: Blow, count: usize) {
