@@ -96,7 +96,7 @@ impl Hub {
         match committed.outcomes.each.first() {
             Some(Outcome::Joined { node }) => self.sign(*node, &join),
             Some(Outcome::Refused(Refusal::TokenUnknown)) => JoinReply::Refused(
-                "the join token is not known here, was revoked, or has expired; make a new one with `relais token create --join`"
+                "the join token is not known here, was revoked, or has expired; make a new one with `relais token create`"
                     .to_owned(),
             ),
             Some(Outcome::Refused(Refusal::NameTaken)) => JoinReply::Refused(format!(
