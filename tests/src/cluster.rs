@@ -220,6 +220,18 @@ impl Cluster {
         self.dispatcher_of(&(0..self.nodes.len()).collect::<Vec<_>>())
     }
 
+    /// Who follows `old`, the dispatcher of `epoch`, as all others see it, and the new epoch.
+    ///
+    /// # Panics
+    /// When they do not agree on another one in time.
+    #[must_use]
+    pub fn successor(&self, old: usize, epoch: u64) -> (usize, u64) {
+        self.until("another dispatcher that all others agree on", |cluster| {
+            let sight = cluster.agreed(&cluster.others(old)).filter(|sight| sight.epoch > epoch)?;
+            sight.dispatcher.filter(|node| *node != old).map(|node| (node, sight.epoch))
+        })
+    }
+
     /// All numbers but one.
     #[must_use]
     pub fn others(&self, than: usize) -> Vec<usize> {

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 const TRIES: usize = 6;
 
-/// A cluster with a bug, or with none; `None`, loudly, when the program can't have it.
-fn cluster(bug: Option<&str>, relay: bool) -> Option<Cluster> {
+/// A cluster without a bug; `None`, loudly, when none could be planted in it.
+fn healthy(relay: bool) -> Option<Cluster> {
     if !has_planted_bugs() {
         println!(
             "SKIPPED: this `relais` was built without the feature `planted`, so no bug can be planted in it; \
@@ -21,8 +21,17 @@ fn cluster(bug: Option<&str>, relay: bool) -> Option<Cluster> {
         );
         return None;
     }
-    let env = (0..3).filter_map(|node| Some((node, "RELAIS_PLANTED", bug?.to_owned())));
-    Some(Cluster::start(3, Options { relay, env: env.collect(), ..Options::default() }))
+    Some(Cluster::start(3, Options { relay, ..Options::default() }))
+}
+
+/// Starts all nodes anew, with a bug.
+fn plant(cluster: &mut Cluster, bug: &str) {
+    for node in &mut cluster.nodes {
+        node.env.push(("RELAIS_PLANTED".to_owned(), bug.to_owned()));
+        node.kill();
+        node.start();
+    }
+    cluster.await_whole();
 }
 
 /// The check: a store has synced at least as often as it has acknowledged. What breaks it.
@@ -42,11 +51,10 @@ fn unsynced(cluster: &Cluster) -> Vec<String> {
 
 #[test]
 fn a_dropped_sync_is_found_by_counting() {
-    let Some(healthy) = cluster(None, false) else { return };
-    assert_eq!(unsynced(&healthy), Vec::<String>::new());
-    drop(healthy);
-    let Some(planted) = cluster(Some("sync-skipped"), false) else { return };
-    let found = unsynced(&planted);
+    let Some(mut cluster) = healthy(false) else { return };
+    assert_eq!(unsynced(&cluster), Vec::<String>::new());
+    plant(&mut cluster, "sync-skipped");
+    let found = unsynced(&cluster);
     println!("sync-skipped is found: {found:?}");
     assert!(!found.is_empty(), "the planted bug was not found");
 }
@@ -64,11 +72,10 @@ fn acknowledged_alone(cluster: &Cluster) -> Vec<u16> {
 
 #[test]
 fn an_acknowledgement_before_the_commit_is_found_by_cutting_it_off() {
-    let Some(healthy) = cluster(None, true) else { return };
-    assert_eq!(acknowledged_alone(&healthy), Vec::<u16>::new());
-    drop(healthy);
-    let Some(planted) = cluster(Some("early-acknowledgement"), true) else { return };
-    let found = acknowledged_alone(&planted);
+    let Some(mut cluster) = healthy(true) else { return };
+    assert_eq!(acknowledged_alone(&cluster), Vec::<u16>::new());
+    plant(&mut cluster, "early-acknowledgement");
+    let found = acknowledged_alone(&cluster);
     println!("early-acknowledgement is found: a dispatcher that reached nobody answered {found:?}");
     assert!(!found.is_empty(), "the planted bug was not found");
 }
@@ -88,12 +95,11 @@ fn late_reports(cluster: &Cluster, enough: usize) -> Vec<Late> {
 
 #[test]
 fn an_ignored_epoch_is_found_by_a_late_report() {
-    let Some(healthy) = cluster(None, true) else { return };
-    let tries = late_reports(&healthy, TRIES);
+    let Some(mut cluster) = healthy(true) else { return };
+    let tries = late_reports(&cluster, TRIES);
     assert!(matches!(tries.last(), Some(Late::Refused(..))), "{tries:?}");
-    drop(healthy);
-    let Some(planted) = cluster(Some("epoch-ignored"), true) else { return };
-    let tries = late_reports(&planted, 2);
+    plant(&mut cluster, "epoch-ignored");
+    let tries = late_reports(&cluster, 2);
     println!("epoch-ignored is found: late reports came to {tries:?}");
     assert!(tries.contains(&Late::NotRefused), "no report was made to arrive late: {tries:?}");
     assert!(!tries.iter().any(|late| matches!(late, Late::Refused(..))), "the planted bug was not found: {tries:?}");
@@ -113,11 +119,10 @@ fn stands_alone(cluster: &Cluster) -> u64 {
 
 #[test]
 fn a_skipped_confirm_round_is_found_by_one_deaf_voter() {
-    let Some(healthy) = cluster(None, true) else { return };
-    assert_eq!(stands_alone(&healthy), 0);
-    drop(healthy);
-    let Some(planted) = cluster(Some("confirm-round-skipped"), true) else { return };
-    let found = stands_alone(&planted);
+    let Some(mut cluster) = healthy(true) else { return };
+    assert_eq!(stands_alone(&cluster), 0);
+    plant(&mut cluster, "confirm-round-skipped");
+    let found = stands_alone(&cluster);
     println!("confirm-round-skipped is found: a voter that alone heard nothing stood {found} times");
     assert!(found > 0, "the planted bug was not found");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Half of a round trip.
 const ONE_WAY: Duration = Duration::from_millis(150);
-const JOBS: usize = 60;
+const JOBS: usize = 30;
 
 /// Submits for a while; the epoch must not move, and all must be well.
 fn commits_go_on(cluster: &Cluster, what: &str) {
