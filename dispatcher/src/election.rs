@@ -18,13 +18,14 @@
 //! pre-vote of Ongaro's thesis (section 9.6) with a question of our own: "do you, too, believe it dead?"
 //! The journal's own vote then decides; nothing here can make two dispatchers of one epoch.
 
+mod confirm;
 mod rank;
 mod signals;
 
 pub use signals::{Cause, Effect, ElectionConfig, Input, JournalView};
 
 use relais_protocol::ids::{NodeId, Reign};
-use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition, Verdict};
+use relais_protocol::message::{Beat, LogPosition};
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -217,7 +218,8 @@ impl Election {
         if reign <= self.reign {
             return;
         }
-        if self.phase == Phase::Leading {
+        // Two of our own can be committed together, when the fate of the first was unknown for a while.
+        if self.phase == Phase::Leading && !ours {
             effects.push(Effect::Resign("a higher reign is in the journal"));
         }
         self.reign = reign;
@@ -247,49 +249,6 @@ impl Election {
         }
     }
 
-    fn on_asked(&mut self, now: Mono, question: &Confirm, effects: &mut Vec<Effect>) {
-        let held = self.confirmed.filter(|(_, until)| *until > now).map(|(node, _)| node);
-        let verdict = if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
-            if let Some(dispatcher) = self.dispatcher.filter(|d| *d != self.me && *d != question.candidate) {
-                effects.push(Effect::Probe(dispatcher));
-            }
-            Verdict::DispatcherHeard
-        } else if self.reign > question.reign {
-            Verdict::ReignHigher
-        } else if self.journal.last_log > question.last_log {
-            Verdict::LogLonger
-        } else if held.is_some_and(|node| node != question.candidate) {
-            Verdict::ConfirmedAnother
-        } else {
-            self.confirmed = Some((question.candidate, now.plus(self.config.confirm_hold_ms)));
-            Verdict::Yes
-        };
-        let answer = ConfirmAnswer { round: question.round, from: self.me, verdict };
-        effects.push(Effect::Answer(question.candidate, answer));
-    }
-
-    fn on_answered(&mut self, now: Mono, answer: &ConfirmAnswer) {
-        let voters = &self.journal.voters;
-        let Phase::Asking { round, until, yes } = &mut self.phase else { return };
-        // A yes is good for the length of the round: after a pause of this process it says nothing any more.
-        if *round != answer.round || now >= *until {
-            return;
-        }
-        if answer.verdict == Verdict::Yes && voters.contains(&answer.from) {
-            yes.insert(answer.from);
-        }
-        if yes.len() * 2 > voters.len() {
-            let stand_at = self.heard_at.plus(self.config.vote_lease_ms).max(now);
-            self.phase = Phase::Confirmed { stand_at };
-        } else if answer.verdict != Verdict::Yes {
-            // One no can still be outvoted; but in a small cluster asking again soon is faster than waiting.
-            let until = now.plus(2);
-            if let Phase::Asking { until: end, .. } = &mut self.phase {
-                *end = (*end).min(until.max(now));
-            }
-        }
-    }
-
     fn on_stand_now(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         self.cause = Cause::Handover;
         self.suspected_at = Some(now);
@@ -308,6 +267,7 @@ impl Election {
         match self.phase.clone() {
             Phase::Following => self.maybe_ask(now, effects),
             Phase::Asking { until, .. } | Phase::Standing { until } if now >= until => {
+                self.confirmed = self.confirmed.filter(|(node, _)| *node != self.me);
                 self.phase = Phase::Following;
                 self.back_off(now);
             }
@@ -367,26 +327,6 @@ impl Election {
         let my_turn = since >= self.better_than_me(now) as u64 * self.config.rank_step_ms;
         if my_turn && !held && now >= self.quiet_until {
             self.ask(now, effects);
-        }
-    }
-
-    fn ask(&mut self, now: Mono, effects: &mut Vec<Effect>) {
-        self.round += 1;
-        self.confirmed = Some((self.me, now.plus(self.config.confirm_hold_ms)));
-        let question = Confirm {
-            candidate: self.me,
-            round: self.round,
-            last_log: self.journal.last_log,
-            reign: self.reign,
-        };
-        let until = now.plus(self.config.round_ms);
-        self.phase = Phase::Asking { round: self.round, until, yes: BTreeSet::from([self.me]) };
-        let others: Vec<NodeId> = self.journal.voters.iter().copied().filter(|node| *node != self.me).collect();
-        if others.is_empty() || crate::planted::confirm_round_skipped() {
-            self.phase = Phase::Standing { until };
-            effects.push(Effect::Stand);
-        } else {
-            effects.push(Effect::Ask(others, question));
         }
     }
 

@@ -184,7 +184,8 @@ async fn take(api: &Arc<Api>, http: &HttpRequest, payload: web::Payload, route: 
         body: body::collect(headers, payload, route.body_bytes_max()).await?,
         ndjson,
         key: idempotency_key(headers)?,
-        minimal: text(headers, &HeaderName::from_static("prefer")).is_some_and(|prefer| prefer.contains("return=minimal")),
+        minimal: text(headers, &HeaderName::from_static("prefer"))
+            .is_some_and(|prefer| prefer.contains("return=minimal")),
         last_event_id: text(headers, &HeaderName::from_static("last-event-id")).map(str::to_owned),
         caller,
         route,
@@ -253,11 +254,14 @@ fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::new(Kind::Forbidden, detail));
     }
     // Several would be a trick; each has to be this API's own.
-    let foreign = headers.get_all(header::ORIGIN).any(|origin| {
-        !origin.to_str().is_ok_and(|origin| access::allowed_origin(origin, host))
-    });
+    let foreign = headers
+        .get_all(header::ORIGIN)
+        .any(|origin| !origin.to_str().is_ok_and(|origin| access::allowed_origin(origin, host)));
     if foreign {
-        return Err(Problem::new(Kind::Forbidden, "the Origin header is another site's; its pages may not use this API"));
+        return Err(Problem::new(
+            Kind::Forbidden,
+            "the Origin header is another site's; its pages may not use this API",
+        ));
     }
     Ok(())
 }
@@ -305,9 +309,6 @@ fn dated(api: &Api, answer: Answer) -> Answer {
     answer.headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
     answer
 }
-
-
-
 
 #[cfg(test)]
 mod tests;

@@ -27,10 +27,13 @@ impl fmt::Display for Violation {
     }
 }
 
+/// What breaks one property, in words.
+type Check = fn(&History) -> Vec<String>;
+
 /// Every property, every violation.
 #[must_use]
 pub fn check_all(history: &History) -> Vec<Violation> {
-    let all: [(&'static str, fn(&History) -> Vec<String>); 8] = [
+    let all: [(&'static str, Check); 8] = [
         ("acked-is-kept", acked_is_kept::check),
         ("one-terminal", one_terminal::check),
         ("job-history", job_history::check),
@@ -40,7 +43,7 @@ pub fn check_all(history: &History) -> Vec<Violation> {
         ("sticky", sticky::check),
         ("progress", progress::check),
     ];
-    let violations = |(property, check): (&'static str, fn(&History) -> Vec<String>)| {
+    let violations = |(property, check): (&'static str, Check)| {
         check(history).into_iter().map(move |seen| Violation { property, seen })
     };
     all.into_iter().flat_map(violations).collect()

@@ -1,8 +1,13 @@
 //! Tests of whole clusters: what a run looked like ([`history`]), what must be true of every run
-//! ([`checkers`]), and a seeded simulator that makes runs out of the pure cores ([`world`]).
+//! ([`checkers`]), a seeded simulator that makes runs out of the pure cores ([`world`]), and real processes
+//! ([`cluster`]) with what is between them ([`relay`]) and clients that remember what they were told
+//! ([`load`]).
 //!
 //! The checkers know nothing of the simulator: real processes fill the same history.
 
 pub mod checkers;
+pub mod cluster;
 pub mod history;
+pub mod load;
+pub mod relay;
 pub mod world;

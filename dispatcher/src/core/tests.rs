@@ -223,6 +223,7 @@ fn a_report_in_flight_is_answered_when_the_role_is_lost() {
         running: None,
         finished: vec![finish(1, bench.fence())],
         facts: None,
+        leaving: false,
         goodbye: false,
     };
     let proposed = bench.core.handle(now, &bench.ledger, Input::Report(Ticket(9), Box::new(report)));

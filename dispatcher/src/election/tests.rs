@@ -1,6 +1,7 @@
 //! Tests of the election: three cores on one clock, with beats, questions and answers passed by hand.
 
 use super::*;
+use relais_protocol::message::{Confirm, ConfirmAnswer, Verdict};
 use relais_protocol::ids::{Epoch, Incarnation};
 
 /// Three elections and a journal that lets whoever stands with a majority up win at once.
@@ -12,6 +13,7 @@ struct World {
     reign: Reign,
     term: u64,
     stands: u32,
+    logs: BTreeMap<NodeId, u64>,
     effects: Vec<(NodeId, Effect)>,
 }
 
@@ -27,6 +29,7 @@ impl World {
             reign: Reign::default(),
             term: 1,
             stands: 0,
+            logs: BTreeMap::new(),
             effects: Vec::new(),
         };
         for id in ids {
@@ -39,7 +42,7 @@ impl World {
         let view = JournalView {
             leads: self.leader == Some(id),
             term: self.term,
-            last_log: LogPosition { term: 1, index: 5 },
+            last_log: LogPosition { term: 1, index: self.logs.get(&id).copied().unwrap_or(5) },
             voters: [1, 2, 3].map(NodeId).into(),
         };
         self.input(id, Input::Journal(view));
@@ -193,6 +196,17 @@ fn a_promotion_of_an_earlier_run_gives_nobody_the_role() {
 }
 
 #[test]
+fn two_promotions_of_the_same_run_leave_it_the_role() {
+    let mut world = World::new();
+    world.run(1_000);
+    let now = Mono(world.now);
+    let leader = world.nodes.get_mut(&NodeId(3)).unwrap();
+    let reign = Reign { epoch: Epoch(world.reign.epoch.0 + 1), ..world.reign };
+    assert_eq!(leader.handle(now, Input::Promoted { reign, node: NodeId(3), ours: true }), []);
+    assert_eq!((leader.leads(), leader.reign()), (true, reign));
+}
+
+#[test]
 fn a_yes_that_is_read_after_a_pause_moves_nobody_to_stand() {
     let mut world = World::new();
     let me = NodeId(3);
@@ -221,4 +235,16 @@ fn a_longer_log_is_never_confirmed_away() {
         other => panic!("{other:?}"),
     };
     assert_eq!(verdict(&effects), Verdict::LogLonger);
+}
+
+#[test]
+fn a_candidate_with_a_shorter_log_gives_way_to_the_better_one_at_once() {
+    let mut world = World::new();
+    world.run(1_000);
+    world.down.insert(NodeId(3));
+    // 2 has the higher id, and so would be first; but 1 has one entry more, and nobody knows it yet.
+    world.logs.insert(NodeId(1), 6);
+    world.view(NodeId(1));
+    world.run(130);
+    assert_eq!(world.leaders(), [NodeId(1)]);
 }

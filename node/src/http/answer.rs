@@ -47,8 +47,9 @@ impl Answer {
 
     /// `value` as JSON.
     pub(super) fn json_as(status: StatusCode, value: &impl Serialize) -> Answered {
-        let text = serde_json::to_vec(value)
-            .map_err(|error| Problem::new(super::problem::Kind::Internal, format!("the answer can't be written: {error}")))?;
+        let text = serde_json::to_vec(value).map_err(|error| {
+            Problem::new(super::problem::Kind::Internal, format!("the answer can't be written: {error}"))
+        })?;
         Ok(Self::json_text(status, text))
     }
 

@@ -57,7 +57,9 @@ pub(super) async fn collect(headers: &HeaderMap, mut payload: Payload, bytes_max
         let next = timeout_at(deadline, payload.next()).await;
         let piece = match next.map_err(|_| too_slow())? {
             None => break,
-            Some(piece) => piece.map_err(|error| Problem::new(Kind::Malformed, format!("the body broke off: {error}")))?,
+            Some(piece) => {
+                piece.map_err(|error| Problem::new(Kind::Malformed, format!("the body broke off: {error}")))?
+            }
         };
         if whole.len() + first.as_ref().map_or(0, Bytes::len) + piece.len() > bytes_max {
             return Err(too_large(bytes_max));

@@ -95,11 +95,7 @@ fn failover(failover: &Failover, names: &Names) -> FailoverView {
         elected_at: Time(failover.elected_at),
         first_dispatch_at: failover.first_dispatch_at.map(Time),
         unavailable_ms: failover.unavailable_ms,
-        jobs: JobsMoved {
-            adopted: failover.adopted,
-            retried: failover.retried,
-            lost_attempts: failover.lost_attempts,
-        },
+        jobs: JobsMoved { adopted: failover.adopted, retried: failover.retried, lost_attempts: failover.lost_attempts },
     }
 }
 
@@ -133,7 +129,10 @@ pub(super) async fn hand_over(api: &Api, request: &Request) -> Answered {
         }
     };
     let node = api.backend.hand_over(to).await.map_err(|why| {
-        Problem::new(Kind::Conflict, format!("the role was not handed over: {why}; GET /v1/cluster shows the succession"))
+        Problem::new(
+            Kind::Conflict,
+            format!("the role was not handed over: {why}; GET /v1/cluster shows the succession"),
+        )
     })?;
     let name = Names::of(&api.backend.ledger()).name(node);
     let reign = api.backend.standpoint().reign;

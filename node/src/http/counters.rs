@@ -57,7 +57,10 @@ impl Counters {
                 let count = count.load(Ordering::Relaxed);
                 if count > 0 {
                     let class = class + 1;
-                    line(text, format_args!("relais_http_requests_total{{route=\"{name}\",code=\"{class}xx\"}} {count}"));
+                    line(
+                        text,
+                        format_args!("relais_http_requests_total{{route=\"{name}\",code=\"{class}xx\"}} {count}"),
+                    );
                 }
             }
         }
@@ -105,11 +108,7 @@ pub(super) fn metrics(api: &Api, request: &Request) -> Answered {
     gauge(&mut text, "relais_is_dispatcher", "Whether this node is the dispatcher.", dispatches.into());
     api.counters.write(&mut text);
     text.push_str(&api.backend.metrics());
-    Ok(Answer::new(
-        StatusCode::OK,
-        "text/plain; version=0.0.4; charset=utf-8",
-        super::answer::Body::Whole(text.into()),
-    ))
+    Ok(Answer::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", super::answer::Body::Whole(text.into())))
 }
 
 fn ledger(api: &Api, text: &mut String) {

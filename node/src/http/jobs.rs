@@ -51,10 +51,8 @@ pub(super) async fn list(api: &Api, request: &Request) -> Answered {
             break;
         }
     }
-    let page = Page {
-        jobs: jobs.iter().map(|job| JobView::of(job, &names)).collect(),
-        next_cursor: before.map(cursor),
-    };
+    let page =
+        Page { jobs: jobs.iter().map(|job| JobView::of(job, &names)).collect(), next_cursor: before.map(cursor) };
     Ok(Answer::json(&page)?.stale(sight.stale_ms))
 }
 
@@ -92,7 +90,8 @@ fn filter(request: &Request, names: &Names) -> Result<JobFilter, Problem> {
     filter.name = query.one("name")?.map(str::to_owned);
     if let Some(name) = query.one("node")? {
         let node = names.id(name);
-        filter.node = Some(node.ok_or_else(|| wrong(format!("`node`: there is no node `{name}`; GET /v1/nodes lists them")))?);
+        filter.node =
+            Some(node.ok_or_else(|| wrong(format!("`node`: there is no node `{name}`; GET /v1/nodes lists them")))?);
     }
     Ok(filter)
 }

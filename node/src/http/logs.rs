@@ -107,11 +107,8 @@ pub(super) async fn logs(api: &Arc<Api>, request: &Request, text: &str) -> Answe
 
 /// The attempt that is meant: the given one, else the last; `None` when none has begun.
 fn source(job: &Job, attempt: Option<u16>) -> Result<Option<Source>, Problem> {
-    let of = |attempt: &relais_protocol::job::Attempt| Source {
-        node: attempt.node,
-        job: job.id,
-        attempt: attempt.number,
-    };
+    let of =
+        |attempt: &relais_protocol::job::Attempt| Source { node: attempt.node, job: job.id, attempt: attempt.number };
     match attempt {
         None => Ok(job.attempts.last().map(of)),
         Some(number) => match job.attempts.iter().find(|attempt| attempt.number == number) {

@@ -19,7 +19,12 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 impl Api {
     /// Answers a request that came from another node, over mutual TLS: status, content type, body.
-    pub async fn answer_passed_on(self: &Arc<Self>, method: &str, target: &str, body: Vec<u8>) -> (u16, String, Vec<u8>) {
+    pub async fn answer_passed_on(
+        self: &Arc<Self>,
+        method: &str,
+        target: &str,
+        body: Vec<u8>,
+    ) -> (u16, String, Vec<u8>) {
         if target == TOKEN_TARGET {
             return self.token_standing(&body);
         }

@@ -31,9 +31,7 @@ pub(super) fn ready(api: &Api, request: &Request) -> Answered {
     let verbose = request.query.switch("verbose")?;
     let readiness = api.backend.readiness();
     if verbose {
-        let part = |(name, healthy, detail): &(String, bool, String)| {
-            json!({ "name": name, "healthy": healthy, "detail": detail })
-        };
+        let part = |(name, healthy, detail): &(String, bool, String)| json!({ "name": name, "healthy": healthy, "detail": detail });
         let parts: Vec<_> = readiness.parts.iter().map(part).collect();
         let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         return Answer::json_as(status, &json!({ "ready": readiness.ready, "parts": parts }));

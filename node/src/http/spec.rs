@@ -130,8 +130,5 @@ fn first_error(text: &[u8]) -> Problem {
     }
 }
 
-
-
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

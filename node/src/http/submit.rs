@@ -90,9 +90,7 @@ async fn present(api: &Api, accepted: &Accepted, minimal: bool) -> Answered {
         drop(tokio::time::timeout(SEEN_MAX, api.backend.fresh()).await);
     }
     match look(api, accepted.id) {
-        Some((job, names)) => {
-            Answer::json_as(status, &JobView::of(&job, &names).deduplicated(accepted.deduplicated))
-        }
+        Some((job, names)) => Answer::json_as(status, &JobView::of(&job, &names).deduplicated(accepted.deduplicated)),
         None => accepted.brief(status),
     }
 }

@@ -77,6 +77,7 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     engine.spawn(hub.clone().compare_replicas());
     hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
     let join_line = if founded { Some(first_join_line(&hub).await?) } else { None };
+    learn_tokens(&config, &hub).await;
     let server = start_http(&config, &hub)?;
     tell(&config, &hub, join_line.as_deref());
     Ok(Running { hub, journal, net, server, stopping })
@@ -248,14 +249,36 @@ fn start_worker(
     hub.bench.input(relais_worker::core::Input::Facts(hub.facts.read().clone()));
 }
 
+/// A node that has just joined knows the cluster's tokens only when its ledger has come; whether HTTP may
+/// be served to other machines hangs on them.
+async fn learn_tokens(config: &StartConfig, hub: &Arc<Hub>) {
+    let waits = async {
+        while hub.machine.read().cluster().is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    if !config.http.ip().is_loopback() && !config.insecure_http {
+        // Without the ledger in time the address is refused, with the reason.
+        let _ = tokio::time::timeout(FOUND_LIMIT, waits).await;
+    }
+}
+
 fn start_http(config: &StartConfig, hub: &Arc<Hub>) -> Result<actix_web::dev::ServerHandle, StartFailed> {
     let tokens = hub.machine.read().tokens().any(|token| token.role != relais_protocol::record::TokenRole::Join);
     http::may_bind(config.http, tokens, config.insecure_http).map_err(StartFailed)?;
-    let http_config = http::HttpConfig { addr: config.http, insecure: config.insecure_http, names: Vec::new() };
+    let http_config = http::HttpConfig { addr: config.http, insecure: config.insecure_http, names: host_names(config) };
     let (server, _) = http::serve(http_config, Arc::new(HubBackend(hub.clone()))).map_err(StartFailed::of)?;
     let handle = server.handle();
     actix_rt::spawn(server);
     Ok(handle)
+}
+
+/// The host that clients are told to use may stand in their `Host`.
+fn host_names(config: &StartConfig) -> Vec<String> {
+    let url = config.advertise_http.as_deref().unwrap_or_default();
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', ':']).next().unwrap_or_default();
+    if host.is_empty() { Vec::new() } else { vec![host.to_owned()] }
 }
 
 /// Says where the node is, and, of a new cluster, how others join.

@@ -1,1 +1,136 @@
-//! Each checker finds what it is for.
+//! Each checker passes a history that is right and finds what it is for in one that is not.
+
+use super::*;
+use crate::history::{At, Began, Deed, DeedKind, Digest, Execution, Final, Recovery, Stand, Step, Submitted};
+use relais_protocol::ids::{Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId, Reign};
+use relais_protocol::job::{AttemptOutcome, StateName};
+
+const JOB: JobId = JobId(1);
+
+fn reign(epoch: u64) -> Reign {
+    Reign { generation: Generation(0), epoch: Epoch(epoch) }
+}
+
+fn step(index: u64, state: StateName) -> Step {
+    Step { index: Index(index), job: JOB, state }
+}
+
+fn execution(number: u16, began: u64, ended: u64) -> Execution {
+    let fence = Fence::new(Epoch(1), number);
+    Execution { job: JOB, fence, node: NodeId(1), began: At(began), ended: Some(At(ended)), lease_over: None }
+}
+
+/// A job that was lost once and then succeeded, under one reign.
+fn right() -> History {
+    let began = Began { index: Index(2), reign: reign(1), node: NodeId(1), incarnation: Incarnation(1) };
+    let attempt = |number, outcome| (Fence::new(Epoch(1), number), Some(outcome));
+    History {
+        submits: vec![Submitted { key: Some("k".into()), sent_as: vec![JOB], acked: vec![(At(5), JOB)] }],
+        steps: [StateName::Queued, StateName::Running, StateName::Queued, StateName::Running, StateName::Succeeded]
+            .into_iter()
+            .enumerate()
+            .map(|(n, state)| step(n as u64 + 3, state))
+            .collect(),
+        executions: vec![execution(1, 10, 20), execution(2, 20, 30)],
+        reigns: vec![began],
+        deeds: vec![Deed { at: At(9), node: NodeId(1), what: DeedKind::Ordered(reign(1)) }],
+        finals: vec![Final {
+            id: JOB,
+            state: StateName::Succeeded,
+            key: Some("k".into()),
+            attempts: vec![attempt(1, AttemptOutcome::Lost), attempt(2, AttemptOutcome::Succeeded)],
+            failures_max: 1,
+            losses_max: 1,
+        }],
+        recovery: Some(Recovery { dispatcher: Some(At(100)), all_ended: Some(At(200)), ..Recovery::default() }),
+        ..History::default()
+    }
+}
+
+/// What is found in the right history once `spoil` has been at it.
+fn found(spoil: impl FnOnce(&mut History)) -> Vec<&'static str> {
+    let mut history = right();
+    spoil(&mut history);
+    let mut found: Vec<_> = check_all(&history).into_iter().map(|violation| violation.property).collect();
+    found.dedup();
+    found
+}
+
+#[test]
+fn a_right_history_passes() {
+    assert_eq!(found(|_| {}), Vec::<&str>::new());
+}
+
+#[test]
+fn lost_and_doubled_jobs_are_found() {
+    assert_eq!(found(|h| h.finals.clear()), ["acked-is-kept"]);
+    let twin = |h: &mut History| {
+        let twin = Final { id: JobId(2), attempts: vec![], ..h.finals[0].clone() };
+        h.submits[0].sent_as.push(JobId(2));
+        h.finals.push(twin);
+    };
+    assert_eq!(found(twin), ["acked-is-kept"]);
+}
+
+#[test]
+fn a_second_end_and_an_impossible_step_are_found() {
+    let second = |h: &mut History| {
+        h.steps.push(step(9, StateName::Failed));
+        h.finals[0].state = StateName::Failed;
+        h.finals[0].failures_max = 0;
+    };
+    assert_eq!(found(second), ["one-terminal", "job-history"]);
+    assert_eq!(found(|h| h.steps[1].state = StateName::Scheduled), ["job-history"]);
+    let retried = |h: &mut History| {
+        h.steps.truncate(4);
+        h.steps.extend([step(8, StateName::Failed), step(9, StateName::Queued)]);
+        h.finals[0].state = StateName::Queued;
+        h.reopened.push((Index(9), JOB));
+    };
+    assert_eq!(found(retried), Vec::<&str>::new(), "a manual retry may reopen");
+}
+
+#[test]
+fn overlaps_repeats_and_strangers_are_found() {
+    assert_eq!(found(|h| h.executions[1].began = At(15)), ["bounded-executions"]);
+    let lapsed = |h: &mut History| {
+        h.executions[1].began = At(15);
+        h.executions[0].lease_over = Some(At(14));
+    };
+    assert_eq!(found(lapsed), Vec::<&str>::new(), "its lease was over");
+    assert_eq!(found(|h| h.executions.push(execution(2, 40, 50))), ["bounded-executions"]);
+    assert_eq!(found(|h| h.executions.push(execution(3, 40, 50))), ["bounded-executions"]);
+    assert_eq!(found(|h| h.finals[0].attempts[1].1 = Some(AttemptOutcome::Lost)), Vec::<&str>::new());
+    assert_eq!(found(|h| h.finals[0].losses_max = 0), Vec::<&str>::new());
+    assert_eq!(found(|h| h.finals[0].attempts.fill((Fence::new(Epoch(1), 2), Some(AttemptOutcome::Failed)))), ["bounded-executions"]);
+}
+
+#[test]
+fn usurpers_are_found() {
+    let two = |h: &mut History| {
+        let other = Began { index: Index(7), node: NodeId(2), ..h.reigns[0] };
+        h.reigns.push(other);
+    };
+    assert_eq!(found(two), ["one-dispatcher-per-epoch"]);
+    let deeds = [
+        DeedKind::Ordered(reign(2)),
+        DeedKind::TookReport { by: reign(1), report: reign(0) },
+        DeedKind::TookEffect { proposed: reign(0), in_force: reign(1) },
+    ];
+    for what in deeds {
+        assert_eq!(found(|h| h.deeds.push(Deed { at: At(1), node: NodeId(1), what })), ["one-dispatcher-per-epoch"]);
+    }
+    let obeys = |epoch| Deed { at: At(1), node: NodeId(3), what: DeedKind::Obeyed(reign(epoch)) };
+    assert_eq!(found(|h| h.deeds.extend([obeys(2), obeys(1)])), ["one-dispatcher-per-epoch"]);
+}
+
+#[test]
+fn differences_false_suspicions_and_standstill_are_found() {
+    let digest = |node, digest| Digest { node: NodeId(node), index: Index(8), digest };
+    assert_eq!(found(|h| h.digests.extend([digest(1, 7), digest(2, 8)])), ["replicas-agree"]);
+    let stand = |heard_by| Stand { at: At(1), node: NodeId(2), against: NodeId(1), heard_by, voters: 3 };
+    assert_eq!(found(|h| h.stands.push(stand(1))), Vec::<&str>::new());
+    assert_eq!(found(|h| h.stands.push(stand(2))), ["sticky"]);
+    assert_eq!(found(|h| h.recovery.as_mut().unwrap().dispatcher = Some(At(5_001))), ["progress"]);
+    assert_eq!(found(|h| h.recovery.as_mut().unwrap().gave_up = Some(At(60_000))), ["progress"]);
+}

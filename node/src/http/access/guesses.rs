@@ -46,10 +46,10 @@ impl Guesses {
         row.wrong = row.wrong.saturating_add(1);
         let left = WINDOW.saturating_sub(now.duration_since(row.since));
         let retry_after_s = (row.wrong > WRONG_MAX).then(|| left.as_secs() + 1);
-        Verdict { retry_after_s, to_log: self.to_log(now) }
+        Verdict { retry_after_s, to_log: self.log_due(now) }
     }
 
-    fn to_log(&mut self, now: Instant) -> Option<u32> {
+    fn log_due(&mut self, now: Instant) -> Option<u32> {
         self.unlogged = self.unlogged.saturating_add(1);
         if self.logged_at.is_some_and(|at| now.duration_since(at) < WINDOW) {
             return None;

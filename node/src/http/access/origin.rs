@@ -36,10 +36,13 @@ mod tests {
     #[test]
     fn only_own_names_and_addresses_are_hosts() {
         let names = ["n1.example".to_owned()];
-        for good in ["localhost", "LOCALHOST:7700", "127.0.0.1:7700", "[::1]:7700", "[::1]", "10.1.2.3", "n1.example:1"] {
+        for good in ["localhost", "LOCALHOST:7700", "127.0.0.1:7700", "[::1]:7700", "[::1]", "10.1.2.3", "n1.example:1"]
+        {
             assert!(allowed_host(good, &names), "{good}");
         }
-        for bad in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "a:b", "[::1", "localhost:x"] {
+        for bad in
+            ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "a:b", "[::1", "localhost:x"]
+        {
             assert!(!allowed_host(bad, &names), "{bad}");
         }
     }

@@ -159,12 +159,7 @@ impl Follow {
     }
 
     /// The next piece of one stream, if there is any.
-    async fn piece(
-        &mut self,
-        source: Source,
-        stream: OutputStream,
-        over: bool,
-    ) -> Result<Option<Bytes>, OutputFailed> {
+    async fn piece(&mut self, source: Source, stream: OutputStream, over: bool) -> Result<Option<Bytes>, OutputFailed> {
         if self.fresh {
             self.fresh = false;
             for stream in self.wanted.streams.clone() {

@@ -167,12 +167,7 @@ fn retry(raw: &RawRetry<'_>, errors: &mut Errors) -> RetryPolicy {
         initial_interval_ms,
         backoff_permille: (coefficient.clamp(1.0, BACKOFF_MAX) * 1_000.0).round() as u32,
         maximum_interval_ms,
-        jitter: one_of(
-            raw.jitter.as_ref(),
-            "/retry/jitter",
-            &[("full", Jitter::Full), ("none", Jitter::None)],
-            errors,
-        ),
+        jitter: one_of(raw.jitter.as_ref(), "/retry/jitter", &[("full", Jitter::Full), ("none", Jitter::None)], errors),
         non_retryable: non_retryable(raw.non_retryable.as_deref(), errors),
         on_lost: one_of(
             raw.on_lost.as_ref(),
@@ -260,12 +255,7 @@ fn bounded(number: Option<i64>, pointer: &str, least: i64, most: i64, default: i
     number.clamp(least, most)
 }
 
-fn one_of<T: Copy + Default>(
-    text: Option<&Text<'_>>,
-    pointer: &str,
-    known: &[(&str, T)],
-    errors: &mut Errors,
-) -> T {
+fn one_of<T: Copy + Default>(text: Option<&Text<'_>>, pointer: &str, known: &[(&str, T)], errors: &mut Errors) -> T {
     let Some(text) = text else { return T::default() };
     if let Some((_, value)) = known.iter().find(|(name, _)| *name == text.0) {
         return *value;

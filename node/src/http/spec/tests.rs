@@ -20,8 +20,8 @@ fn wrong(text: &str) -> Vec<String> {
     }
 }
 
-/// A field's name and value beside a good kind and payload.
-const FIELDS: [(&str, &str, &str); 88] = [
+/// A field's name and value beside a good kind and payload, and where it is refused.
+pub(in crate::http) const FIELDS: [(&str, &str, &str); 88] = [
     ("name", "5", "/name"),
     ("name", "[]", "/name"),
     ("name", "\"a\\u0000b\"", "/name"),
@@ -170,7 +170,8 @@ fn limits_hold_at_their_edge() {
     };
     assert!(check(labelled(16).as_bytes(), None).is_ok());
     assert_eq!(wrong(&labelled(17)), ["/requires/labels", "/labels"]);
-    let keyed = |length: usize| json!({"kind": "noop", "payload": {}, "idempotency_key": "k".repeat(length)}).to_string();
+    let keyed =
+        |length: usize| json!({"kind": "noop", "payload": {}, "idempotency_key": "k".repeat(length)}).to_string();
     assert!(check(keyed(256).as_bytes(), None).is_ok());
     assert_eq!(wrong(&keyed(257)), ["/idempotency_key"]);
     let sized = |bytes: usize| {

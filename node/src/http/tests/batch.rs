@@ -62,7 +62,8 @@ async fn items_get_keys_by_their_number() {
 #[actix_web::test]
 async fn a_full_batch_is_answered_in_order() {
     let served = Served::with_slots(0);
-    let lines: String = (0..10_000).map(|n| format!("{{\"kind\":\"noop\",\"payload\":{{}},\"name\":\"j{n}\"}}\n")).collect();
+    let lines: String =
+        (0..10_000).map(|n| format!("{{\"kind\":\"noop\",\"payload\":{{}},\"name\":\"j{n}\"}}\n")).collect();
     let said = ndjson(&served, "/v1/jobs:batch", None, lines.clone()).await;
     let results = said.json();
     let results = results["results"].as_array().unwrap();
@@ -82,7 +83,8 @@ async fn an_atomic_batch_is_all_or_none() {
     assert_eq!(statuses(&said), [201, 201]);
     let spoiled = served.post(path, &format!("[{NOOP},{{\"kind\":\"noop\",\"payload\":{{}},\"priority\":101}}]")).await;
     assert_eq!(spoiled.problem(400)["errors"][0]["pointer"], "/1/priority");
-    let keyed = |priority: u8| format!(r#"{{"kind":"noop","payload":{{}},"priority":{priority},"idempotency_key":"a"}}"#);
+    let keyed =
+        |priority: u8| format!(r#"{{"kind":"noop","payload":{{}},"priority":{priority},"idempotency_key":"a"}}"#);
     served.post(path, &format!("[{},{}]", keyed(1), keyed(2))).await.problem(422);
     let many = vec![NOOP; 1_001].join("\n");
     served.post(path, &many).await.problem(413);

@@ -180,3 +180,14 @@ async fn it_is_told_why_a_job_is_where_it_is() {
     assert_eq!((&said["state"], &said["delay"]), (&json!("scheduled"), &json!("1h")));
     assert_eq!(said["due_at"], "2026-09-21T15:13:20.000Z");
 }
+
+#[actix_web::test]
+async fn a_wrong_spec_makes_no_job() {
+    let served = Served::with_slots(0);
+    for (field, value, pointer) in crate::http::spec::tests::FIELDS {
+        let text = format!(r#"{{"kind":"noop","payload":{{}},"{field}":{value}}}"#);
+        let problem = served.post("/v1/jobs", &text).await.problem(400);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{text}");
+    }
+    assert_eq!(served.rig.jobs(), 0);
+}

@@ -34,7 +34,8 @@ async fn pages_follow_each_other_without_gap_or_repeat() {
 #[actix_web::test]
 async fn filters_narrow_the_list() {
     let served = Served::with_slots(1);
-    let ran = served.job(r#"{"kind":"noop","payload":{},"name":"nightly report","labels":{"team":"data","a":"b"}}"#).await;
+    let ran =
+        served.job(r#"{"kind":"noop","payload":{},"name":"nightly report","labels":{"team":"data","a":"b"}}"#).await;
     served.rig.finish(&ran, AttemptOutcome::Failed);
     served.rig.pass(10_000);
     let other = served.job(r#"{"kind":"noop","payload":{},"queue":"q2","delay":"1h","labels":{"team":"data"}}"#).await;
@@ -63,8 +64,19 @@ async fn filters_narrow_the_list() {
 async fn a_wrong_query_is_refused() {
     let served = Served::with_slots(0);
     let wrong = [
-        "state=lost", "queue=A", "label=x", "node=n9", "since=yesterday", "limit=0", "limit=501", "limit=x",
-        "cursor=7", "cursor=c123", "status=failed", "limit=1&limit=2", "consistency=eventual",
+        "state=lost",
+        "queue=A",
+        "label=x",
+        "node=n9",
+        "since=yesterday",
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "cursor=7",
+        "cursor=c123",
+        "status=failed",
+        "limit=1&limit=2",
+        "consistency=eventual",
     ];
     for query in wrong {
         served.get(&format!("/v1/jobs?{query}")).await.problem(400);

@@ -11,7 +11,10 @@ async fn without_a_dispatcher_nothing_is_taken_and_nothing_denied() {
     served.rig.has_dispatcher.store(false, Ordering::SeqCst);
     let refused = served.post("/v1/jobs", NOOP).await;
     let problem = refused.problem(503);
-    assert_eq!((refused.header("retry-after"), problem["type"].as_str()), ("1", Some("urn:relais:problem:no-dispatcher")));
+    assert_eq!(
+        (refused.header("retry-after"), problem["type"].as_str()),
+        ("1", Some("urn:relais:problem:no-dispatcher"))
+    );
     assert_eq!(refused.header("relais-dispatcher"), "none");
     served.post("/v1/jobs:batch", &format!("[{NOOP}]")).await.problem(503);
     served.post(&format!("/v1/jobs/{id}:cancel"), "{}").await.problem(503);
@@ -62,12 +65,16 @@ async fn what_is_passed_on_is_answered() {
     }
     let served = Served::with_slots(0);
     let id = served.job(NOOP).await;
-    let (status, content_type, body) = sent(served.api.answer_passed_on("GET", &format!("/v1/jobs/{id}"), vec![])).await;
+    let (status, content_type, body) =
+        sent(served.api.answer_passed_on("GET", &format!("/v1/jobs/{id}"), vec![])).await;
     assert_eq!((status, content_type.as_str()), (200, "application/json"));
     assert!(String::from_utf8(body).unwrap().contains(&id));
-    for (method, target, expected) in
-        [("GET", "/v1/jobs/ffff", 404), ("POST", "/v1/jobs", 404), ("PUT", "/v1/jobs", 405), ("GET", "/v1/jobs?x=1", 400)]
-    {
+    for (method, target, expected) in [
+        ("GET", "/v1/jobs/ffff", 404),
+        ("POST", "/v1/jobs", 404),
+        ("PUT", "/v1/jobs", 405),
+        ("GET", "/v1/jobs?x=1", 400),
+    ] {
         let (status, content_type, _) = served.api.answer_passed_on(method, target, vec![]).await;
         assert_eq!((status, content_type.as_str()), (expected, "application/problem+json"), "{method} {target}");
     }

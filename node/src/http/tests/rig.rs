@@ -122,7 +122,8 @@ impl Backend for Rig {
     }
 
     fn random(&self) -> u128 {
-        u128::from(self.count.fetch_add(1, Ordering::SeqCst)) << 64 | 0x1234_5678_9abc << 8
+        u128::from(self.count.fetch_add(1, Ordering::SeqCst)) << 64
+            | 0x1234_5678_9abc << 8
             | u128::from(self.count.load(Ordering::SeqCst))
     }
 
@@ -209,7 +210,12 @@ impl Backend for Rig {
             Some(all) => {
                 let from = all.len().min(offset as usize);
                 let to = all.len().min(from + bytes_max.min(5));
-                let chunk = OutputChunk { bytes: all[from..to].to_vec(), offset: from as u64, total: all.len() as u64, ..OutputChunk::default() };
+                let chunk = OutputChunk {
+                    bytes: all[from..to].to_vec(),
+                    offset: from as u64,
+                    total: all.len() as u64,
+                    ..OutputChunk::default()
+                };
                 Ok(chunk)
             }
         };

@@ -1,0 +1,100 @@
+//! The confirm round: a voter asks the others whether they, too, believe the dispatcher dead, and answers
+//! when it is asked.
+
+use super::{Effect, Election, Phase};
+use relais_protocol::ids::NodeId;
+use relais_protocol::message::{Confirm, ConfirmAnswer, Verdict};
+use relais_protocol::time::Mono;
+use std::collections::BTreeSet;
+
+impl Election {
+    pub(super) fn on_asked(&mut self, now: Mono, question: &Confirm, effects: &mut Vec<Effect>) {
+        self.learn_log(now, question);
+        let held = self.held(now, question);
+        let verdict = if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
+            if let Some(dispatcher) = self.dispatcher.filter(|d| *d != self.me && *d != question.candidate) {
+                effects.push(Effect::Probe(dispatcher));
+            }
+            Verdict::DispatcherHeard
+        } else if self.reign > question.reign {
+            Verdict::ReignHigher
+        } else if self.journal.last_log > question.last_log {
+            Verdict::LogLonger
+        } else if held {
+            Verdict::ConfirmedAnother
+        } else {
+            if matches!(self.phase, Phase::Asking { .. }) {
+                self.phase = Phase::Following;
+            }
+            self.confirmed = Some((question.candidate, now.plus(self.config.confirm_hold_ms)));
+            Verdict::Yes
+        };
+        let answer = ConfirmAnswer { round: question.round, from: self.me, verdict };
+        effects.push(Effect::Answer(question.candidate, answer));
+    }
+
+    /// The end of the candidate's log is fresher in its question than in its last heartbeat.
+    fn learn_log(&mut self, now: Mono, question: &Confirm) {
+        if let Some(voter) = self.voters.get_mut(&question.candidate) {
+            voter.last_log = question.last_log;
+            voter.heard_at = now;
+        }
+    }
+
+    /// Whether somebody else has this voter's word. Its own candidature gives way to a better one for as
+    /// long as no majority has confirmed it: that is the bully's rule, and without it two candidates with
+    /// old news of each other's logs block one another.
+    fn held(&self, now: Mono, question: &Confirm) -> bool {
+        let Some((holder, _)) = self.confirmed.filter(|(_, until)| *until > now) else { return false };
+        let better = (question.last_log, question.candidate) > (self.journal.last_log, self.me);
+        let gives_way = holder == self.me && better && matches!(self.phase, Phase::Asking { .. } | Phase::Following);
+        holder != question.candidate && !gives_way
+    }
+
+    pub(super) fn on_answered(&mut self, now: Mono, answer: &ConfirmAnswer) {
+        let voters = &self.journal.voters;
+        let Phase::Asking { round, until, yes } = &mut self.phase else { return };
+        // A yes is good for the length of the round: after a pause of this process it says nothing any more.
+        if *round != answer.round || now >= *until {
+            return;
+        }
+        if answer.verdict == Verdict::Yes && voters.contains(&answer.from) {
+            yes.insert(answer.from);
+        }
+        if yes.len() * 2 > voters.len() {
+            let stand_at = self.heard_at.plus(self.config.vote_lease_ms).max(now);
+            self.phase = Phase::Confirmed { stand_at };
+        } else if answer.verdict == Verdict::LogLonger {
+            // Another is better: it is its turn.
+            self.confirmed = None;
+            self.phase = Phase::Following;
+            self.quiet_until = now.plus(self.config.rank_step_ms);
+        } else if answer.verdict != Verdict::Yes {
+            // One no can still be outvoted; but in a small cluster asking again soon is faster than waiting.
+            let until = now.plus(2);
+            if let Phase::Asking { until: end, .. } = &mut self.phase {
+                *end = (*end).min(until.max(now));
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        self.round += 1;
+        self.confirmed = Some((self.me, now.plus(self.config.confirm_hold_ms)));
+        let question = Confirm {
+            candidate: self.me,
+            round: self.round,
+            last_log: self.journal.last_log,
+            reign: self.reign,
+        };
+        let until = now.plus(self.config.round_ms);
+        self.phase = Phase::Asking { round: self.round, until, yes: BTreeSet::from([self.me]) };
+        let others: Vec<NodeId> = self.journal.voters.iter().copied().filter(|node| *node != self.me).collect();
+        if others.is_empty() || crate::planted::confirm_round_skipped() {
+            self.phase = Phase::Standing { until };
+            effects.push(Effect::Stand);
+        } else {
+            effects.push(Effect::Ask(others, question));
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! A cluster of real processes on loopback, made in a moment and gone with its value.
+//!
+//! ```text
+//!   Cluster ── Node n1, n2, n3 … ── `relais start` ── HTTP, QUIC
+//!      └────── Relay (if asked for): each node advertises a port of it
+//! ```
+//!
+//! It waits for conditions, each with a deadline, and never for time to pass. One cluster runs at a time in
+//! a test program: two would measure each other. What the nodes logged is printed when a test fails.
+
+pub mod binary;
+pub mod http;
+pub mod job;
+pub mod late;
+mod node;
+mod ports;
+pub mod wait;
+
+pub use node::Node;
+pub use ports::free_address;
+
+use crate::relay::Relay;
+use relais_node::clock::Clock;
+use relais_protocol::time::UnixMs;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+use tempfile::TempDir;
+use wait::until;
+
+/// How long a cluster may take to be whole.
+const WHOLE_LIMIT: Duration = Duration::from_secs(60);
+/// Lines of each log that a failed test shows.
+const LINES_SHOWN: usize = 60;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// How a cluster is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Slots of each node.
+    pub slots: u32,
+    /// Whether a relay is between the nodes.
+    pub relay: bool,
+    /// Further variables, by number of the node (0 is `n1`).
+    pub env: Vec<(usize, &'static str, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { slots: 8, relay: false, env: Vec::new() }
+    }
+}
+
+/// How one node sees the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// `running`, …
+    pub status: String,
+    /// The dispatcher's number here (0 is `n1`).
+    pub dispatcher: Option<usize>,
+    /// The epoch.
+    pub epoch: u64,
+    /// Nodes that serve.
+    pub online: u64,
+    /// Voters, as its journal knows them; 0 when it can't be asked.
+    pub voters: u64,
+}
+
+/// A running cluster.
+pub struct Cluster {
+    /// Its nodes.
+    pub nodes: Vec<Node>,
+    /// What is between them, if it was asked for.
+    pub relay: Option<Relay>,
+    options: Options,
+    clock: Clock,
+    folder: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// Starts a cluster of `count` nodes and waits until it is whole.
+    ///
+    /// # Panics
+    /// When it does not become whole in time.
+    #[must_use]
+    pub fn start(count: usize, options: Options) -> Self {
+        let mut cluster = Self::first(options);
+        for number in 1..count {
+            cluster.add(number);
+        }
+        cluster.await_whole();
+        cluster
+    }
+
+    /// Starts the first node and waits until others can join.
+    fn first(options: Options) -> Self {
+        // A failed test leaves it poisoned; the next one does not care.
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let folder = tempfile::Builder::new().prefix("relais-test-").tempdir().expect("a folder");
+        let relay = options.relay.then(Relay::start);
+        let clock = Clock::new();
+        let mut cluster = Self { nodes: Vec::new(), relay, options, clock, folder, _turn: turn };
+        cluster.add(0);
+        cluster
+    }
+
+    /// Adds a node, starts it and, of the first, waits until others can join.
+    fn add(&mut self, number: usize) {
+        let mut node = self.plan(number);
+        node.start();
+        self.nodes.push(node);
+        if number == 0 {
+            self.until("the first node's join line", |cluster| cluster.join_line());
+        }
+    }
+
+    /// A node that is not started yet, and not one of [`Cluster::nodes`].
+    #[must_use]
+    pub fn plan(&self, number: usize) -> Node {
+        let name = format!("n{}", number + 1);
+        let quic = free_address();
+        let env = self.options.env.iter().filter(|(of, ..)| *of == number);
+        Node {
+            http: free_address(),
+            advertise: self.relay.as_ref().map_or(quic, |relay| relay.front(number, quic)),
+            quic,
+            data_dir: self.folder.path().join(&name),
+            folder: self.folder.path().to_owned(),
+            slots: self.options.slots,
+            env: env.map(|(_, name, value)| ((*name).to_owned(), value.clone())).collect(),
+            join: self.join_line(),
+            under: Vec::new(),
+            child: None,
+            name,
+        }
+    }
+
+    /// The address and the token that the first node printed.
+    #[must_use]
+    pub fn join_line(&self) -> Option<(String, String)> {
+        let output = self.nodes.first()?.output();
+        let mut words = output.lines().find(|line| line.contains("--token"))?.split_whitespace();
+        let mut after = |flag: &str| words.by_ref().skip_while(|word| *word != flag).nth(1).map(str::to_owned);
+        Some((after("--join")?, after("--token")?))
+    }
+
+    /// The folder of all nodes' folders.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The wall clock.
+    #[must_use]
+    pub fn now(&self) -> UnixMs {
+        self.clock.unix()
+    }
+
+    /// How a node sees the cluster; `None` when it does not answer.
+    #[must_use]
+    pub fn sight(&self, number: usize) -> Option<Sight> {
+        let node = &self.nodes[number];
+        let cluster = node.read("/v1/cluster")?;
+        let name = cluster["dispatcher"].as_str();
+        Some(Sight {
+            status: cluster["status"].as_str()?.to_owned(),
+            dispatcher: name.and_then(|name| self.nodes.iter().position(|node| node.name == name)),
+            epoch: cluster["epoch"].as_u64()?,
+            online: cluster["nodes"]["online"].as_u64()?,
+            voters: node.figure("relais_journal_voters").unwrap_or(0),
+        })
+    }
+
+    /// How all of `numbers` see the cluster, when they agree that there is a dispatcher.
+    #[must_use]
+    pub fn agreed(&self, numbers: &[usize]) -> Option<Sight> {
+        let mut sights = numbers.iter().map(|number| self.sight(*number));
+        let first = sights.next()??;
+        let same = sights.all(|sight| {
+            sight.is_some_and(|sight| sight.epoch == first.epoch && sight.dispatcher == first.dispatcher)
+        });
+        (same && first.dispatcher.is_some()).then_some(first)
+    }
+
+    /// Waits until all nodes serve, vote (up to three of them) and agree.
+    ///
+    /// # Panics
+    /// When that does not come about in time.
+    pub fn await_whole(&self) -> Sight {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        let count = all.len() as u64;
+        let whole = |sight: &Sight| sight.status == "running" && sight.online == count && sight.voters >= count.min(3);
+        self.until("a whole cluster", |cluster| {
+            all.iter().all(|number| cluster.sight(*number).is_some_and(|sight| whole(&sight)))
+                .then(|| cluster.agreed(&all))
+                .flatten()
+        })
+    }
+
+    /// The dispatcher, as all of `numbers` see it, and its epoch.
+    ///
+    /// # Panics
+    /// When they do not agree in time.
+    #[must_use]
+    pub fn dispatcher_of(&self, numbers: &[usize]) -> (usize, u64) {
+        self.until("a dispatcher that all agree on", |cluster| {
+            let sight = cluster.agreed(numbers)?;
+            Some((sight.dispatcher?, sight.epoch))
+        })
+    }
+
+    /// The dispatcher, as all nodes see it, and its epoch.
+    ///
+    /// # Panics
+    /// When they do not agree in time.
+    #[must_use]
+    pub fn dispatcher(&self) -> (usize, u64) {
+        self.dispatcher_of(&(0..self.nodes.len()).collect::<Vec<_>>())
+    }
+
+    /// All numbers but one.
+    #[must_use]
+    pub fn others(&self, than: usize) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|number| *number != than).collect()
+    }
+
+    /// Waits until `look` sees something.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        until(what, WHOLE_LIMIT, || look(self))
+    }
+
+    fn show_logs(&self) {
+        for number in 0..self.nodes.len() {
+            let cluster = self.nodes[number].read("/v1/cluster");
+            eprintln!("{}: {:?} {}", self.nodes[number].name, self.sight(number), cluster.unwrap_or_default());
+        }
+        for node in &self.nodes {
+            eprintln!("──── {} (pid {:?}) ────", node.name, node.child.as_ref().map(std::process::Child::id));
+            let log = node.log();
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains(" RPCError ")).collect();
+            for line in lines.iter().skip(lines.len().saturating_sub(LINES_SHOWN)) {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_logs();
+        }
+        self.nodes.clear();
+    }
+}
