@@ -81,7 +81,9 @@ fn round(cluster: &mut Cluster, load: &Load, blow: Blow) -> (Duration, Hit) {
 fn record(cluster: &Cluster, blow: UnixMs) -> String {
     let mut steps = Vec::new();
     for node in &cluster.nodes {
-        for line in node.log().lines().filter(|line| line.contains("stands for") || line.contains("is the dispatcher")) {
+        for line in
+            node.log().lines().filter(|line| line.contains("stands for") || line.contains("is the dispatcher reign"))
+        {
             let at = line.split(' ').next().and_then(|text| UnixMs::parse_rfc3339(text).ok());
             if let Some(at) = at.filter(|at| *at >= blow) {
                 let what = if line.contains("stands for") { "stands" } else { "leads" };

@@ -23,9 +23,13 @@ impl Hub {
         let losses = self.losses(&rows, &view.voters, &up);
         let voters_up = view.voters.intersection(&up).count();
         let (status, reason) = self.status(voters_up, registered, up.len(), view.dispatcher.is_some());
+        // Bound before the literal: in it, the guard would live on while `name_of` asks for another, and a
+        // second read of one thread waits for ever once somebody waits to write in between.
+        let id = self.identity.read().cluster.to_string();
+        let name = self.machine.read().setting("name").unwrap_or("relais").to_owned();
         ClusterVitals {
-            id: self.identity.read().cluster.to_string(),
-            name: self.machine.read().setting("name").unwrap_or("relais").to_owned(),
+            id,
+            name,
             status,
             reason,
             mode: mode(view.voters.len()).to_owned(),
