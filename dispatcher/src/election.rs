@@ -58,6 +58,7 @@ pub struct Election {
     reign: Reign,
     dispatcher: Option<NodeId>,
     heard_at: Mono,
+    journal_heard_at: Mono,
     gone: bool,
     voters: BTreeMap<NodeId, Voter>,
     phase: Phase,
@@ -84,6 +85,7 @@ impl Election {
             reign: Reign::default(),
             dispatcher: None,
             heard_at: now,
+            journal_heard_at: Mono(0),
             gone: false,
             voters: BTreeMap::new(),
             phase: Phase::Following,
@@ -117,6 +119,14 @@ impl Election {
         }
         self.go_on(now, &mut effects);
         effects
+    }
+
+    /// This node's journal heard from `node`'s at `at`: for a while it refuses votes then, if that is its
+    /// leader. No evidence of a living dispatcher: appends can come late.
+    pub fn journal_heard(&mut self, node: NodeId, at: Mono) {
+        if self.dispatcher == Some(node) {
+            self.journal_heard_at = self.journal_heard_at.max(at);
+        }
     }
 
     /// Whether this node is the dispatcher, as far as it can know.

@@ -16,9 +16,13 @@ use relais_dispatcher::election::{Input, JournalView};
 use relais_dispatcher::journal::{JournalStatus, Role};
 use relais_protocol::ids::{Incarnation, NodeId, Reign};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use tokio::sync::{oneshot, watch};
+
+/// The part of `journal_heard` that is a time.
+const JOURNAL_HEARD_MS: u64 = (1 << 40) - 1;
 
 /// What the thread is told.
 enum Told {
@@ -37,6 +41,8 @@ pub struct Pulse {
     told: Arc<Mutex<Option<Receiver<Told>>>>,
     view: Arc<RwLock<PulseView>>,
     dispatcher: watch::Sender<(Option<NodeId>, Reign)>,
+    /// Who last spoke to the journal here, and when: node id above 40 bits of ms.
+    journal_heard: Arc<AtomicU64>,
 }
 
 impl Pulse {
@@ -53,6 +59,7 @@ impl Pulse {
             told: Arc::new(Mutex::new(Some(told))),
             view: Arc::default(),
             dispatcher,
+            journal_heard: Arc::default(),
         }
     }
 
@@ -82,6 +89,12 @@ impl Pulse {
     /// The ledger here is current, as of now.
     pub fn note_fresh(&self) {
         self.view.write().fresh_at = self.clock.mono();
+    }
+
+    /// The journal here was spoken to by `node`'s.
+    pub fn journal_heard(&self, node: NodeId) {
+        let at = self.clock.mono().0 & JOURNAL_HEARD_MS;
+        self.journal_heard.store(u64::from(node.0) << 40 | at, Ordering::Relaxed);
     }
 
     /// A heartbeat arrived.

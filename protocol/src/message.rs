@@ -78,6 +78,8 @@ pub struct ConfirmAnswer {
     pub from: NodeId,
     /// What it says.
     pub verdict: Verdict,
+    /// For how many ms its journal will still refuse votes, because it heard the leader.
+    pub refuses_votes_ms: u64,
 }
 
 /// What a voter says of another's wish to stand.

@@ -29,8 +29,14 @@ impl Election {
             self.confirmed = Some((question.candidate, now.plus(self.config.confirm_hold_ms)));
             Verdict::Yes
         };
-        let answer = ConfirmAnswer { round: question.round, from: self.me, verdict };
+        let refuses_votes_ms = self.votes_from().since(now);
+        let answer = ConfirmAnswer { round: question.round, from: self.me, verdict, refuses_votes_ms };
         effects.push(Effect::Answer(question.candidate, answer));
+    }
+
+    /// From when on this node's journal grants votes: a vote lease after it last heard its leader.
+    fn votes_from(&self) -> Mono {
+        self.heard_at.max(self.journal_heard_at).plus(self.config.vote_lease_ms)
     }
 
     /// The end of the candidate's log is fresher in its question than in its last heartbeat.
@@ -62,7 +68,8 @@ impl Election {
             yes.insert(answer.from);
         }
         if yes.len() * 2 > voters.len() {
-            let stand_at = self.heard_at.plus(self.config.vote_lease_ms).max(now);
+            // A stand before the lease of the old leader is over here and there is refused, and costs a round.
+            let stand_at = self.votes_from().max(now.plus(answer.refuses_votes_ms));
             self.phase = Phase::Confirmed { stand_at };
         } else if answer.verdict == Verdict::LogLonger {
             // Another is better: it is its turn.

@@ -57,6 +57,7 @@ impl Hub {
         if to != self.me.raft || sender.node() != from {
             return Err(format!("this journal is {}, the request of {sender} is for {to}", self.me.raft));
         }
+        self.pulse.journal_heard(from);
         let journal = self.journal().ok_or_else(|| "the journal has not started".to_owned())?;
         Ok(journal.handle_rpc(sender, request).await)
     }

@@ -1,6 +1,6 @@
 //! The pulse's thread: takes inputs, ticks, beats, and performs what the election wishes.
 
-use super::{Pulse, Told};
+use super::{JOURNAL_HEARD_MS, Pulse, Told};
 use crate::hub::Hub;
 use crate::net::{ClosedPortProbe, Probe, Purpose};
 use bytes::Bytes;
@@ -118,6 +118,8 @@ impl PulseThread {
 
     fn step(&mut self, hub: &Arc<Hub>, input: Input) {
         let led = self.election.leads();
+        let heard = self.pulse.journal_heard.load(Ordering::Relaxed);
+        self.election.journal_heard(NodeId((heard >> 40) as u32), Mono(heard & JOURNAL_HEARD_MS));
         let effects = self.election.handle(self.pulse.clock.mono(), input);
         for effect in effects {
             self.perform(hub, effect);
