@@ -176,7 +176,8 @@ fn batches(
         syncs.push((work::syncs(cluster)? - before) / jobs);
     }
     let bound = quantile(&bounds, 0.5);
-    figures.push(Figure::new("W1", "submits, batches of 1,000, acknowledged/s", rates).beside(bound, "synced in 64 KiB"));
+    figures
+        .push(Figure::new("W1", "submits, batches of 1,000, acknowledged/s", rates).beside(bound, "synced in 64 KiB"));
     figures.push(Figure::new("W1", "syncs per job, all three nodes", syncs));
     Ok(())
 }

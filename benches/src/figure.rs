@@ -72,7 +72,8 @@ pub fn table(figures: &[Figure]) -> String {
         });
         let range = format!("{min}–{max}");
         // Writing to a `String` can't fail.
-        let _ = writeln!(text, "{:<5}{:<50}{:>10}  {range:<21}{limit}", figure.work, figure.what, number(figure.median()));
+        let _ =
+            writeln!(text, "{:<5}{:<50}{:>10}  {range:<21}{limit}", figure.work, figure.what, number(figure.median()));
     }
     text
 }

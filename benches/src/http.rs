@@ -123,9 +123,10 @@ impl Answer {
 #[must_use]
 pub fn parse_id(text: &[u8]) -> Option<u128> {
     let mut digits = text.iter().filter(|byte| **byte != b'-');
-    let id = digits.by_ref().take(32).try_fold(0u128, |id, byte| {
-        Some(id << 4 | u128::from(char::from(*byte).to_digit(16)?))
-    })?;
+    let id = digits
+        .by_ref()
+        .take(32)
+        .try_fold(0u128, |id, byte| Some(id << 4 | u128::from(char::from(*byte).to_digit(16)?)))?;
     (text.len() == ID_CHARS && digits.next().is_none()).then_some(id)
 }
 

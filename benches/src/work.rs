@@ -169,7 +169,8 @@ fn together<T: Send>(
         let start = Instant::now();
         let ended: Vec<_> = threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         let took = start.elapsed();
-        let results = ended.into_iter().map(|end| end.unwrap_or_else(|_| Err(Failed::Answer("a client panicked".into()))));
+        let results =
+            ended.into_iter().map(|end| end.unwrap_or_else(|_| Err(Failed::Answer("a client panicked".into()))));
         Ok((took, results.collect::<Result<_, _>>()?))
     })
 }

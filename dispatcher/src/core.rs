@@ -39,7 +39,13 @@ pub struct CoreConfig {
 
 impl Default for CoreConfig {
     fn default() -> Self {
-        Self { lease_ms: 3_000, lost_after_ms: 1_000, suspect_after_ms: 1_500, reorder_ms: 1_000, audit_every_ms: 60_000 }
+        Self {
+            lease_ms: 3_000,
+            lost_after_ms: 1_000,
+            suspect_after_ms: 1_500,
+            reorder_ms: 1_000,
+            audit_every_ms: 60_000,
+        }
     }
 }
 
@@ -315,12 +321,13 @@ fn early(records: &[Record]) -> Committed {
     use relais_protocol::job::StateName;
     use relais_protocol::record::{Outcome, Outcomes};
     let each = records.iter().map(|record| match record {
-        Record::Submit(submit) => {
-            Outcome::Submitted { id: submit.id, deduplicated: false, state: StateName::Queued }
-        }
+        Record::Submit(submit) => Outcome::Submitted { id: submit.id, deduplicated: false, state: StateName::Queued },
         _ => Outcome::Done,
     });
-    Committed { index: relais_protocol::ids::Index(0), outcomes: Outcomes { each: each.collect(), ..Outcomes::default() } }
+    Committed {
+        index: relais_protocol::ids::Index(0),
+        outcomes: Outcomes { each: each.collect(), ..Outcomes::default() },
+    }
 }
 
 #[cfg(test)]

@@ -168,8 +168,7 @@ impl Election {
 
     fn on_beat(&mut self, now: Mono, beat: &Beat, effects: &mut Vec<Effect>) {
         if beat.voter {
-            let voter =
-                Voter { heard_at: now, last_log: beat.last_log, ready: beat.ready, hears: beat.hears };
+            let voter = Voter { heard_at: now, last_log: beat.last_log, ready: beat.ready, hears: beat.hears };
             self.voters.insert(beat.from, voter);
         }
         if beat.reign < self.reign || !beat.dispatcher || beat.from == self.me {

@@ -255,9 +255,8 @@ impl Ledger {
         ledger.nodes = Nodes::load(&*rows)?;
         ledger.tokens = keys::load_table(&*rows, keys::TOKEN, |token: &Token| token.id)?;
         ledger.failovers = keys::load_table(&*rows, keys::FAILOVER, |f: &Failover| f.epoch)?;
-        ledger.settings = keys::load_table(&*rows, keys::SETTING, |(key, _): &(String, String)| key.clone())?
-            .into_values()
-            .collect();
+        ledger.settings =
+            keys::load_table(&*rows, keys::SETTING, |(key, _): &(String, String)| key.clone())?.into_values().collect();
         ledger.load_jobs(&*rows)?;
         Ok(ledger)
     }

@@ -158,7 +158,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether this node keeps a ledger; if not, reads are passed on by [`Backend::pass_on`].
     fn has_ledger(&self) -> bool;
     /// Passes a whole HTTP request to a node that can answer it: status, content type, body.
-    fn pass_on(&self, method: &str, target: &str, body: Vec<u8>) -> BoxFuture<'static, Result<(u16, String, Vec<u8>), NotFresh>>;
+    fn pass_on(
+        &self,
+        method: &str,
+        target: &str,
+        body: Vec<u8>,
+    ) -> BoxFuture<'static, Result<(u16, String, Vec<u8>), NotFresh>>;
     /// Has records committed, by the dispatcher wherever it is; while there is none, holds them up to 3 s
     /// and sends them again. At most [`relais_protocol::record::BATCH_RECORDS_MAX`] records and about
     /// [`relais_protocol::record::BATCH_BYTES_MAX`] bytes become one atomic entry; more become several.
@@ -172,8 +177,15 @@ pub trait Backend: Send + Sync + 'static {
     /// Moves the dispatcher role; returns who has it then.
     fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<NodeId, String>>;
     /// Captured output, from whichever node holds it; at most 1 MiB at a time.
-    fn output(&self, node: NodeId, job: JobId, attempt: u16, stream: OutputStream, offset: u64, bytes_max: usize)
-    -> BoxFuture<'static, Result<OutputChunk, OutputFailed>>;
+    fn output(
+        &self,
+        node: NodeId,
+        job: JobId,
+        attempt: u16,
+        stream: OutputStream,
+        offset: u64,
+        bytes_max: usize,
+    ) -> BoxFuture<'static, Result<OutputChunk, OutputFailed>>;
     /// Whether this node is fit to serve.
     fn readiness(&self) -> Readiness;
     /// Figures beside those of the ledger, in the Prometheus text format.

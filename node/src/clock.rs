@@ -51,9 +51,7 @@ impl Clock {
     /// The clock of this process, skewed as the two test variables of the environment say.
     #[must_use]
     pub fn from_env() -> Self {
-        let ms = std::env::var(TEST_SKEW_ENV)
-            .ok()
-            .and_then(|text| text.trim().parse::<i64>().ok());
+        let ms = std::env::var(TEST_SKEW_ENV).ok().and_then(|text| text.trim().parse::<i64>().ok());
         let file = std::env::var_os(TEST_FILE_ENV).map(PathBuf::from);
         match (ms, file) {
             (None, None) => Self::new(),
@@ -64,14 +62,8 @@ impl Clock {
     /// A clock whose wall time is off by `ms`, or by what `file` says while it can be read. For tests.
     #[must_use]
     pub fn skewed(ms: i64, file: Option<PathBuf>) -> Self {
-        let skew = Skew {
-            ms: AtomicI64::new(ms),
-            file,
-            read_at: AtomicU64::new(u64::MAX),
-        };
-        Self {
-            skew: Some(Arc::new(skew)),
-        }
+        let skew = Skew { ms: AtomicI64::new(ms), file, read_at: AtomicU64::new(u64::MAX) };
+        Self { skew: Some(Arc::new(skew)) }
     }
 
     /// Milliseconds since the start of this process.
@@ -82,10 +74,7 @@ impl Clock {
 
     /// Microseconds since the start of this process.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the monotonic clock is read"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the monotonic clock is read")]
     pub fn mono_us(&self) -> u64 {
         let start = *START.get_or_init(Instant::now);
         u64::try_from(Instant::now().saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX)
@@ -95,10 +84,7 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
     pub fn unix(&self) -> UnixMs {
-        let real = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis();
+        let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let real = u64::try_from(real).unwrap_or(u64::MAX);
         UnixMs(real.saturating_add_signed(self.skew_ms()))
     }
@@ -132,10 +118,7 @@ mod tests {
             assert!(last <= first && first <= second);
             last = second;
         }
-        assert!(
-            b.mono().0.abs_diff(a.mono().0) < 1_000,
-            "a skew moves the wall clock only"
-        );
+        assert!(b.mono().0.abs_diff(a.mono().0) < 1_000, "a skew moves the wall clock only");
     }
 
     #[test]

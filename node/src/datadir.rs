@@ -59,7 +59,7 @@ pub enum DataDirError {
     /// It was made at another place: copied, or moved to another machine.
     #[error(
         "data directory {} was copied or moved ({difference}); two nodes with one identity would count votes twice: \
-         use an empty --data-dir and join as a new node, or, if the original is gone for good, start once with --accept-moved",
+         use an empty --data-dir and join as a new node, or, if the original is gone for good, start once with RELAIS_ACCEPT_MOVED=1 in the environment",
         dir.display()
     )]
     Moved {
@@ -108,7 +108,7 @@ impl DataDirError {
 /// How to open a data directory.
 #[derive(Clone, Debug, Default)]
 pub struct DirOptions {
-    /// Take a directory that was copied or moved for the original, and mark it so (`--accept-moved`).
+    /// Take a directory that was copied or moved for the original, and mark it so (`RELAIS_ACCEPT_MOVED=1`).
     pub accept_moved: bool,
     /// Where this process runs, instead of asking the system. For tests.
     pub place: Option<Place>,
@@ -163,11 +163,7 @@ impl DataDir {
         }
         let mut node = NodeFile::load(&path.join(NODE_FILE))?;
         node.incarnation.0 += 1;
-        let dir = Self {
-            path,
-            node,
-            _lock: lock,
-        };
+        let dir = Self { path, node, _lock: lock };
         dir.store_node()?;
         Ok(dir)
     }
@@ -233,9 +229,7 @@ impl DataDir {
 /// # Errors
 /// As the system says; the old file is then still there.
 pub fn write_atomically(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let folder = file
-        .parent()
-        .ok_or_else(|| io::Error::other("a file without a folder"))?;
+    let folder = file.parent().ok_or_else(|| io::Error::other("a file without a folder"))?;
     let mut name = file.file_name().unwrap_or_default().to_os_string();
     name.push(".new");
     let new = folder.join(name);
@@ -248,11 +242,7 @@ pub fn write_atomically(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
 }
 
 fn create(path: &Path) -> Result<PathBuf, DataDirError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(DataDirError::io("create", path))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(DataDirError::io("create", path))?;
     path.canonicalize().map_err(DataDirError::io("find", path))
 }
 
@@ -262,10 +252,7 @@ fn refuse_foreign(path: &Path) -> Result<(), DataDirError> {
         // A lock file alone is a start of ours that was cut short; `lost+found` is a fresh file system.
         if name != LOCK_FILE && name != "lost+found" && !Marker::is_remnant(&name) {
             let example = name.to_string_lossy().into_owned();
-            return Err(DataDirError::Foreign {
-                dir: path.to_path_buf(),
-                example,
-            });
+            return Err(DataDirError::Foreign { dir: path.to_path_buf(), example });
         }
     }
     Ok(())
@@ -288,10 +275,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, DataDirError> {
             let _ = handle.read_to_string(&mut pid);
             let pid = pid.trim();
             let pid = if pid.is_empty() { "?" } else { pid }.to_owned();
-            return Err(DataDirError::InUse {
-                dir: dir.to_path_buf(),
-                pid,
-            });
+            return Err(DataDirError::InUse { dir: dir.to_path_buf(), pid });
         }
         Err((_, errno)) => return Err(DataDirError::io("lock", &file)(errno.into())),
     };

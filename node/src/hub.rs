@@ -26,8 +26,8 @@ pub use backend::HubBackend;
 pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
 pub use inbound::HubInbound;
-pub use keeper::watch_journal;
 pub use joining::{JoinReply, JoinRequest};
+pub use keeper::watch_journal;
 pub use link::JournalLink;
 pub use work::WorkOutlet;
 

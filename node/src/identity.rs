@@ -56,10 +56,7 @@ pub enum IdentityError {
 
 impl IdentityError {
     fn unreadable(what: &'static str, reason: impl std::fmt::Display) -> Self {
-        Self::Unreadable {
-            what,
-            reason: reason.to_string(),
-        }
+        Self::Unreadable { what, reason: reason.to_string() }
     }
 }
 

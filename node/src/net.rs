@@ -140,8 +140,7 @@ enum Ending {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.closing
-            .send_if_modified(|ending| std::mem::replace(ending, Ending::Goodbye) == Ending::No);
+        self.closing.send_if_modified(|ending| std::mem::replace(ending, Ending::Goodbye) == Ending::No);
     }
 }
 
@@ -151,18 +150,12 @@ impl Net {
     /// # Errors
     /// See [`NetError`].
     pub fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Result<Self, NetError> {
-        let listen_error = |source| NetError::Listen {
-            addr: config.listen,
-            source,
-        };
+        let listen_error = |source| NetError::Listen { addr: config.listen, source };
         let socket = UdpSocket::bind(config.listen).map_err(listen_error)?;
         let local_addr = socket.local_addr().map_err(listen_error)?;
         let server = transport::server(tls::server(&config.identity, &config.clock)?);
         let client = transport::client(tls::client(&config.identity, &config.clock)?);
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(NetError::Thread)?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(NetError::Thread)?;
         let endpoint = {
             let _within = runtime.enter();
             let settings = transport::endpoint(&config.identity.key);
@@ -177,12 +170,7 @@ impl Net {
             runtime.handle().clone(),
         );
         let shared = Arc::new(shared);
-        let dialler = Dialler {
-            shared: shared.clone(),
-            endpoint,
-            tls: client,
-            cluster: config.identity.cluster,
-        };
+        let dialler = Dialler { shared: shared.clone(), endpoint, tls: client, cluster: config.identity.cluster };
         let (peers, wanted) = watch::channel(Vec::new());
         let (closing, close) = watch::channel(Ending::No);
         let (running, ended) = watch::channel(());
@@ -193,15 +181,7 @@ impl Net {
                 drop(running);
             })
             .map_err(NetError::Thread)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                shared,
-                local_addr,
-                peers,
-                closing,
-                ended,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { shared, local_addr, peers, closing, ended }) })
     }
 
     /// The address it listens at.
@@ -225,17 +205,8 @@ impl Net {
     pub fn send_datagram(&self, to: NodeId, bytes: Bytes) -> bool {
         let shared = &self.inner.shared;
         let sent = bytes.len() <= DATAGRAM_BYTES_MAX
-            && shared
-                .link(to)
-                .is_some_and(|link| link.connection.send_datagram(bytes).is_ok());
-        count(
-            if sent {
-                &shared.counting.datagrams_out
-            } else {
-                &shared.counting.datagrams_unsent
-            },
-            1,
-        );
+            && shared.link(to).is_some_and(|link| link.connection.send_datagram(bytes).is_ok());
+        count(if sent { &shared.counting.datagrams_out } else { &shared.counting.datagrams_unsent }, 1);
         sent
     }
 
@@ -253,11 +224,7 @@ impl Net {
         async move {
             let link = shared.link(to).ok_or(CallError::NotConnected(to))?;
             let answer = tokio::time::timeout(timeout, call::call(shared, link, purpose, request)).await;
-            answer.unwrap_or_else(|_| {
-                Err(CallError::TimedOut(
-                    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-                ))
-            })
+            answer.unwrap_or_else(|_| Err(CallError::TimedOut(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))))
         }
         .boxed()
     }
@@ -323,11 +290,7 @@ impl Net {
 }
 
 fn hello_of(config: &NetConfig, local_addr: SocketAddr) -> Hello {
-    let advertise = if config.advertise.is_empty() {
-        vec![local_addr]
-    } else {
-        config.advertise.clone()
-    };
+    let advertise = if config.advertise.is_empty() { vec![local_addr] } else { config.advertise.clone() };
     Hello {
         cluster: config.identity.cluster.to_string(),
         node: config.identity.node,
@@ -349,10 +312,7 @@ fn run(runtime: Runtime, dialler: Dialler, peers: watch::Receiver<Vec<Peer>>, mu
         let endpoint = dialler.endpoint.clone();
         let accepting = tokio::spawn(accept::accept_connections(dialler.shared.clone(), endpoint.clone()));
         let dialling = tokio::spawn(dial::follow_peers(dialler, peers));
-        let ending = closing
-            .wait_for(|ending| *ending != Ending::No)
-            .await
-            .map(|ending| *ending);
+        let ending = closing.wait_for(|ending| *ending != Ending::No).await.map(|ending| *ending);
         dialling.abort();
         accepting.abort();
         if !matches!(ending, Ok(Ending::Abrupt)) {

@@ -15,10 +15,7 @@ thread_local! {
     static RNG: RefCell<StdRng> = RefCell::new(from_system());
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where a generator is seeded by the system"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place where a generator is seeded by the system")]
 fn from_system() -> StdRng {
     StdRng::from_os_rng()
 }

@@ -39,10 +39,7 @@ pub enum CodecError {
 }
 
 fn options(cap: usize) -> impl Options {
-    bincode::DefaultOptions::new()
-        .with_fixint_encoding()
-        .reject_trailing_bytes()
-        .with_limit(cap as u64)
+    bincode::DefaultOptions::new().with_fixint_encoding().reject_trailing_bytes().with_limit(cap as u64)
 }
 
 /// `version`, then the value.
@@ -73,9 +70,7 @@ pub fn decode<T: DeserializeOwned>(version: u8, bytes: &[u8], cap: usize) -> Res
     if rest.len() > cap {
         return Err(CodecError::TooLong { bytes: rest.len(), cap });
     }
-    options(cap)
-        .deserialize(rest)
-        .map_err(|e| CodecError::Malformed(e.to_string()))
+    options(cap).deserialize(rest).map_err(|e| CodecError::Malformed(e.to_string()))
 }
 
 #[cfg(test)]

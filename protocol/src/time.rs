@@ -30,9 +30,7 @@ impl UnixMs {
     #[must_use]
     pub fn rfc3339(self) -> String {
         let ms = i64::try_from(self.0).unwrap_or(i64::MAX);
-        jiff::Timestamp::from_millisecond(ms)
-            .map(|t| format!("{t:.3}"))
-            .unwrap_or_else(|_| self.0.to_string())
+        jiff::Timestamp::from_millisecond(ms).map(|t| format!("{t:.3}")).unwrap_or_else(|_| self.0.to_string())
     }
 
     /// Reads RFC 3339 with any offset.
@@ -40,12 +38,9 @@ impl UnixMs {
     /// # Errors
     /// With the reason, when it is no such time or one before 1970.
     pub fn parse_rfc3339(text: &str) -> Result<Self, String> {
-        let time: jiff::Timestamp = text
-            .parse()
-            .map_err(|_| format!("`{text}` is no RFC 3339 time, like 2026-11-23T02:00:00Z"))?;
-        u64::try_from(time.as_millisecond())
-            .map(Self)
-            .map_err(|_| format!("`{text}` is before 1970"))
+        let time: jiff::Timestamp =
+            text.parse().map_err(|_| format!("`{text}` is no RFC 3339 time, like 2026-11-23T02:00:00Z"))?;
+        u64::try_from(time.as_millisecond()).map(Self).map_err(|_| format!("`{text}` is before 1970"))
     }
 }
 
@@ -111,11 +106,7 @@ pub fn duration_text(ms: u64) -> String {
         (ms / 1_000 % 60, "s"),
         (ms % 1_000, "ms"),
     ];
-    let text: String = parts
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, unit)| format!("{n}{unit}"))
-        .collect();
+    let text: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 

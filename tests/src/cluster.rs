@@ -178,9 +178,8 @@ impl Cluster {
     pub fn agreed(&self, numbers: &[usize]) -> Option<Sight> {
         let mut sights = numbers.iter().map(|number| self.sight(*number));
         let first = sights.next()??;
-        let same = sights.all(|sight| {
-            sight.is_some_and(|sight| sight.epoch == first.epoch && sight.dispatcher == first.dispatcher)
-        });
+        let same = sights
+            .all(|sight| sight.is_some_and(|sight| sight.epoch == first.epoch && sight.dispatcher == first.dispatcher));
         (same && first.dispatcher.is_some()).then_some(first)
     }
 
@@ -193,7 +192,8 @@ impl Cluster {
         let count = all.len() as u64;
         let whole = |sight: &Sight| sight.status == "running" && sight.online == count && sight.voters >= count.min(3);
         self.until("a whole cluster", |cluster| {
-            all.iter().all(|number| cluster.sight(*number).is_some_and(|sight| whole(&sight)))
+            all.iter()
+                .all(|number| cluster.sight(*number).is_some_and(|sight| whole(&sight)))
                 .then(|| cluster.agreed(&all))
                 .flatten()
         })

@@ -338,10 +338,8 @@ fn beginning(nodes: u32) -> Entry {
         created_at: UnixMs(0),
         expires_at: None,
     };
-    let mut records = vec![
-        Record::Found { cluster: ClusterId(1), name: "n1".into() },
-        Record::TokenMade(Box::new(token)),
-    ];
+    let mut records =
+        vec![Record::Found { cluster: ClusterId(1), name: "n1".into() }, Record::TokenMade(Box::new(token))];
     records.extend((2..=nodes).map(|id| {
         Record::Join(Box::new(Join { name: format!("n{id}"), secret_hash: [1; 32], key_hash: [id as u8; 32] }))
     }));

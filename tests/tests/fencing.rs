@@ -20,7 +20,9 @@ fn stays_put(cluster: &Cluster, who: usize, epoch: u64) {
     let all: Vec<usize> = (0..cluster.nodes.len()).collect();
     stays("the role moved", WHILE, || {
         let seen = all.iter().filter_map(|node| cluster.sight(*node));
-        seen.filter(|sight| sight.epoch != epoch || sight.dispatcher != Some(who)).map(|sight| format!("{sight:?}")).next()
+        seen.filter(|sight| sight.epoch != epoch || sight.dispatcher != Some(who))
+            .map(|sight| format!("{sight:?}"))
+            .next()
     });
 }
 
@@ -88,7 +90,9 @@ fn refused(mut late: impl FnMut() -> Late) -> Vec<Late> {
 fn an_order_of_the_old_epoch_is_refused_and_counted() {
     let cluster = Cluster::start(3, Options { relay: true, ..Options::default() });
     let tries: Vec<Late> = refused(|| cluster.late_order());
-    let Some(Late::Refused(stale, refused)) = tries.last().copied() else { panic!("no late order was refused: {tries:?}") };
+    let Some(Late::Refused(stale, refused)) = tries.last().copied() else {
+        panic!("no late order was refused: {tries:?}")
+    };
     println!("late orders: refused by the worker {stale}, told to the old dispatcher {refused}");
     cluster.await_whole();
     cluster.await_all_ended(0, Duration::from_secs(60));

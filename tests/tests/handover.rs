@@ -49,7 +49,9 @@ fn by_request_it_moves_at_once_and_nothing_is_disturbed() {
     let sent = load.finish();
     cluster.await_all_ended(0, Duration::from_secs(60));
     let verdict = Verdict::of(&sent, &cluster.nodes[0].jobs(), &[]);
-    println!("handover by request: the role moved in: {answers}; until a later submit was acknowledged: {gaps}; {verdict}");
+    println!(
+        "handover by request: the role moved in: {answers}; until a later submit was acknowledged: {gaps}; {verdict}"
+    );
     assert!(answers.worst() <= MOVE_MAX && gaps.worst() <= MOVE_MAX);
     verdict.assert_flawless();
 }

@@ -56,7 +56,8 @@ fn by_hand(files: &[PathBuf]) -> BTreeMap<String, String> {
 fn submit(cluster: &Cluster, at: usize, files: &[PathBuf]) -> BTreeMap<String, String> {
     let mut ids = BTreeMap::new();
     for part in files.chunks(BATCH) {
-        let line = |file: &PathBuf| json!({"kind": "exec", "payload": {"command": ["sha256sum", file]}}).to_string() + "\n";
+        let line =
+            |file: &PathBuf| json!({"kind": "exec", "payload": {"command": ["sha256sum", file]}}).to_string() + "\n";
         let body: String = part.iter().map(line).collect();
         let headers = [("Content-Type", "application/x-ndjson")];
         let answer = cluster.nodes[at].client().send("POST", "/v1/jobs:batch", &headers, body.as_bytes());
@@ -97,5 +98,8 @@ fn every_file_is_hashed_and_all_nodes_take_part() {
         assert_eq!((answer.status, answer.text()), (200, expected[file].clone()), "{file}");
     }
     assert_eq!(nodes.len(), 3, "only {nodes:?} took part");
-    println!("main job: {} files, acknowledged after {acknowledged:?}, all hashed after {took:?}, on {nodes:?}", files.len());
+    println!(
+        "main job: {} files, acknowledged after {acknowledged:?}, all hashed after {took:?}, on {nodes:?}",
+        files.len()
+    );
 }

@@ -19,7 +19,8 @@ fn commits_go_on(cluster: &Cluster, what: &str) {
     until("commits", Duration::from_secs(60), || (load.acknowledged() >= JOBS).then_some(()));
     let sent = load.finish();
     cluster.await_all_ended(before.0, Duration::from_secs(60));
-    let mut waits: Vec<Duration> = sent.iter().filter_map(|sent| sent.acked.as_ref().map(|(at, ..)| *at - sent.at)).collect();
+    let mut waits: Vec<Duration> =
+        sent.iter().filter_map(|sent| sent.acked.as_ref().map(|(at, ..)| *at - sent.at)).collect();
     waits.sort();
     let verdict = Verdict::of(&sent, &cluster.nodes[before.0].jobs(), &[]);
     println!("{what}: commit p50 {:?}, worst {:?}; {verdict}", waits[waits.len() / 2], waits[waits.len() - 1]);

@@ -37,7 +37,10 @@ fn all_nodes_are_killed_at_once_and_nothing_is_lost() {
     cluster.await_all_ended(0, Duration::from_secs(60));
     let hits = cluster.nodes.iter().map(|node| Hit { node: node.name.clone(), from, until: until_ms });
     let verdict = Verdict::of(&sent, &cluster.nodes[0].jobs(), &hits.collect::<Vec<_>>());
-    println!("all killed at once with {before} jobs acknowledged, whole again after {} ms: {verdict}", until_ms.since(from));
+    println!(
+        "all killed at once with {before} jobs acknowledged, whole again after {} ms: {verdict}",
+        until_ms.since(from)
+    );
     verdict.assert_flawless();
 }
 
@@ -107,9 +110,8 @@ fn two_voters_have_synced_before_the_acknowledgement_leaves() {
         return;
     }
     let cluster = Cluster::start(3, Options::default());
-    let watch = |number: usize| {
-        Watch::of(cluster.nodes[number].pid(), cluster.folder().join(format!("strace-{number}")))
-    };
+    let watch =
+        |number: usize| Watch::of(cluster.nodes[number].pid(), cluster.folder().join(format!("strace-{number}")));
     let watches: Vec<Watch> = (0..3).map(watch).collect();
     until("strace to take hold", SOON, || watches.iter().all(Watch::holds).then_some(()));
     let (dispatcher, _) = cluster.dispatcher();
@@ -123,7 +125,8 @@ fn two_voters_have_synced_before_the_acknowledgement_leaves() {
     }
     let syncs: Vec<Vec<(f64, f64)>> = watches.into_iter().map(Watch::end).collect();
     let within = |window: &(f64, f64)| {
-        let synced = |syncs: &Vec<(f64, f64)>| syncs.iter().any(|(began, ended)| *began >= window.0 && *ended <= window.1);
+        let synced =
+            |syncs: &Vec<(f64, f64)>| syncs.iter().any(|(began, ended)| *began >= window.0 && *ended <= window.1);
         syncs.iter().filter(|syncs| synced(syncs)).count()
     };
     let counts: Vec<usize> = windows.iter().map(within).collect();
@@ -143,7 +146,8 @@ fn processes(marker: &str) -> Vec<String> {
         let line = std::fs::read(entry.path().join("cmdline")).ok()?;
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         // A job's process, and not the shell of somebody who looks for it.
-        (line.contains(marker) && line.contains("sleep")).then(|| format!("{}: {line}", entry.file_name().to_string_lossy()))
+        (line.contains(marker) && line.contains("sleep"))
+            .then(|| format!("{}: {line}", entry.file_name().to_string_lossy()))
     });
     lines.collect()
 }

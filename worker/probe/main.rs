@@ -74,7 +74,8 @@ fn measure(args: &[String]) -> ExitCode {
         let next = Arc::new(AtomicU64::new(1));
         let begun = tokio::time::Instant::now();
         let slots = (0..slots).map(|_| {
-            let (executors, output, next, work_dir) = (executors.clone(), output.clone(), Arc::clone(&next), folder.join("work"));
+            let (executors, output, next, work_dir) =
+                (executors.clone(), output.clone(), Arc::clone(&next), folder.join("work"));
             tokio::spawn(async move {
                 let (_sender, stop) = tokio::sync::watch::channel(None);
                 loop {

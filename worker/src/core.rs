@@ -11,8 +11,8 @@ mod signals;
 
 pub use signals::{Effect, Input, WorkerConfig, WorkerCounts};
 
-use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, Reign};
+use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::message::{Order, Orders, OrdersAnswer, Report, ReportAnswer};
 use relais_protocol::record::{Finish, NodeFacts};
 use relais_protocol::spec::OnDisconnect;
@@ -63,7 +63,13 @@ impl Worker {
     /// A worker that runs nothing. `reign` is the highest that it remembers; `unsettled` what its last run
     /// left unreported.
     #[must_use]
-    pub fn new(config: WorkerConfig, me: NodeId, incarnation: Incarnation, reign: Reign, unsettled: Vec<Finish>) -> Self {
+    pub fn new(
+        config: WorkerConfig,
+        me: NodeId,
+        incarnation: Incarnation,
+        reign: Reign,
+        unsettled: Vec<Finish>,
+    ) -> Self {
         let unsettled: BTreeMap<_, _> = unsettled.into_iter().map(|f| ((f.job, f.fence), f)).collect();
         Self {
             config,
@@ -343,7 +349,8 @@ impl Worker {
             return;
         }
         let beat = now >= self.beat_at;
-        let Some(dispatcher) = self.dispatcher.filter(|_| self.in_flight.is_none() && !self.facts.name.is_empty()) else {
+        let Some(dispatcher) = self.dispatcher.filter(|_| self.in_flight.is_none() && !self.facts.name.is_empty())
+        else {
             return;
         };
         if now < self.quiet_until || !beat && self.news.is_empty() {

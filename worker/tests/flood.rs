@@ -45,7 +45,8 @@ fn task(folder: &Path, output: &Output) -> Task {
 #[tokio::test]
 async fn a_flood_is_bounded_in_memory_and_on_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let spawner = Spawner::start(env!("CARGO_BIN_EXE_relais-worker-probe").into(), vec!["__spawner".to_owned()]).unwrap();
+    let spawner =
+        Spawner::start(env!("CARGO_BIN_EXE_relais-worker-probe").into(), vec!["__spawner".to_owned()]).unwrap();
     let executors = Executors::standard(Arc::new(|| UnixMs(0)), spawner);
     let output = Output::open(folder.path().join("output")).unwrap();
     let (_sender, stop) = tokio::sync::watch::channel(None);

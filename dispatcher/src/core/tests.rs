@@ -92,7 +92,10 @@ impl Bench {
 
     fn orders(&mut self) -> Vec<Order> {
         let told = std::mem::take(&mut self.told);
-        told.into_iter().filter_map(|e| if let Effect::Order(_, _, orders) = e { Some(orders) } else { None }).flatten().collect()
+        told.into_iter()
+            .filter_map(|e| if let Effect::Order(_, _, orders) = e { Some(orders) } else { None })
+            .flatten()
+            .collect()
     }
 
     fn fence(&self) -> Fence {
@@ -119,7 +122,8 @@ fn a_submit_is_told_and_ordered_only_when_committed() {
     let mut bench = Bench::new();
     bench.told.clear();
     bench.submit(1);
-    let [Effect::Order(NodeId(1), Incarnation(1), orders), Effect::Reply(Ticket(101), Ok(reply))] = &bench.told[..] else {
+    let [Effect::Order(NodeId(1), Incarnation(1), orders), Effect::Reply(Ticket(101), Ok(reply))] = &bench.told[..]
+    else {
         panic!("{:?}", bench.told)
     };
     assert!(matches!(&orders[..], [Order::Start(start)] if start.job == JobId(1) && start.fence == bench.fence()));
@@ -244,7 +248,9 @@ fn a_wall_clock_that_jumps_back_stops_nothing_that_waits() {
     let stamp = |bench: &mut Bench, ms, unix, ticket| {
         let tick = Input::Propose(Ticket(ticket), vec![Record::Tick]);
         let effects = bench.core.handle(now(ms, unix), &bench.ledger, tick);
-        let Some(Effect::Propose(batch)) = effects.first().filter(|_| effects.len() == 1) else { panic!("{effects:?}") };
+        let Some(Effect::Propose(batch)) = effects.first().filter(|_| effects.len() == 1) else {
+            panic!("{effects:?}")
+        };
         let stamp = batch.stamp;
         bench.core.handle(now(ms, unix), &bench.ledger, Input::Failed(Rejection::Unknown));
         stamp

@@ -154,7 +154,8 @@ impl Core {
             return vec![Record::NodeStanding { node, incarnation, standing: Standing::Left }];
         }
         if report.leaving {
-            let news = (row.standing != Standing::Leaving && row.incarnation == incarnation).then_some(Standing::Leaving);
+            let news =
+                (row.standing != Standing::Leaving && row.incarnation == incarnation).then_some(Standing::Leaving);
             return news.map(|standing| vec![Record::NodeStanding { node, incarnation, standing }]).unwrap_or_default();
         }
         let news = report.facts.as_ref().filter(|facts| {
@@ -200,7 +201,9 @@ impl Core {
         }
         let Some(worker) = self.workers.workers.get_mut(&row.id) else { return Vec::new() };
         worker.ordered.retain(|job, (fence, _)| should.contains(&(*job, *fence)));
-        for (job, fence) in should.difference(&has).filter(|a| !ended.contains(a) && !self.workers.finishing.contains(a)) {
+        for (job, fence) in
+            should.difference(&has).filter(|a| !ended.contains(a) && !self.workers.finishing.contains(a))
+        {
             let sent = worker.ordered.get(job).filter(|(sent, _)| sent == fence).map(|(_, at)| *at);
             let due = sent.is_none_or(|at| now.since(at) >= self.config.reorder_ms);
             if due && let Some(start) = ledger.start_order(*job, *fence) {
@@ -244,7 +247,11 @@ impl Core {
                 if over {
                     worker.lease_until = now.mono;
                 }
-                self.batches.add_own(vec![Record::NodeStanding { node: row.id, incarnation: row.incarnation, standing }]);
+                self.batches.add_own(vec![Record::NodeStanding {
+                    node: row.id,
+                    incarnation: row.incarnation,
+                    standing,
+                }]);
             }
         }
     }

@@ -88,12 +88,8 @@ impl Election {
     pub(super) fn ask(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         self.round += 1;
         self.confirmed = Some((self.me, now.plus(self.config.confirm_hold_ms)));
-        let question = Confirm {
-            candidate: self.me,
-            round: self.round,
-            last_log: self.journal.last_log,
-            reign: self.reign,
-        };
+        let question =
+            Confirm { candidate: self.me, round: self.round, last_log: self.journal.last_log, reign: self.reign };
         let until = now.plus(self.config.round_ms);
         self.phase = Phase::Asking { round: self.round, until, yes: BTreeSet::from([self.me]) };
         let others: Vec<NodeId> = self.journal.voters.iter().copied().filter(|node| *node != self.me).collect();

@@ -23,7 +23,11 @@ impl Election {
                 let voter = self.voters.get(node).filter(|_| *node != self.me);
                 let live = *node == self.me || voter.is_some_and(|v| self.is_live(now, v));
                 let ready = if *node == self.me { self.ready } else { voter.is_some_and(|v| v.ready) };
-                let log = if *node == self.me { self.journal.last_log } else { voter.map_or_else(Default::default, |v| v.last_log) };
+                let log = if *node == self.me {
+                    self.journal.last_log
+                } else {
+                    voter.map_or_else(Default::default, |v| v.last_log)
+                };
                 let dispatcher = self.dispatcher == Some(*node) && live;
                 (dispatcher, live && ready, log, *node, live)
             })

@@ -1,8 +1,8 @@
 //! Tests of the election: three cores on one clock, with beats, questions and answers passed by hand.
 
 use super::*;
-use relais_protocol::message::{Confirm, ConfirmAnswer, Verdict};
 use relais_protocol::ids::{Epoch, Incarnation};
+use relais_protocol::message::{Confirm, ConfirmAnswer, Verdict};
 
 /// Three elections and a journal that lets whoever stands with a majority up win at once.
 struct World {
@@ -213,7 +213,14 @@ fn a_yes_that_is_read_after_a_pause_moves_nobody_to_stand() {
     world.now = 1_000;
     let asked = world.nodes.get_mut(&me).unwrap().handle(Mono(1_000), Input::Tick);
     let Some(Effect::Ask(_, question)) = asked.last() else { panic!("{asked:?}") };
-    let yes = |from| Input::Answered(ConfirmAnswer { round: question.round, from: NodeId(from), verdict: Verdict::Yes, refuses_votes_ms: 0 });
+    let yes = |from| {
+        Input::Answered(ConfirmAnswer {
+            round: question.round,
+            from: NodeId(from),
+            verdict: Verdict::Yes,
+            refuses_votes_ms: 0,
+        })
+    };
     let node = world.nodes.get_mut(&me).unwrap();
     let late = [node.handle(Mono(9_000), yes(1)), node.handle(Mono(9_000), yes(2))].concat();
     assert!(!late.contains(&Effect::Stand), "{late:?}");

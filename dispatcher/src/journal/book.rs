@@ -107,13 +107,7 @@ impl Book {
     }
 
     /// Visits `from..to` in order, or against it, until `visit` says `false`. An empty `to` is the end.
-    pub(super) fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        reverse: bool,
-        visit: Visit<'_>,
-    ) -> Result<(), BookError> {
+    pub(super) fn scan(&self, from: &[u8], to: &[u8], reverse: bool, visit: Visit<'_>) -> Result<(), BookError> {
         let end = if to.is_empty() { Bound::Unbounded } else { Bound::Excluded(to) };
         if !to.is_empty() && from >= to {
             return Ok(());

@@ -163,11 +163,7 @@ impl RaftStateMachine<Types> for Applier {
         Ok(Box::default())
     }
 
-    async fn install_snapshot(
-        &mut self,
-        meta: &SnapshotMeta,
-        snapshot: Box<SnapshotData>,
-    ) -> Result<(), StorageError> {
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Box<SnapshotData>) -> Result<(), StorageError> {
         match *snapshot {
             SnapshotData::Staged(stage) => self.install(stage, meta).await,
             SnapshotData::None => Err(write_error("a snapshot without rows")),

@@ -11,9 +11,7 @@ use super::types::{SnapshotMeta, Types, Vote};
 use bytes::Bytes;
 use openraft::error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
-};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{EmptyNode, OptionalSend, Raft, Snapshot};
 use relais_protocol::ids::RaftId;
 use std::future::Future;

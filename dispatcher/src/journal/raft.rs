@@ -4,18 +4,16 @@
 //! for the election to call. `election_timeout_max` only says for how long a follower refuses votes after
 //! it heard its leader.
 
+use super::guard::Guard;
 use super::ledger::Ledger;
 use super::ledger_writer::LedgerJobs;
-use super::guard::Guard;
 use super::log::Log;
 use super::machine::Applier;
 use super::network::{self, Peers};
 use super::status::{self, JournalStatus, Role};
 use super::store::{Store, Threads};
 use super::types::{Payload, Types};
-use super::{
-    ChangeError, Checkpoint, Counters, Journal, Link, LoadError, Machine, ProposeError, ReadError, Stopped,
-};
+use super::{ChangeError, Checkpoint, Counters, Journal, Link, LoadError, Machine, ProposeError, ReadError, Stopped};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -202,9 +200,7 @@ fn change_error(error: WriteError) -> ChangeError {
         RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => {
             ChangeError::NotLeader { leader: to.leader_id.map(RaftId) }
         }
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(Change::InProgress(_))) => {
-            ChangeError::InProgress
-        }
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(Change::InProgress(_))) => ChangeError::InProgress,
         RaftError::APIError(ClientWriteError::ChangeMembershipError(e)) => ChangeError::Refused(e.to_string()),
     }
 }

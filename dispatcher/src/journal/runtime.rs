@@ -47,10 +47,7 @@ impl AsyncRuntime for PatientRuntime {
         TokioRuntime::timeout(duration.max(TIMEOUT_MIN), future)
     }
 
-    fn timeout_at<R, F: Future<Output = R> + OptionalSend>(
-        deadline: Self::Instant,
-        future: F,
-    ) -> Self::Timeout<R, F> {
+    fn timeout_at<R, F: Future<Output = R> + OptionalSend>(deadline: Self::Instant, future: F) -> Self::Timeout<R, F> {
         TokioRuntime::timeout_at(deadline + TIMEOUT_MIN, future)
     }
 

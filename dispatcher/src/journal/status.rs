@@ -94,11 +94,7 @@ pub(super) fn now(raft: &Raft<Types>, committed_next: &AtomicU64) -> JournalStat
 }
 
 /// Keeps [`JournalStatus`] told until openraft stops.
-pub(super) async fn follow(
-    raft: Raft<Types>,
-    committed_next: Arc<AtomicU64>,
-    tell: watch::Sender<JournalStatus>,
-) {
+pub(super) async fn follow(raft: Raft<Types>, committed_next: Arc<AtomicU64>, tell: watch::Sender<JournalStatus>) {
     let mut metrics = raft.metrics();
     loop {
         metrics.mark_unchanged();

@@ -10,8 +10,8 @@
 
 use super::book::{Book, BookError};
 use super::checkpoint::LedgerMeta;
-use super::guard::{Guard, sync_dir};
 pub use super::guard::{Counters, OnFatal, PlantedBug, SyncMode};
+use super::guard::{Guard, sync_dir};
 use super::ledger::{Ledger, META_KEY};
 use super::ledger_writer::{self, LedgerJobs};
 use super::log::{BASE_KEY, Base, Log};

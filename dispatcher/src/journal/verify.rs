@@ -106,19 +106,23 @@ fn frames(book: &Book, base: Base) -> Result<(VecDeque<Known>, Option<String>), 
     let (mut expected, mut previous) = (base.next_index(), base.hash);
     let mut wrong = None;
     let from = FRAMES.key(&expected.to_be_bytes());
-    book.scan(&from, &FRAMES.end(), false, &mut |key, stored| {
-        match read_frame(book, &key[1..], stored, expected, previous) {
-            Ok((framed, bytes)) => {
-                known.push_back(Known { id: framed.entry.log_id, hash: framed.hash, bytes });
-                (expected, previous) = (expected + 1, framed.hash);
-                Ok(true)
-            }
-            Err(BookError::Damaged(why)) => {
-                wrong = Some(why);
-                Ok(false)
-            }
-            Err(e) => Err(e),
+    book.scan(&from, &FRAMES.end(), false, &mut |key, stored| match read_frame(
+        book,
+        &key[1..],
+        stored,
+        expected,
+        previous,
+    ) {
+        Ok((framed, bytes)) => {
+            known.push_back(Known { id: framed.entry.log_id, hash: framed.hash, bytes });
+            (expected, previous) = (expected + 1, framed.hash);
+            Ok(true)
         }
+        Err(BookError::Damaged(why)) => {
+            wrong = Some(why);
+            Ok(false)
+        }
+        Err(e) => Err(e),
     })?;
     Ok((known, wrong))
 }

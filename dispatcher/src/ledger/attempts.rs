@@ -16,11 +16,8 @@ impl Ledger {
         };
         let newest = job.attempts.last().map(|attempt| attempt.fence);
         if job.state.is_terminal() || newest != Some(finish.fence) {
-            let refusal = if job.state.is_terminal() {
-                Refusal::JobEnded(job.state.name())
-            } else {
-                Refusal::StaleFence
-            };
+            let refusal =
+                if job.state.is_terminal() { Refusal::JobEnded(job.state.name()) } else { Refusal::StaleFence };
             self.jobs.put_back(job);
             return Outcome::Refused(refusal);
         }
@@ -71,7 +68,10 @@ impl Ledger {
                 outcome: AttemptOutcome::Lost,
                 exit_code: None,
                 signal: None,
-                error: Some(JobError { kind: ErrorKind::Lost, message: "its node was not heard of for a lease".into() }),
+                error: Some(JobError {
+                    kind: ErrorKind::Lost,
+                    message: "its node was not heard of for a lease".into(),
+                }),
                 output_tail: Vec::new(),
             });
         }
@@ -147,7 +147,8 @@ fn is_final(policy: &RetryPolicy, end: &AttemptEnd) -> bool {
 pub(super) fn retry_wait_ms(policy: &RetryPolicy, failures: u16, dice: u64) -> u64 {
     let factor = f64::from(policy.backoff_permille) / 1_000.0;
     let wait = policy.initial_interval_ms as f64 * factor.powi(i32::from(failures) - 1);
-    let wait = if wait.is_finite() { wait.min(policy.maximum_interval_ms as f64) as u64 } else { policy.maximum_interval_ms };
+    let wait =
+        if wait.is_finite() { wait.min(policy.maximum_interval_ms as f64) as u64 } else { policy.maximum_interval_ms };
     match policy.jitter {
         Jitter::None => wait,
         Jitter::Full => dice % (wait + 1),

@@ -48,10 +48,8 @@ pub(super) fn job_of(key: &[u8]) -> Option<JobId> {
 
 /// Decodes the row under `key`.
 pub(super) fn decode_row<T: DeserializeOwned>(key: &[u8], row: &[u8]) -> Result<T, LoadError> {
-    codec::decode(codec::FORMAT, row, ROW_BYTES_MAX).map_err(|source| LoadError {
-        key: key.escape_ascii().to_string(),
-        source,
-    })
+    codec::decode(codec::FORMAT, row, ROW_BYTES_MAX)
+        .map_err(|source| LoadError { key: key.escape_ascii().to_string(), source })
 }
 
 /// Visits every row of `table`.

@@ -1,7 +1,7 @@
 //! Reading the ledger: jobs by id, by filter, by count; queues, nodes, tokens, failovers; orders.
 
-use super::nodes::NodeRow;
 use super::Ledger;
+use super::nodes::NodeRow;
 use relais_protocol::ids::{Fence, JobId, NodeId};
 use relais_protocol::job::{Job, JobState, StateName};
 use relais_protocol::message::StartOrder;

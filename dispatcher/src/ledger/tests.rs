@@ -16,13 +16,8 @@ struct Bench {
 }
 
 fn spec(options: JobOptions) -> JobSpec {
-    let spec = JobSpec {
-        kind: "noop".into(),
-        queue: QueueName::default(),
-        priority: 50,
-        payload: "{}".into(),
-        options: None,
-    };
+    let spec =
+        JobSpec { kind: "noop".into(), queue: QueueName::default(), priority: 50, payload: "{}".into(), options: None };
     spec.with_options(options)
 }
 
@@ -53,8 +48,7 @@ fn up(node: u32, incarnation: u64, slots: u32) -> Record {
 
 impl Bench {
     fn new(slots: u32) -> Self {
-        let mut bench =
-            Self { ledger: Ledger::new(Arc::new(MemoryRows::default())), index: 0, now: 1_000 };
+        let mut bench = Self { ledger: Ledger::new(Arc::new(MemoryRows::default())), index: 0, now: 1_000 };
         bench.does(Record::Found { cluster: ClusterId(9), name: "n1".into() });
         bench.does(Record::Promote { node: NodeId(1), incarnation: Incarnation(1) });
         bench.does(up(1, 1, slots));
@@ -190,11 +184,10 @@ fn a_cancel_ends_what_waits_and_asks_for_what_runs() {
 fn a_job_waits_for_its_time_and_not_beyond_its_end() {
     let mut bench = Bench::new(1);
     bench.does(submit(1, JobOptions { start: StartTime::After(500), ..JobOptions::default() }));
-    bench.does(submit(2, JobOptions {
-        start: StartTime::After(900),
-        expires_at: Some(UnixMs(1_600)),
-        ..JobOptions::default()
-    }));
+    bench.does(submit(
+        2,
+        JobOptions { start: StartTime::After(900), expires_at: Some(UnixMs(1_600)), ..JobOptions::default() },
+    ));
     assert_eq!(bench.ledger.next_due(), Some(UnixMs(1_500)));
     bench.now = 1_700;
     bench.does(Record::Tick);
@@ -212,12 +205,15 @@ fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Re
     let row = ledger.node(NodeId(node.into())).map_or(Incarnation(0), |row| row.incarnation);
     match what {
         0..=2 => submit(job + u128::from(number) * 100, JobOptions { retry, ..JobOptions::default() }),
-        3 => submit(job, JobOptions {
-            start: StartTime::After(number.into()),
-            expires_at: (number % 3 == 0).then(|| ledger.now().plus(number.into())),
-            idempotency_key: Some(format!("k{}", number % 4)),
-            ..JobOptions::default()
-        }),
+        3 => submit(
+            job,
+            JobOptions {
+                start: StartTime::After(number.into()),
+                expires_at: (number % 3 == 0).then(|| ledger.now().plus(number.into())),
+                idempotency_key: Some(format!("k{}", number % 4)),
+                ..JobOptions::default()
+            },
+        ),
         4 | 5 => finish(job, fence, AttemptOutcome::Succeeded),
         6 => finish(job, fence, AttemptOutcome::Failed),
         7 => Record::Cancel { job: JobId(job), reason: String::new() },
@@ -227,7 +223,13 @@ fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Re
             standing: if number % 2 == 0 { Standing::Offline } else { Standing::Suspect },
         },
         9 => up(node.into(), row.0 + u64::from(number % 5 == 0), 2),
-        10 => if number % 2 == 0 { Record::Retry { job: JobId(job) } } else { Record::Delete { job: JobId(job) } },
+        10 => {
+            if number % 2 == 0 {
+                Record::Retry { job: JobId(job) }
+            } else {
+                Record::Delete { job: JobId(job) }
+            }
+        }
         _ => Record::Promote { node: NodeId(node.into()), incarnation: Incarnation(1) },
     }
 }

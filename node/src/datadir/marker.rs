@@ -79,10 +79,8 @@ impl Marker {
 
     pub(super) fn write(dir: &Path, place: Place) -> Result<(), DataDirError> {
         let file = dir.join(NAME);
-        let bytes = serde_json::to_vec_pretty(&Self { format: FORMAT, place }).map_err(|e| DataDirError::Damaged {
-            file: file.clone(),
-            reason: e.to_string(),
-        })?;
+        let bytes = serde_json::to_vec_pretty(&Self { format: FORMAT, place })
+            .map_err(|e| DataDirError::Damaged { file: file.clone(), reason: e.to_string() })?;
         write_atomically(&file, &bytes, 0o600).map_err(DataDirError::io("write", &file))
     }
 
@@ -92,33 +90,19 @@ impl Marker {
         if let Some(difference) = marker.place.difference(here)
             && !accept_moved
         {
-            return Err(DataDirError::Moved {
-                dir: dir.to_path_buf(),
-                difference,
-            });
+            return Err(DataDirError::Moved { dir: dir.to_path_buf(), difference });
         }
-        if marker.place == *here {
-            Ok(())
-        } else {
-            Self::write(dir, here.clone())
-        }
+        if marker.place == *here { Ok(()) } else { Self::write(dir, here.clone()) }
     }
 
     fn read(file: &PathBuf) -> Result<Self, DataDirError> {
         let bytes = fs::read(file).map_err(DataDirError::io("read", file))?;
-        let damaged = |e: serde_json::Error| DataDirError::Damaged {
-            file: file.clone(),
-            reason: e.to_string(),
-        };
+        let damaged = |e: serde_json::Error| DataDirError::Damaged { file: file.clone(), reason: e.to_string() };
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
         let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
         if found > u64::from(FORMAT) {
             let found = u32::try_from(found).unwrap_or(u32::MAX);
-            return Err(DataDirError::TooNew {
-                file: file.clone(),
-                found,
-                known: FORMAT,
-            });
+            return Err(DataDirError::TooNew { file: file.clone(), found, known: FORMAT });
         }
         serde_json::from_value(value).map_err(damaged)
     }

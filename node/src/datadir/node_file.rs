@@ -64,17 +64,10 @@ impl NodeFile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(e) => return Err(DataDirError::io("read", file)(e)),
         };
-        let damaged = |e: serde_json::Error| DataDirError::Damaged {
-            file: file.to_path_buf(),
-            reason: e.to_string(),
-        };
+        let damaged = |e: serde_json::Error| DataDirError::Damaged { file: file.to_path_buf(), reason: e.to_string() };
         let node: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
         if node.format > FORMAT {
-            return Err(DataDirError::TooNew {
-                file: file.to_path_buf(),
-                found: node.format,
-                known: FORMAT,
-            });
+            return Err(DataDirError::TooNew { file: file.to_path_buf(), found: node.format, known: FORMAT });
         }
         Ok(node)
     }

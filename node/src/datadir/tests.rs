@@ -4,19 +4,11 @@ use super::*;
 use relais_protocol::ids::{ClusterId, NodeId};
 
 fn place(machine: &str, boot: &str, device: u64, inode: u64) -> Place {
-    Place {
-        machine: Some(machine.into()),
-        boot: Some(boot.into()),
-        device,
-        inode,
-    }
+    Place { machine: Some(machine.into()), boot: Some(boot.into()), device, inode }
 }
 
 fn at(place: Place) -> DirOptions {
-    DirOptions {
-        accept_moved: false,
-        place: Some(place),
-    }
+    DirOptions { accept_moved: false, place: Some(place) }
 }
 
 #[test]
@@ -38,10 +30,7 @@ fn each_start_is_a_new_incarnation_and_changes_are_kept() {
     assert_eq!(dir.node().incarnation.0, 2);
     assert_eq!(dir.node().cluster, Some(ClusterId(u128::MAX - 5)));
     assert_eq!((dir.node().node, dir.node().name.as_str()), (Some(NodeId(3)), "amber"));
-    assert_eq!(
-        fs::metadata(path.join("node.json")).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(path.join("node.json")).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -51,17 +40,10 @@ fn a_second_process_is_refused_and_told_who_holds_it() {
     let refused = DataDir::open(temp.path()).unwrap_err();
     assert!(matches!(refused, DataDirError::InUse { .. }), "{refused}");
     let text = refused.to_string();
-    assert!(
-        text.contains(&std::process::id().to_string()) && text.contains("--data-dir"),
-        "{text}"
-    );
+    assert!(text.contains(&std::process::id().to_string()) && text.contains("--data-dir"), "{text}");
     assert!(text.contains(first.path().to_str().unwrap()), "{text}");
     drop(first);
-    assert_eq!(
-        DataDir::open(temp.path()).unwrap().node().incarnation.0,
-        2,
-        "the refused start counted nothing"
-    );
+    assert_eq!(DataDir::open(temp.path()).unwrap().node().incarnation.0, 2, "the refused start counted nothing");
 }
 
 #[test]
@@ -69,10 +51,7 @@ fn a_directory_of_somebody_else_is_refused_untouched() {
     let temp = tempfile::tempdir().unwrap();
     fs::write(temp.path().join("thesis.tex"), "x").unwrap();
     let refused = DataDir::open(temp.path()).unwrap_err();
-    assert!(
-        matches!(&refused, DataDirError::Foreign { example, .. } if example == "thesis.tex"),
-        "{refused}"
-    );
+    assert!(matches!(&refused, DataDirError::Foreign { example, .. } if example == "thesis.tex"), "{refused}");
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
 }
 
@@ -95,19 +74,13 @@ fn a_copied_directory_is_refused_until_accepted() {
         (place("m1", "b1", 2, 10), "device 2"),
     ] {
         let refused = DataDir::open_with(temp.path(), &at(there)).unwrap_err();
-        assert!(
-            matches!(&refused, DataDirError::Moved { difference, .. } if difference.contains(why)),
-            "{refused}"
-        );
-        assert!(refused.to_string().contains("--accept-moved"));
+        assert!(matches!(&refused, DataDirError::Moved { difference, .. } if difference.contains(why)), "{refused}");
+        assert!(refused.to_string().contains("RELAIS_ACCEPT_MOVED=1"));
     }
     // After a reboot the device number may be another one.
     drop(DataDir::open_with(temp.path(), &at(place("m1", "b2", 2, 10))).unwrap());
     let moved = place("m2", "b1", 1, 99);
-    let accept = DirOptions {
-        accept_moved: true,
-        place: Some(moved.clone()),
-    };
+    let accept = DirOptions { accept_moved: true, place: Some(moved.clone()) };
     drop(DataDir::open_with(temp.path(), &accept).unwrap());
     drop(DataDir::open_with(temp.path(), &at(moved)).unwrap());
 }
@@ -134,10 +107,7 @@ fn damage_and_a_newer_format_are_told_apart() {
     fs::write(&file, &good[..good.len() / 2]).unwrap();
     assert!(matches!(DataDir::open(temp.path()), Err(DataDirError::Damaged { .. })));
     fs::write(&file, good.replace("\"format\": 1", "\"format\": 7")).unwrap();
-    assert!(matches!(
-        DataDir::open(temp.path()),
-        Err(DataDirError::TooNew { found: 7, .. })
-    ));
+    assert!(matches!(DataDir::open(temp.path()), Err(DataDirError::TooNew { found: 7, .. })));
     fs::write(&file, good).unwrap();
     assert_eq!(DataDir::open(temp.path()).unwrap().node().incarnation.0, 2);
 }

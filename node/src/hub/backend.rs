@@ -20,7 +20,10 @@ pub struct HubBackend(pub Arc<Hub>);
 
 impl HubBackend {
     /// Runs on the engine's threads, whichever thread asks.
-    fn on_engine<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> BoxFuture<'static, Option<T>> {
+    fn on_engine<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> BoxFuture<'static, Option<T>> {
         let task = self.0.engine.spawn(work);
         async move { task.await.ok() }.boxed()
     }
@@ -65,7 +68,8 @@ impl Backend for HubBackend {
 
     fn propose(&self, records: Vec<Record>) -> BoxFuture<'static, Result<Committed, ProposeFailed>> {
         let work = self.on_engine(self.0.clone().propose_anywhere(records));
-        async move { work.await.unwrap_or_else(|| Err(ProposeFailed::NoDispatcher("the node is stopping".to_owned()))) }.boxed()
+        async move { work.await.unwrap_or_else(|| Err(ProposeFailed::NoDispatcher("the node is stopping".to_owned()))) }
+            .boxed()
     }
 
     fn fresh(&self) -> BoxFuture<'static, Result<(), NotFresh>> {

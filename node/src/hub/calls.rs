@@ -46,7 +46,11 @@ impl Hub {
         Ok(all)
     }
 
-    async fn propose_part(self: &Arc<Self>, records: Vec<Record>, deadline: Instant) -> Result<Committed, ProposeFailed> {
+    async fn propose_part(
+        self: &Arc<Self>,
+        records: Vec<Record>,
+        deadline: Instant,
+    ) -> Result<Committed, ProposeFailed> {
         loop {
             let mut changed = self.pulse.changed();
             let tried = tokio::select! {
@@ -184,7 +188,9 @@ impl Hub {
         if heard * 2 > voters {
             return format!("{heard} of {voters} voters hear each other; an election is under way");
         }
-        format!("only {heard} of {voters} voters hear each other, and a majority is needed; start the others, or restore the network between them")
+        format!(
+            "only {heard} of {voters} voters hear each other, and a majority is needed; start the others, or restore the network between them"
+        )
     }
 }
 
@@ -201,7 +207,9 @@ fn parts(records: Vec<Record>) -> Vec<Vec<Record>> {
             Record::Submit(submit) => submit.spec.payload.len() + 300,
             _ => 300,
         };
-        let full = parts.last().is_some_and(|part| part.len() >= BATCH_RECORDS_MAX || !part.is_empty() && bytes + more > BATCH_BYTES_MAX);
+        let full = parts
+            .last()
+            .is_some_and(|part| part.len() >= BATCH_RECORDS_MAX || !part.is_empty() && bytes + more > BATCH_BYTES_MAX);
         if full {
             parts.push(Vec::new());
             bytes = 0;

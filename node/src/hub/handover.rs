@@ -52,10 +52,16 @@ impl Hub {
         result.map(|()| target.node())
     }
 
-    async fn hand_over_drained(self: Arc<Self>, target: RaftId, drained: impl Future<Output = ()>) -> Result<(), String> {
+    async fn hand_over_drained(
+        self: Arc<Self>,
+        target: RaftId,
+        drained: impl Future<Output = ()>,
+    ) -> Result<(), String> {
         timeout(STEP_LIMIT, drained).await.map_err(|_| "proposals in flight did not end in time".to_owned())?;
         let journal = self.journal().ok_or("the journal has not started")?;
-        timeout(STEP_LIMIT, has_all(&*journal, target)).await.map_err(|_| "the target did not catch up in time".to_owned())?;
+        timeout(STEP_LIMIT, has_all(&*journal, target))
+            .await
+            .map_err(|_| "the target did not catch up in time".to_owned())?;
         for _ in 0..STANDS_MAX {
             if self.clone().let_stand(target).await? {
                 return Ok(());
@@ -86,7 +92,9 @@ impl Hub {
         if let Some(node) = to {
             let name = self.name_of(node).unwrap_or_else(|| node.to_string());
             return match raft(node) {
-                None => Err(format!("node `{name}` is not a voter; hand over to one of `relais cluster status`'s succession")),
+                None => Err(format!(
+                    "node `{name}` is not a voter; hand over to one of `relais cluster status`'s succession"
+                )),
                 Some(_) if !fit(&node) => Err(format!("node `{name}` is out of reach; hand over to another")),
                 Some(raft) => Ok(raft),
             };

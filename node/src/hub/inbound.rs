@@ -114,11 +114,15 @@ impl Hub {
             }
             Control::CaKey => self.on_ca_key(from),
             Control::Audit => ControlAnswer::Audit(self.last_audit()),
-            Control::Admit(request) => {
-                ControlAnswer::Admitted(self.on_join(SocketAddr::from(([0, 0, 0, 0], 0)), request.into()).await.to_vec())
-            }
+            Control::Admit(request) => ControlAnswer::Admitted(
+                self.on_join(SocketAddr::from(([0, 0, 0, 0], 0)), request.into()).await.to_vec(),
+            ),
             Control::Peers => ControlAnswer::Peers(
-                self.addresses.read().iter().map(|(node, (name, addr))| (*node, name.clone(), addr.to_string())).collect(),
+                self.addresses
+                    .read()
+                    .iter()
+                    .map(|(node, (name, addr))| (*node, name.clone(), addr.to_string()))
+                    .collect(),
             ),
         }
     }

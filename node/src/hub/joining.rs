@@ -59,7 +59,9 @@ impl Hub {
         let reply = match codec::decode::<JoinRequest>(codec::FORMAT, &request, JOIN_BYTES_MAX) {
             Ok(join) if self.identity.read().ca.can_sign() => self.clone().admit(join).await,
             Ok(_) => return self.pass_on_join(request).await,
-            Err(error) => JoinReply::Refused(format!("the join request can't be read ({error}); are both nodes of the same version?")),
+            Err(error) => JoinReply::Refused(format!(
+                "the join request can't be read ({error}); are both nodes of the same version?"
+            )),
         };
         match &reply {
             JoinReply::Admitted { node, .. } => tracing::info!(%remote, %node, "admitted a node"),
@@ -109,7 +111,8 @@ impl Hub {
 
     fn sign(&self, node: NodeId, join: &JoinRequest) -> JoinReply {
         let identity = self.identity.read();
-        let signed = identity.ca.admit(identity.cluster, node, &join.signing_request, self.clock.unix(), CERTIFICATE_DAYS);
+        let signed =
+            identity.ca.admit(identity.cluster, node, &join.signing_request, self.clock.unix(), CERTIFICATE_DAYS);
         match signed {
             Ok(certificate) => JoinReply::Admitted {
                 cluster: identity.cluster,
@@ -139,7 +142,10 @@ impl Hub {
     }
 
     /// A new join token: its text, the hash that the journal is to keep, and where to join.
-    pub(super) fn new_join_token(&self, ends_at: relais_protocol::time::UnixMs) -> Result<(String, [u8; 32], String), String> {
+    pub(super) fn new_join_token(
+        &self,
+        ends_at: relais_protocol::time::UnixMs,
+    ) -> Result<(String, [u8; 32], String), String> {
         let token = JoinToken::create(self.identity.read().ca.sha256(), ends_at).map_err(|error| error.to_string())?;
         Ok((token.text(), token.secret_hash().0, self.facts.read().quic.clone()))
     }

@@ -63,8 +63,10 @@ impl Hub {
             }
         }
         addresses.remove(&self.me.node);
-        let known: Vec<KnownPeer> =
-            addresses.iter().map(|(node, (name, addr))| KnownPeer { node: *node, name: name.clone(), addr: *addr }).collect();
+        let known: Vec<KnownPeer> = addresses
+            .iter()
+            .map(|(node, (name, addr))| KnownPeer { node: *node, name: name.clone(), addr: *addr })
+            .collect();
         if let Err(error) = self.dir.lock().update(|node| node.peers.clone_from(&known)) {
             tracing::warn!(%error, "the peers' addresses could not be kept");
         }

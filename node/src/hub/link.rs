@@ -47,7 +47,11 @@ impl Link for JournalLink {
 
 impl Hub {
     /// Answers a peer's journal request; one that is meant for a journal that was put aside is refused.
-    pub(super) async fn on_journal_call(&self, from: relais_protocol::ids::NodeId, mut framed: Bytes) -> Result<Bytes, String> {
+    pub(super) async fn on_journal_call(
+        &self,
+        from: relais_protocol::ids::NodeId,
+        mut framed: Bytes,
+    ) -> Result<Bytes, String> {
         if framed.len() < HEAD_BYTES {
             return Err("a journal request without its raft ids".to_owned());
         }

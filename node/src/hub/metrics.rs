@@ -41,22 +41,46 @@ impl Hub {
     fn election_figures(&self, page: &mut Page) {
         let view = self.pulse.view();
         page.counter("relais_election_stands_total", "Elections that this node stood in.", view.stands);
-        page.counter("relais_election_resignations_total", "Times that this node ceased to be the dispatcher.", view.resignations);
+        page.counter(
+            "relais_election_resignations_total",
+            "Times that this node ceased to be the dispatcher.",
+            view.resignations,
+        );
         page.gauge("relais_election_heard_voters", "Other voters heard within a lease.", view.heard_voters);
     }
 
     fn work_figures(&self, page: &mut Page) {
         let counts = *self.desk.state().counts.lock();
         let bench = self.bench.state();
-        page.counter("relais_stale_reports_total", "Reports of another reign that this dispatcher refused.", counts.stale_reports);
-        page.counter("relais_stale_orders_total", "Orders of a lower reign that this worker refused.", bench.counts.stale_orders);
+        page.counter(
+            "relais_stale_reports_total",
+            "Reports of another reign that this dispatcher refused.",
+            counts.stale_reports,
+        );
+        page.counter(
+            "relais_stale_orders_total",
+            "Orders of a lower reign that this worker refused.",
+            bench.counts.stale_orders,
+        );
         let refused = self.counts.stale_orders.load(Ordering::Relaxed);
-        page.counter("relais_orders_refused_total", "Orders of this node that a worker refused for its reign.", refused);
-        page.counter("relais_orders_again_total", "Orders sent again because they were not seen to be carried out.", counts.orders_again);
+        page.counter(
+            "relais_orders_refused_total",
+            "Orders of this node that a worker refused for its reign.",
+            refused,
+        );
+        page.counter(
+            "relais_orders_again_total",
+            "Orders sent again because they were not seen to be carried out.",
+            counts.orders_again,
+        );
         page.counter("relais_batches_total", "Journal entries proposed here.", counts.batches);
         page.counter("relais_records_total", "Records in them.", counts.records);
         page.counter("relais_attempts_started_total", "Attempts that this worker started.", bench.counts.started);
-        page.counter("relais_attempts_fenced_total", "Attempts that this worker killed because its lease ended.", bench.counts.fenced);
+        page.counter(
+            "relais_attempts_fenced_total",
+            "Attempts that this worker killed because its lease ended.",
+            bench.counts.fenced,
+        );
         page.gauge("relais_attempts_running", "Attempts that run here.", bench.running);
         page.gauge("relais_reports_unsettled", "Ends that no dispatcher has written down yet.", bench.unsettled);
         let passed_on = self.counts.passed_on.load(Ordering::Relaxed);
@@ -67,16 +91,40 @@ impl Hub {
         let Some(journal) = self.journal.get() else { return };
         let counters = journal.counters();
         let status = journal.status().borrow().clone();
-        page.counter("relais_journal_syncs_total", "Syncs of the log to stable storage.", counters.log_syncs.load(Ordering::Relaxed));
-        page.counter("relais_journal_acknowledged_total", "Appends acknowledged.", counters.appends_acknowledged.load(Ordering::Relaxed));
-        page.counter("relais_journal_mark_syncs_total", "Syncs of the log's high-water mark.", counters.mark_syncs.load(Ordering::Relaxed));
-        page.counter("relais_journal_checkpoints_total", "Checkpoints of the ledger.", counters.checkpoints.load(Ordering::Relaxed));
+        page.counter(
+            "relais_journal_syncs_total",
+            "Syncs of the log to stable storage.",
+            counters.log_syncs.load(Ordering::Relaxed),
+        );
+        page.counter(
+            "relais_journal_acknowledged_total",
+            "Appends acknowledged.",
+            counters.appends_acknowledged.load(Ordering::Relaxed),
+        );
+        page.counter(
+            "relais_journal_mark_syncs_total",
+            "Syncs of the log's high-water mark.",
+            counters.mark_syncs.load(Ordering::Relaxed),
+        );
+        page.counter(
+            "relais_journal_checkpoints_total",
+            "Checkpoints of the ledger.",
+            counters.checkpoints.load(Ordering::Relaxed),
+        );
         page.gauge("relais_journal_applied_index", "Last entry applied.", status.applied.unwrap_or_default());
         page.gauge("relais_journal_term", "Term of the log.", status.term);
         page.gauge("relais_journal_voters", "Voters.", status.voters.len());
         let (audits, differ) = (&self.counts.audits, &self.counts.disagreements);
-        page.counter("relais_replicas_compared_total", "Comparisons of a replica's rows with this dispatcher's.", audits.load(Ordering::Relaxed));
-        page.counter("relais_replicas_differ_total", "Comparisons that found a difference.", differ.load(Ordering::Relaxed));
+        page.counter(
+            "relais_replicas_compared_total",
+            "Comparisons of a replica's rows with this dispatcher's.",
+            audits.load(Ordering::Relaxed),
+        );
+        page.counter(
+            "relais_replicas_differ_total",
+            "Comparisons that found a difference.",
+            differ.load(Ordering::Relaxed),
+        );
         page.gauge("relais_journal_log_bytes", "Bytes in the log.", journal.log_bytes());
     }
 

@@ -19,7 +19,8 @@ impl Hub {
         let rows: Vec<NodeRow> = self.machine.read().nodes().cloned().collect();
         let nodes = self.node_vitals(&rows);
         let up: BTreeSet<NodeId> = nodes.iter().filter(|n| self.is_up(n)).map(|n| n.id).collect();
-        let registered = rows.iter().filter(|row| row.standing != Standing::Left || up.contains(&row.id)).count().max(1);
+        let registered =
+            rows.iter().filter(|row| row.standing != Standing::Left || up.contains(&row.id)).count().max(1);
         let losses = self.losses(&rows, &view.voters, &up);
         let voters_up = view.voters.intersection(&up).count();
         let (status, reason) = self.status(voters_up, registered, up.len(), view.dispatcher.is_some());
@@ -37,9 +38,15 @@ impl Hub {
             dispatcher: view.dispatcher,
             online: up.len(),
             registered,
-            high_availability: view.dispatcher.is_some() && voters_up > 0 && losses.iter().all(|(_, survived)| *survived),
+            high_availability: view.dispatcher.is_some()
+                && voters_up > 0
+                && losses.iter().all(|(_, survived)| *survived),
             survives: survives(&losses, self.one_machine(&rows)),
-            succession: view.succession.iter().map(|(node, why)| (self.name_of(*node).unwrap_or_else(|| node.to_string()), why.clone())).collect(),
+            succession: view
+                .succession
+                .iter()
+                .map(|(node, why)| (self.name_of(*node).unwrap_or_else(|| node.to_string()), why.clone()))
+                .collect(),
             nodes,
         }
     }
@@ -51,7 +58,8 @@ impl Hub {
     fn node_vitals(&self, rows: &[NodeRow]) -> Vec<NodeVitals> {
         let now = self.clock.mono();
         let view = self.pulse.view();
-        let members: BTreeMap<NodeId, Member> = self.members().into_iter().map(|member| (member.node, member)).collect();
+        let members: BTreeMap<NodeId, Member> =
+            self.members().into_iter().map(|member| (member.node, member)).collect();
         let row_of = |row: &NodeRow| {
             let own = row.id == self.me.node;
             let member = members.get(&row.id);
@@ -85,7 +93,9 @@ impl Hub {
             return ("running (limited)".to_owned(), reason);
         }
         if voters_up < voters {
-            let why = format!("{voters_up} of {voters} voters are online; if another falls, it may be the end of service until they are back");
+            let why = format!(
+                "{voters_up} of {voters} voters are online; if another falls, it may be the end of service until they are back"
+            );
             return ("running (limited)".to_owned(), why);
         }
         if online < registered {
@@ -98,7 +108,9 @@ impl Hub {
     fn losses(&self, rows: &[NodeRow], voters: &BTreeSet<NodeId>, up: &BTreeSet<NodeId>) -> Vec<(String, bool)> {
         let online: Vec<NodeId> = voters.intersection(up).copied().collect();
         let survived = (online.len().saturating_sub(1)) * 2 > voters.len();
-        let name = |node: &NodeId| rows.iter().find(|row| row.id == *node).map_or_else(|| node.to_string(), |row| row.name.clone());
+        let name = |node: &NodeId| {
+            rows.iter().find(|row| row.id == *node).map_or_else(|| node.to_string(), |row| row.name.clone())
+        };
         online.iter().map(|node| (name(node), survived)).collect()
     }
 
@@ -120,9 +132,24 @@ impl Hub {
         let limited = self.limited.read().clone();
         let gossip = self.members().len();
         let parts = vec![
-            ("journal".to_owned(), self.ledger_is_here(), if self.ledger_is_here() { "applies".to_owned() } else { self.why_no_dispatcher() }),
-            ("election".to_owned(), view.dispatcher.is_some(), view.dispatcher.map_or_else(|| self.why_no_dispatcher(), |d| format!("follows {}", self.name_of(d).unwrap_or_default()))),
-            ("dispatcher".to_owned(), turning, if turning { "turns" } else { "has made no progress for 2 s" }.to_owned()),
+            (
+                "journal".to_owned(),
+                self.ledger_is_here(),
+                if self.ledger_is_here() { "applies".to_owned() } else { self.why_no_dispatcher() },
+            ),
+            (
+                "election".to_owned(),
+                view.dispatcher.is_some(),
+                view.dispatcher.map_or_else(
+                    || self.why_no_dispatcher(),
+                    |d| format!("follows {}", self.name_of(d).unwrap_or_default()),
+                ),
+            ),
+            (
+                "dispatcher".to_owned(),
+                turning,
+                if turning { "turns" } else { "has made no progress for 2 s" }.to_owned(),
+            ),
             ("worker".to_owned(), true, format!("runs {} attempts", self.bench.state().running)),
             ("membership".to_owned(), true, format!("knows {gossip} others")),
             ("disk".to_owned(), limited.is_none(), limited.unwrap_or_else(|| "has room".to_owned())),

@@ -41,10 +41,7 @@ impl ClusterCa {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(IdentityError::Make)?;
-        Ok(Self {
-            certificate: certificate.into(),
-            key: Some(key),
-        })
+        Ok(Self { certificate: certificate.into(), key: Some(key) })
     }
 
     /// Reads the CA from PEM text; without `key_pem` it can only be trusted, not sign.
@@ -55,10 +52,7 @@ impl ClusterCa {
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|e| IdentityError::unreadable("the CA certificate", e))?;
         let spki = public_key_of(&certificate)?;
-        let key = key_pem
-            .map(KeyPair::from_pem)
-            .transpose()
-            .map_err(|e| IdentityError::unreadable("the CA key", e))?;
+        let key = key_pem.map(KeyPair::from_pem).transpose().map_err(|e| IdentityError::unreadable("the CA key", e))?;
         if key.as_ref().is_some_and(|key| key.subject_public_key_info() != spki) {
             return Err(IdentityError::Mismatch("the CA key"));
         }
@@ -164,9 +158,7 @@ impl NodeKey {
     /// # Errors
     /// If it is none.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
-        KeyPair::from_pem(pem)
-            .map(Self)
-            .map_err(|e| IdentityError::unreadable("the node key", e))
+        KeyPair::from_pem(pem).map(Self).map_err(|e| IdentityError::unreadable("the node key", e))
     }
 
     /// The key as PEM: secret.
@@ -228,9 +220,7 @@ impl NodeCert {
 
 impl fmt::Debug for ClusterCa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterCa")
-            .field("can_sign", &self.can_sign())
-            .finish_non_exhaustive()
+        f.debug_struct("ClusterCa").field("can_sign", &self.can_sign()).finish_non_exhaustive()
     }
 }
 

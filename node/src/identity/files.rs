@@ -39,13 +39,7 @@ impl Identity {
         }
         let (cluster, node) = node_of_certificate(&certificate.0)
             .ok_or_else(|| IdentityError::unreadable("the node certificate", "it names no relais node"))?;
-        Ok(Self {
-            cluster,
-            node,
-            ca: Arc::new(ca),
-            certificate,
-            key: Arc::new(key),
-        })
+        Ok(Self { cluster, node, ca: Arc::new(ca), certificate, key: Arc::new(key) })
     }
 
     /// Whether `folder` holds an identity.
@@ -97,11 +91,7 @@ impl Identity {
 
 fn read(folder: &Path, name: &str) -> Result<String, IdentityError> {
     let file = folder.join(name);
-    std::fs::read_to_string(&file).map_err(|source| IdentityError::File {
-        doing: "read",
-        file,
-        source,
-    })
+    std::fs::read_to_string(&file).map_err(|source| IdentityError::File { doing: "read", file, source })
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<(), IdentityError> {

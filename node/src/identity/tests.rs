@@ -11,9 +11,7 @@ const CLUSTER: ClusterId = ClusterId(0x00ab_cdef);
 fn identity(node: u32) -> Identity {
     let ca = ClusterCa::create(CLUSTER, NOW).unwrap();
     let key = NodeKey::generate().unwrap();
-    let certificate = ca
-        .admit(CLUSTER, NodeId(node), &key.signing_request().unwrap(), NOW, 30)
-        .unwrap();
+    let certificate = ca.admit(CLUSTER, NodeId(node), &key.signing_request().unwrap(), NOW, 30).unwrap();
     Identity::new(ca, certificate, key).unwrap()
 }
 
@@ -32,12 +30,7 @@ fn an_identity_survives_its_files() {
     assert!(read.ca.can_sign());
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let file = file.unwrap();
-        assert_eq!(
-            file.metadata().unwrap().permissions().mode() & 0o777,
-            0o600,
-            "{:?}",
-            file.path()
-        );
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
     }
 }
 
@@ -49,10 +42,7 @@ fn a_worker_has_no_ca_key_until_it_is_given_the_right_one() {
     let bare = ClusterCa::from_pem(&made.ca.certificate_pem(), None).unwrap();
     let node_key = NodeKey::from_pem(&made.key.to_pem()).unwrap();
     let request = node_key.signing_request().unwrap();
-    assert!(matches!(
-        bare.admit(CLUSTER, NodeId(2), &request, NOW, 30),
-        Err(IdentityError::NoCaKey)
-    ));
+    assert!(matches!(bare.admit(CLUSTER, NodeId(2), &request, NOW, 30), Err(IdentityError::NoCaKey)));
     let mut worker = Identity::new(bare, made.certificate.clone(), node_key).unwrap();
     worker.save(folder.path()).unwrap();
     assert!(!Identity::load(folder.path()).unwrap().ca.can_sign());
@@ -71,17 +61,11 @@ fn certificates_name_the_node_and_nothing_that_was_asked_for() {
     let mut request = made.key.signing_request().unwrap();
     let last = request.len() - 1;
     request[last] ^= 1;
-    assert!(
-        made.ca.admit(CLUSTER, NodeId(1), &request, NOW, 30).is_err(),
-        "a forged request"
-    );
+    assert!(made.ca.admit(CLUSTER, NodeId(1), &request, NOW, 30).is_err(), "a forged request");
     assert!(made.ca.admit(CLUSTER, NodeId(1), b"", NOW, 30).is_err());
     let stranger = NodeKey::generate().unwrap();
     let ca = ClusterCa::from_pem(&made.ca.certificate_pem(), None).unwrap();
-    assert!(matches!(
-        Identity::new(ca, made.certificate, stranger),
-        Err(IdentityError::Mismatch(_))
-    ));
+    assert!(matches!(Identity::new(ca, made.certificate, stranger), Err(IdentityError::Mismatch(_))));
 }
 
 #[test]
@@ -92,30 +76,15 @@ fn a_join_token_survives_its_text_and_says_what_is_wrong() {
     let before = UnixMs(NOW.0 - 1);
     let read = JoinToken::parse(&format!(" {text}\n"), before).unwrap();
     assert!(read == token && read.secret_hash() == token.secret_hash());
-    assert_eq!(
-        JoinToken::parse(&text, NOW),
-        Err(TokenError::Expired { at: NOW, now: NOW })
-    );
-    assert!(
-        JoinToken::parse(&text, NOW)
-            .unwrap_err()
-            .to_string()
-            .contains("2027-01-15")
-    );
+    assert_eq!(JoinToken::parse(&text, NOW), Err(TokenError::Expired { at: NOW, now: NOW }));
+    assert!(JoinToken::parse(&text, NOW).unwrap_err().to_string().contains("2027-01-15"));
     assert_eq!(JoinToken::parse("hello", before), Err(TokenError::Format));
     for cut in 4..text.len() {
-        assert_eq!(
-            JoinToken::parse(&text[..cut], before),
-            Err(TokenError::Damaged),
-            "cut at {cut}"
-        );
+        assert_eq!(JoinToken::parse(&text[..cut], before), Err(TokenError::Damaged), "cut at {cut}");
     }
     let mut mistyped = text.clone().into_bytes();
     mistyped[20] = if mistyped[20] == b'A' { b'B' } else { b'A' };
-    assert_eq!(
-        JoinToken::parse(std::str::from_utf8(&mistyped).unwrap(), before),
-        Err(TokenError::Damaged)
-    );
+    assert_eq!(JoinToken::parse(std::str::from_utf8(&mistyped).unwrap(), before), Err(TokenError::Damaged));
     assert!(!format!("{token:?}").contains(&text[60..70]));
 }
 

@@ -71,11 +71,7 @@ impl JoinToken {
     /// # Errors
     /// If the system gives no randomness.
     pub fn create(ca_sha256: [u8; 32], expires: UnixMs) -> Result<Self, IdentityError> {
-        Ok(Self {
-            ca_sha256,
-            secret: secret_bytes()?,
-            expires,
-        })
+        Ok(Self { ca_sha256, secret: secret_bytes()?, expires })
     }
 
     /// The token's text: secret.
@@ -129,11 +125,7 @@ impl FromStr for JoinToken {
         ca_sha256.copy_from_slice(&body[..32]);
         secret.copy_from_slice(&body[32..32 + SECRET]);
         expires.copy_from_slice(&body[32 + SECRET..]);
-        Ok(Self {
-            ca_sha256,
-            secret,
-            expires: UnixMs(u64::from_be_bytes(expires)),
-        })
+        Ok(Self { ca_sha256, secret, expires: UnixMs(u64::from_be_bytes(expires)) })
     }
 }
 

@@ -26,9 +26,7 @@ pub(super) async fn accept_connections(shared: Arc<Shared>, endpoint: Endpoint) 
     while let Some(incoming) = endpoint.accept().await {
         let remote = incoming.remote_address();
         let Ok(place) = strangers.clone().try_acquire_owned() else {
-            shared
-                .refusals
-                .note(remote.ip(), Refusal::Busy, "too many handshakes under way");
+            shared.refusals.note(remote.ip(), Refusal::Busy, "too many handshakes under way");
             incoming.refuse();
             continue;
         };
@@ -41,9 +39,7 @@ pub(super) async fn accept_connections(shared: Arc<Shared>, endpoint: Endpoint) 
         tokio::spawn(async move {
             let done = tokio::time::timeout(HANDSHAKE_LIMIT, meet(&shared, incoming, &joining)).await;
             if done.is_err() {
-                shared
-                    .refusals
-                    .note(remote.ip(), Refusal::NoAnswer, "the handshake took too long");
+                shared.refusals.note(remote.ip(), Refusal::NoAnswer, "the handshake took too long");
             }
             drop(place);
         });
@@ -55,9 +51,7 @@ async fn meet(shared: &Arc<Shared>, incoming: Incoming, joining: &join::Gate) {
     let connection = match incoming.await {
         Ok(connection) => connection,
         Err(e) => {
-            return shared
-                .refusals
-                .note(remote.ip(), Refusal::of(&e), format!("{remote}: {e}"));
+            return shared.refusals.note(remote.ip(), Refusal::of(&e), format!("{remote}: {e}"));
         }
     };
     let protocol = connection
@@ -73,10 +67,7 @@ async fn meet(shared: &Arc<Shared>, incoming: Incoming, joining: &join::Gate) {
 
 async fn meet_peer(shared: &Arc<Shared>, connection: Connection) {
     if let Err((peer, error)) = welcome(shared, &connection).await {
-        let who = peer.map_or_else(
-            || connection.remote_address().ip().to_string(),
-            |node| format!("node {node}"),
-        );
+        let who = peer.map_or_else(|| connection.remote_address().ip().to_string(), |node| format!("node {node}"));
         shared.refusals.note(who, error.refusal, &error);
         connection.close(VarInt::from_u32(CLOSE_REFUSED), b"refused");
     }
@@ -85,23 +76,11 @@ async fn meet_peer(shared: &Arc<Shared>, connection: Connection) {
 async fn welcome(shared: &Arc<Shared>, connection: &Connection) -> Result<(), (Option<NodeId>, HelloError)> {
     if tls::chain_of(connection).is_none_or(|chain| chain.is_empty()) {
         let reason = format!("{} showed no certificate", connection.remote_address());
-        return Err((
-            None,
-            HelloError {
-                refusal: Refusal::NoCertificate,
-                reason,
-            },
-        ));
+        return Err((None, HelloError { refusal: Refusal::NoCertificate, reason }));
     }
     let Some(certified) = tls::peer_of(connection) else {
         let reason = format!("the certificate of {} names no node", connection.remote_address());
-        return Err((
-            None,
-            HelloError {
-                refusal: Refusal::OtherNode,
-                reason,
-            },
-        ));
+        return Err((None, HelloError { refusal: Refusal::OtherNode, reason }));
     };
     let peer = certified.1;
     let known = |error| (Some(peer), error);
@@ -124,10 +103,7 @@ async fn welcome(shared: &Arc<Shared>, connection: &Connection) -> Result<(), (O
 
 /// Tells the other side why, so that both logs name both nodes.
 async fn refuse(send: super::frame::FrameSender, error: HelloError) -> Result<(), HelloError> {
-    let answer = Answer::Refused {
-        refusal: error.refusal,
-        reason: error.reason.clone(),
-    };
+    let answer = Answer::Refused { refusal: error.refusal, reason: error.reason.clone() };
     let _ = tokio::time::timeout(Duration::from_secs(1), hello::answer(send, &answer)).await;
     Err(error)
 }

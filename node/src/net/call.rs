@@ -73,15 +73,10 @@ async fn call_alone(connection: &Connection, purpose: Purpose, request: Bytes) -
     let length = header(request.len(), purpose.frame_bytes_max())?;
     let mut first = vec![purpose as u8, Kind::Call as u8];
     first.extend_from_slice(&length);
-    send.write_all_chunks(&mut [first.into(), request])
-        .await
-        .map_err(CallError::lost)?;
+    send.write_all_chunks(&mut [first.into(), request]).await.map_err(CallError::lost)?;
     let _ = send.finish();
     let mut recv = FrameReceiver::limited(recv, purpose.frame_bytes_max() + 1);
-    let answer = recv
-        .next()
-        .await?
-        .ok_or_else(|| CallError::lost("the answer was cut short"))?;
+    let answer = recv.next().await?.ok_or_else(|| CallError::lost("the answer was cut short"))?;
     read_answer(answer)
 }
 
@@ -89,9 +84,7 @@ async fn call_alone(connection: &Connection, purpose: Purpose, request: Bytes) -
 pub(super) async fn open(link: &Link, purpose: Purpose) -> Result<(FrameSender, FrameReceiver), CallError> {
     let (mut send, recv) = link.connection.open_bi().await.map_err(CallError::lost)?;
     let _ = send.set_priority(purpose.priority());
-    send.write_all(&[purpose as u8, Kind::Frames as u8])
-        .await
-        .map_err(CallError::lost)?;
+    send.write_all(&[purpose as u8, Kind::Frames as u8]).await.map_err(CallError::lost)?;
     Ok((FrameSender::new(send, purpose), FrameReceiver::new(recv, purpose)))
 }
 
@@ -111,10 +104,7 @@ pub(super) fn read_answer(mut answer: Bytes) -> Result<Bytes, CallError> {
 pub(super) fn answer_parts(answer: Result<Bytes, String>, max: usize) -> (u8, Bytes) {
     match answer {
         Ok(bytes) if bytes.len() <= max => (ANSWERED, bytes),
-        Ok(bytes) => (
-            REFUSED,
-            format!("the answer of {} bytes is over the limit of {max}", bytes.len()).into(),
-        ),
+        Ok(bytes) => (REFUSED, format!("the answer of {} bytes is over the limit of {max}", bytes.len()).into()),
         Err(mut reason) => {
             reason.truncate(reason.floor_char_boundary(max.min(4096)));
             (REFUSED, reason.into())

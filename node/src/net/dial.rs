@@ -62,18 +62,14 @@ pub(super) async fn follow_peers(dialler: Dialler, mut peers: watch::Receiver<Ve
         loops.retain(|node, _| {
             let keep = wanted.contains_key(node);
             if !keep && let Some(link) = dialler.shared.link(*node) {
-                link.connection
-                    .close(VarInt::from_u32(CLOSE_REFUSED), b"no longer a peer");
+                link.connection.close(VarInt::from_u32(CLOSE_REFUSED), b"no longer a peer");
             }
             keep
         });
         for (node, addr) in wanted {
             let dialling = loops.entry(node).or_insert_with(|| {
                 let (sender, receiver) = watch::channel(addr);
-                Loop {
-                    addr: sender,
-                    task: tokio::spawn(stay_connected(dialler.clone(), node, receiver)),
-                }
+                Loop { addr: sender, task: tokio::spawn(stay_connected(dialler.clone(), node, receiver)) }
             });
             dialling.addr.send_replace(addr);
         }
@@ -87,11 +83,7 @@ async fn stay_connected(dialler: Dialler, peer: NodeId, addr: watch::Receiver<So
     let shared = &dialler.shared;
     loop {
         shared.until(peer, false).await;
-        if shared.node > peer
-            && tokio::time::timeout(HIGHER_WAITS, shared.until(peer, true))
-                .await
-                .is_ok()
-        {
+        if shared.node > peer && tokio::time::timeout(HIGHER_WAITS, shared.until(peer, true)).await.is_ok() {
             continue;
         }
         let mut pause = FIRST_PAUSE;
@@ -140,20 +132,11 @@ async fn first_through(
 
 async fn attempt(dialler: &Dialler, peer: NodeId, addr: SocketAddr) -> Result<Connection, HelloError> {
     let name = tls::name_of(dialler.cluster, peer);
-    let connecting = dialler
-        .endpoint
-        .connect_with(dialler.tls.clone(), addr, &name)
-        .map_err(HelloError::other)?;
+    let connecting = dialler.endpoint.connect_with(dialler.tls.clone(), addr, &name).map_err(HelloError::other)?;
     match tokio::time::timeout(ATTEMPT_LIMIT, connecting).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(HelloError {
-            refusal: Refusal::of(&error),
-            reason: error.to_string(),
-        }),
-        Err(_) => Err(HelloError {
-            refusal: Refusal::NoAnswer,
-            reason: "no answer".to_owned(),
-        }),
+        Ok(Err(error)) => Err(HelloError { refusal: Refusal::of(&error), reason: error.to_string() }),
+        Err(_) => Err(HelloError { refusal: Refusal::NoAnswer, reason: "no answer".to_owned() }),
     }
 }
 
@@ -163,8 +146,5 @@ pub(super) async fn introduce(shared: &Arc<Shared>, connection: &Connection) -> 
     let theirs = hello::ask(connection, &own).await?;
     let certified = tls::peer_of(connection).ok_or_else(|| HelloError::other("the certificate names no node"))?;
     let detail = own.check(&theirs, certified, connection.remote_address())?;
-    adopt(
-        shared,
-        &Link::new(connection.clone(), &theirs, detail, (shared.node, own.dial)),
-    )
+    adopt(shared, &Link::new(connection.clone(), &theirs, detail, (shared.node, own.dial)))
 }

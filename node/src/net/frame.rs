@@ -51,11 +51,7 @@ impl FrameSender {
     }
 
     pub(super) fn limited(stream: SendStream, max: usize) -> Self {
-        Self {
-            stream,
-            max,
-            within_frame: false,
-        }
+        Self { stream, max, within_frame: false }
     }
 
     /// Sends one frame; returns once it is handed over to the connection, which holds a bounded amount.
@@ -71,10 +67,7 @@ impl FrameSender {
         let header = header(frame.len(), self.max)?;
         self.within_frame = true;
         let mut parts = [Bytes::copy_from_slice(&header), frame];
-        self.stream
-            .write_all_chunks(&mut parts)
-            .await
-            .map_err(|e| FrameError::Lost(e.to_string()))?;
+        self.stream.write_all_chunks(&mut parts).await.map_err(|e| FrameError::Lost(e.to_string()))?;
         self.within_frame = false;
         Ok(())
     }
@@ -96,10 +89,7 @@ impl FrameReceiver {
     }
 
     pub(super) fn limited(stream: RecvStream, max: usize) -> Self {
-        Self {
-            stream,
-            frames: Reassembly::new(max),
-        }
+        Self { stream, frames: Reassembly::new(max) }
     }
 
     /// The next frame, or `None` when the other side finished. May be dropped and called again.
@@ -141,13 +131,7 @@ pub(super) struct Reassembly {
 
 impl Reassembly {
     pub(super) fn new(max: usize) -> Self {
-        Self {
-            max,
-            chunk: Bytes::new(),
-            header: BytesMut::new(),
-            length: None,
-            body: BytesMut::new(),
-        }
+        Self { max, chunk: Bytes::new(), header: BytesMut::new(), length: None, body: BytesMut::new() }
     }
 
     /// Takes the next bytes, after [`Reassembly::next`] said `None`.
@@ -220,10 +204,7 @@ mod tests {
 
     #[test]
     fn a_length_over_the_cap_is_refused_before_memory_is_taken() {
-        assert!(matches!(
-            header(301, 300),
-            Err(FrameError::TooBig { bytes: 301, max: 300 })
-        ));
+        assert!(matches!(header(301, 300), Err(FrameError::TooBig { bytes: 301, max: 300 })));
         let mut reassembly = Reassembly::new(300);
         reassembly.feed(Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 1, 2, 3]));
         assert!(matches!(reassembly.next(), Err(FrameError::TooBig { max: 300, .. })));

@@ -53,19 +53,13 @@ pub(super) struct HelloError {
 
 impl HelloError {
     pub(super) fn other(reason: impl ToString) -> Self {
-        Self {
-            refusal: Refusal::Other,
-            reason: reason.to_string(),
-        }
+        Self { refusal: Refusal::Other, reason: reason.to_string() }
     }
 
     fn lost(connection: &Connection, what: impl ToString) -> Self {
         // A certificate that the other side refused shows only now: TLS 1.3 tells the client late.
         match connection.close_reason() {
-            Some(error) => Self {
-                refusal: Refusal::of(&error),
-                reason: error.to_string(),
-            },
+            Some(error) => Self { refusal: Refusal::of(&error), reason: error.to_string() },
             None => Self::other(what),
         }
     }
@@ -102,16 +96,10 @@ impl Hello {
             return Err(refuse(Refusal::OtherNode, &why));
         }
         if peer.node == self.node {
-            return Err(refuse(
-                Refusal::OtherNode,
-                "two nodes with one id; was a data directory copied?",
-            ));
+            return Err(refuse(Refusal::OtherNode, "two nodes with one id; was a data directory copied?"));
         }
         let Some(version) = self.versions.common(peer.versions) else {
-            return Err(refuse(
-                Refusal::Version,
-                "no protocol version in common; upgrade the older one",
-            ));
+            return Err(refuse(Refusal::Version, "no protocol version in common; upgrade the older one"));
         };
         Ok(PeerDetail {
             name: peer.name.clone(),
@@ -135,10 +123,7 @@ pub(super) async fn ask(connection: &Connection, own: &Hello) -> Result<Hello, H
     bytes.put_slice(&[0, Kind::Hello as u8]);
     bytes.put_slice(&framed(own)?);
     send.write_all(&bytes).await.map_err(|e| lost(&e))?;
-    let answer = FrameReceiver::limited(recv, HELLO_BYTES_MAX)
-        .next()
-        .await
-        .map_err(|e| lost(&e))?;
+    let answer = FrameReceiver::limited(recv, HELLO_BYTES_MAX).next().await.map_err(|e| lost(&e))?;
     let answer = answer.ok_or_else(|| lost(&"the handshake was cut short"))?;
     match serde_json::from_slice(&answer).map_err(HelloError::other)? {
         Answer::Hello(hello) => Ok(hello),
@@ -155,10 +140,7 @@ pub(super) async fn listen(connection: &Connection) -> Result<(Hello, FrameSende
     if first != [0, Kind::Hello as u8] {
         return Err(HelloError::other("the first stream is no hello"));
     }
-    let hello = FrameReceiver::limited(recv, HELLO_BYTES_MAX)
-        .next()
-        .await
-        .map_err(|e| lost(&e))?;
+    let hello = FrameReceiver::limited(recv, HELLO_BYTES_MAX).next().await.map_err(|e| lost(&e))?;
     let hello = hello.ok_or_else(|| lost(&"the handshake was cut short"))?;
     let hello = serde_json::from_slice(&hello).map_err(HelloError::other)?;
     Ok((hello, FrameSender::limited(send, HELLO_BYTES_MAX)))

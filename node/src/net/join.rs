@@ -107,31 +107,19 @@ pub async fn join(
     if request.len() > JOIN_REQUEST_BYTES_MAX {
         return Err(JoinError::TooBig(request.len()));
     }
-    let any = if addr.is_ipv4() {
-        (Ipv4Addr::UNSPECIFIED, 0).into()
-    } else {
-        (Ipv6Addr::UNSPECIFIED, 0).into()
-    };
+    let any = if addr.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let endpoint = Endpoint::client(any)?;
     let config = transport::client(tls::joiner(ca_sha256, clock)?);
     let unreachable = |reason: String| JoinError::Unreachable { addr, reason };
-    let connecting = endpoint
-        .connect_with(config, addr, "join.relais")
-        .map_err(|e| unreachable(e.to_string()))?;
+    let connecting = endpoint.connect_with(config, addr, "join.relais").map_err(|e| unreachable(e.to_string()))?;
     let connection = match tokio::time::timeout(HANDSHAKE_LIMIT, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Err(refused(addr, &error)),
         Err(_) => return Err(unreachable("timed out".to_owned())),
     };
     let chain = tls::chain_of(&connection).unwrap_or_default();
-    let ca = chain
-        .iter()
-        .find(|certificate| sha256(certificate) == ca_sha256)
-        .ok_or(JoinError::WrongCa(addr))?;
-    let (cluster, server) = chain
-        .first()
-        .and_then(|leaf| node_of_certificate(leaf))
-        .ok_or(JoinError::WrongCa(addr))?;
+    let ca = chain.iter().find(|certificate| sha256(certificate) == ca_sha256).ok_or(JoinError::WrongCa(addr))?;
+    let (cluster, server) = chain.first().and_then(|leaf| node_of_certificate(leaf)).ok_or(JoinError::WrongCa(addr))?;
     let answer = match tokio::time::timeout(HANDSHAKE_LIMIT, ask(&connection, request)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(reason)) => return Err(JoinError::Cut { addr, reason }),
@@ -139,32 +127,21 @@ pub async fn join(
     };
     connection.close(VarInt::from_u32(CLOSE_DONE), b"done");
     let _ = tokio::time::timeout(Duration::from_millis(200), endpoint.wait_idle()).await;
-    Ok(JoinAnswer {
-        answer,
-        ca: ca.to_vec(),
-        cluster,
-        server,
-    })
+    Ok(JoinAnswer { answer, ca: ca.to_vec(), cluster, server })
 }
 
 async fn ask(connection: &Connection, request: Bytes) -> Result<Bytes, String> {
     let (mut send, mut recv) = connection.open_bi().await.map_err(|e| e.to_string())?;
     send.write_all(&request).await.map_err(|e| e.to_string())?;
     send.finish().map_err(|e| e.to_string())?;
-    recv.read_to_end(JOIN_ANSWER_BYTES_MAX)
-        .await
-        .map(Bytes::from)
-        .map_err(|e| e.to_string())
+    recv.read_to_end(JOIN_ANSWER_BYTES_MAX).await.map(Bytes::from).map_err(|e| e.to_string())
 }
 
 fn refused(addr: SocketAddr, error: &ConnectionError) -> JoinError {
     match Refusal::of(error) {
         Refusal::WrongCa | Refusal::OtherNode => JoinError::WrongCa(addr),
         Refusal::Expired => JoinError::NotValidNow(addr),
-        _ => JoinError::Unreachable {
-            addr,
-            reason: error.to_string(),
-        },
+        _ => JoinError::Unreachable { addr, reason: error.to_string() },
     }
 }
 
@@ -176,10 +153,7 @@ pub(super) struct Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self {
-            at_once: Semaphore::new(AT_ONCE),
-            recent: Mutex::default(),
-        }
+        Self { at_once: Semaphore::new(AT_ONCE), recent: Mutex::default() }
     }
 }
 
@@ -203,9 +177,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, connection: Connection, gate: &G
     let remote = connection.remote_address();
     let place = gate.at_once.try_acquire();
     if place.is_err() || !gate.lets_in(Instant::now(), remote.ip()) {
-        shared
-            .refusals
-            .note(remote.ip(), Refusal::Busy, "too many join requests");
+        shared.refusals.note(remote.ip(), Refusal::Busy, "too many join requests");
         connection.close(VarInt::from_u32(CLOSE_REFUSED), b"too many join requests, try again");
         return;
     }
@@ -213,9 +185,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, connection: Connection, gate: &G
         // The joiner closes once it has read the answer.
         Ok(()) => drop(connection.closed().await),
         Err(reason) => {
-            shared
-                .refusals
-                .note(remote.ip(), Refusal::Other, format!("join request: {reason}"));
+            shared.refusals.note(remote.ip(), Refusal::Other, format!("join request: {reason}"));
             connection.close(VarInt::from_u32(CLOSE_REFUSED), b"bad join request");
         }
     }
@@ -223,15 +193,10 @@ pub(super) async fn serve(shared: &Arc<Shared>, connection: Connection, gate: &G
 
 async fn serve_request(shared: &Arc<Shared>, connection: &Connection) -> Result<(), String> {
     let (mut send, mut recv) = connection.accept_bi().await.map_err(|e| e.to_string())?;
-    let request = recv
-        .read_to_end(JOIN_REQUEST_BYTES_MAX)
-        .await
-        .map_err(|e| e.to_string())?;
+    let request = recv.read_to_end(JOIN_REQUEST_BYTES_MAX).await.map_err(|e| e.to_string())?;
     count(&shared.counting.joins, 1);
     let (inbound, remote) = (shared.inbound.clone(), connection.remote_address());
-    let work = shared
-        .main_runtime
-        .spawn(async move { inbound.join(remote, request.into()).await });
+    let work = shared.main_runtime.spawn(async move { inbound.join(remote, request.into()).await });
     let answer = work.await.map_err(|_| "the handler panicked".to_owned())?;
     if answer.len() > JOIN_ANSWER_BYTES_MAX {
         return Err(format!("the answer of {} bytes is too long", answer.len()));

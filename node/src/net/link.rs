@@ -86,11 +86,8 @@ impl Link {
         if new_run < old_run || self.run != old.run {
             return Err(Refusal::Copied);
         }
-        let later = if self.dialled_by == old.dialled_by {
-            self.dial > old.dial
-        } else {
-            self.dialled_by < old.dialled_by
-        };
+        let later =
+            if self.dialled_by == old.dialled_by { self.dial > old.dial } else { self.dialled_by < old.dialled_by };
         if later { Ok(()) } else { Err(Refusal::Duplicate) }
     }
 }
@@ -110,9 +107,8 @@ pub(super) fn adopt(shared: &Arc<Shared>, link: &Arc<Link>) -> Result<(), HelloE
     };
     super::transport::widen(&link.connection);
     count(&shared.counting.connects, 1);
-    let same_process = old
-        .as_ref()
-        .is_some_and(|old| old.detail.incarnation == link.detail.incarnation && !old.is_over());
+    let same_process =
+        old.as_ref().is_some_and(|old| old.detail.incarnation == link.detail.incarnation && !old.is_over());
     if let Some(old) = old {
         if !same_process {
             let loss = old.connection.close_reason().map_or(Loss::Restarted, |e| loss_of(&e));
@@ -150,8 +146,7 @@ fn retire(old: Arc<Link>, gently: bool) {
         if gently {
             let _ = tokio::time::timeout(RETIRED_FOR, old.connection.closed()).await;
         }
-        old.connection
-            .close(VarInt::from_u32(CLOSE_DUPLICATE), b"a better connection stands");
+        old.connection.close(VarInt::from_u32(CLOSE_DUPLICATE), b"a better connection stands");
     });
 }
 
@@ -178,10 +173,7 @@ async fn watch(shared: Arc<Shared>, link: Arc<Link>) {
 fn report_gone(shared: &Shared, link: &Link, loss: Loss) {
     count(&shared.counting.losses, 1);
     tracing::info!(peer = %link.peer, name = %link.detail.name, ?loss, "disconnected");
-    let detail = PeerDetail {
-        loss: Some(loss),
-        ..link.detail.clone()
-    };
+    let detail = PeerDetail { loss: Some(loss), ..link.detail.clone() };
     shared.tell(|node| node.peer_changed(link.peer, false, detail));
 }
 

@@ -58,11 +58,7 @@ impl Mux {
     pub(super) fn open(connection: Connection, purpose: Purpose, net_runtime: &Handle) -> Arc<Self> {
         let (requests, queue) = mpsc::channel(QUEUED_MAX);
         let waiting = Arc::<Mutex<Waiting>>::default();
-        let mux = Arc::new(Self {
-            requests,
-            waiting: waiting.clone(),
-            next: AtomicU64::new(0),
-        });
+        let mux = Arc::new(Self { requests, waiting: waiting.clone(), next: AtomicU64::new(0) });
         net_runtime.spawn(async move {
             let why = drive(&connection, purpose, queue, &waiting).await;
             let mut waiting = waiting.lock();
@@ -88,15 +84,8 @@ impl Mux {
             waiting.calls.insert(number, answer);
         }
         let _forget = Forget(self, number);
-        let lost = || {
-            CallError::Lost(
-                self.waiting
-                    .lock()
-                    .over
-                    .clone()
-                    .unwrap_or_else(|| "the stream ended".to_owned()),
-            )
-        };
+        let lost =
+            || CallError::Lost(self.waiting.lock().over.clone().unwrap_or_else(|| "the stream ended".to_owned()));
         self.requests.send((number, request)).await.map_err(|_| lost())?;
         read_answer(answered.await.map_err(|_| lost())?)
     }
@@ -170,12 +159,7 @@ pub(super) struct Gathered {
 
 impl Gathered {
     pub(super) fn new(max: usize) -> Self {
-        Self {
-            max,
-            parts: Vec::new(),
-            tail: BytesMut::new(),
-            bytes: 0,
-        }
+        Self { max, parts: Vec::new(), tail: BytesMut::new(), bytes: 0 }
     }
 
     pub(super) fn put(&mut self, head: &[u8], content: Bytes) -> Result<(), CallError> {

@@ -41,11 +41,7 @@ impl ClosedPortProbe {
 }
 
 async fn refused(addr: SocketAddr) -> io::Result<bool> {
-    let any = if addr.is_ipv4() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-    } else {
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-    };
+    let any = if addr.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
     socket.connect(addr).await?;
     socket.send(&[0]).await?;

@@ -88,8 +88,6 @@ impl Purpose {
 
 impl Kind {
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Hello, Self::Call, Self::Calls, Self::Frames]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        [Self::Hello, Self::Call, Self::Calls, Self::Frames].into_iter().find(|kind| *kind as u8 == byte)
     }
 }

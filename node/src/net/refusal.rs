@@ -96,11 +96,7 @@ pub(super) struct RefusalLog {
 
 impl RefusalLog {
     pub(super) fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            counts: Mutex::default(),
-            logged: Mutex::default(),
-        }
+        Self { clock, counts: Mutex::default(), logged: Mutex::default() }
     }
 
     /// Counts a refusal; `peer` is a node or an address, `reason` names both sides where both are known.

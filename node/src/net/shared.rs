@@ -63,10 +63,7 @@ impl Shared {
 
     /// Our hello for the next connection.
     pub(super) fn hello(&self) -> Hello {
-        Hello {
-            dial: self.dials.fetch_add(1, Ordering::Relaxed) + 1,
-            ..self.hello.clone()
-        }
+        Hello { dial: self.dials.fetch_add(1, Ordering::Relaxed) + 1, ..self.hello.clone() }
     }
 
     pub(super) fn link(&self, node: NodeId) -> Option<Arc<Link>> {

@@ -39,9 +39,8 @@ pub enum TlsError {
 pub(super) fn server(identity: &Identity, clock: &Clock) -> Result<QuicServerConfig, TlsError> {
     let provider = provider();
     let roots = Arc::new(roots(identity.ca.certificate())?);
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
-        .allow_unauthenticated()
-        .build()?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).allow_unauthenticated().build()?;
     let mut config = rustls::ServerConfig::builder_with_details(provider, time(clock))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
@@ -64,10 +63,7 @@ pub(super) fn client(identity: &Identity, clock: &Clock) -> Result<QuicClientCon
 
 pub(super) fn joiner(ca_sha256: [u8; 32], clock: &Clock) -> Result<QuicClientConfig, TlsError> {
     let provider = provider();
-    let verifier = Arc::new(PinnedCa {
-        ca_sha256,
-        provider: provider.clone(),
-    });
+    let verifier = Arc::new(PinnedCa { ca_sha256, provider: provider.clone() });
     let mut config = rustls::ClientConfig::builder_with_details(provider, time(clock))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()

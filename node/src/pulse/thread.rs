@@ -70,7 +70,11 @@ impl PulseThread {
         loop {
             let now = self.pulse.clock.mono();
             let wait = tick_at.since(now).min(TICK_MS);
-            let next = if wait == 0 { told.try_recv().map_err(|_| RecvTimeoutError::Timeout) } else { told.recv_timeout(Duration::from_millis(wait)) };
+            let next = if wait == 0 {
+                told.try_recv().map_err(|_| RecvTimeoutError::Timeout)
+            } else {
+                told.recv_timeout(Duration::from_millis(wait))
+            };
             let Some(hub) = self.hub.upgrade() else { return };
             match next {
                 Ok(next) => self.take(&hub, next),
@@ -255,7 +259,9 @@ impl PulseThread {
         view.heard_at.clone_from(&self.heard_at);
         view.succession = self.election.succession(now);
         drop(view);
-        self.pulse.dispatcher.send_if_modified(|told| std::mem::replace(told, (dispatcher, reign)) != (dispatcher, reign));
+        self.pulse
+            .dispatcher
+            .send_if_modified(|told| std::mem::replace(told, (dispatcher, reign)) != (dispatcher, reign));
         if let Some(node) = dispatcher
             && self.told_worker != Some((node, reign))
         {

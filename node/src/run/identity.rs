@@ -115,7 +115,12 @@ fn key_for_joining(dir: &DataDir) -> Result<NodeKey, StartFailed> {
     Ok(key)
 }
 
-fn keep(identity: &Identity, config: &StartConfig, dir: &mut DataDir, peers: Vec<KnownPeer>) -> Result<(), StartFailed> {
+fn keep(
+    identity: &Identity,
+    config: &StartConfig,
+    dir: &mut DataDir,
+    peers: Vec<KnownPeer>,
+) -> Result<(), StartFailed> {
     dir.update(|node| {
         node.cluster = Some(identity.cluster);
         node.node = Some(identity.node);

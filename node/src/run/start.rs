@@ -30,6 +30,8 @@ use tokio::runtime::Handle;
 
 /// The versions of the protocol that this build speaks.
 const VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
+/// `1` takes a copied data directory for the original: for a restore, when the original is gone for good.
+const ACCEPT_MOVED_ENV: &str = "RELAIS_ACCEPT_MOVED";
 /// How long the first node may take to found its cluster.
 const FOUND_LIMIT: Duration = Duration::from_secs(20);
 
@@ -47,7 +49,9 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     let clock = Clock::from_env();
     ports_free(&config)?;
     let spawner = spawner()?;
-    let mut dir = DataDir::open_with(&config.data_dir, &DirOptions::default()).map_err(StartFailed::of)?;
+    let accept_moved = std::env::var_os(ACCEPT_MOVED_ENV).is_some_and(|value| value == "1");
+    let options = DirOptions { accept_moved, ..DirOptions::default() };
+    let mut dir = DataDir::open_with(&config.data_dir, &options).map_err(StartFailed::of)?;
     if config.join.is_none() && !Identity::exists(&dir.identity()) {
         // A new cluster has no token yet: better refused now than when it is founded.
         http::may_bind(config.http, false, config.insecure_http).map_err(StartFailed)?;
@@ -67,7 +71,8 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     let facts = facts(&config, &me);
     let (work_dir, reign) = (dir.work(), dir.node().reign);
     let seed = seed::random_u64();
-    let parts = HubParts { me: me.clone(), clock: clock.clone(), engine: engine.clone(), dir, identity, facts, output, seed };
+    let parts =
+        HubParts { me: me.clone(), clock: clock.clone(), engine: engine.clone(), dir, identity, facts, output, seed };
     let hub = Hub::new(parts);
     let net = start_net(&config, &hub)?;
     let journal = start_journal(&hub, store, engine).await?;
@@ -92,7 +97,9 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
 /// Looks at the ports before anything is written: a start that must fail is to leave nothing half done.
 fn ports_free(config: &StartConfig) -> Result<(), StartFailed> {
     let taken = |kind: &str, addr: SocketAddr, flag: &str, error: std::io::Error| {
-        StartFailed(format!("cannot listen at {kind} {addr} ({error}); stop what uses it, or choose another address with {flag}"))
+        StartFailed(format!(
+            "cannot listen at {kind} {addr} ({error}); stop what uses it, or choose another address with {flag}"
+        ))
     };
     TcpListener::bind(config.http).map_err(|error| taken("TCP", config.http, "--http", error))?;
     UdpSocket::bind(config.listen).map_err(|error| taken("UDP", config.listen, "--listen", error))?;
@@ -100,7 +107,8 @@ fn ports_free(config: &StartConfig) -> Result<(), StartFailed> {
 }
 
 fn spawner() -> Result<Spawner, StartFailed> {
-    let program = std::env::current_exe().map_err(|e| StartFailed(format!("cannot find this program's own file: {e}")))?;
+    let program =
+        std::env::current_exe().map_err(|e| StartFailed(format!("cannot find this program's own file: {e}")))?;
     Spawner::start(program, vec!["__spawner".to_owned()])
         .map_err(|e| StartFailed(format!("cannot start the process that starts jobs: {e}")))
 }
@@ -125,7 +133,10 @@ async fn open_store(dir: &mut DataDir, node: relais_protocol::ids::NodeId) -> Re
 }
 
 fn sync_mode() -> SyncMode {
-    let delay = std::env::var("RELAIS_TEST_SYNC_DELAY_MS").ok().and_then(|ms| ms.parse().ok()).map_or(Duration::ZERO, Duration::from_millis);
+    let delay = std::env::var("RELAIS_TEST_SYNC_DELAY_MS")
+        .ok()
+        .and_then(|ms| ms.parse().ok())
+        .map_or(Duration::ZERO, Duration::from_millis);
     let planted = if relais_dispatcher::planted::sync_skipped() { PlantedBug::SkipFsync } else { PlantedBug::None };
     SyncMode { delay, planted, ..SyncMode::default() }
 }
@@ -174,7 +185,8 @@ fn start_net(config: &StartConfig, hub: &Arc<Hub>) -> Result<Net, StartFailed> {
 fn advertised(config: &StartConfig) -> Result<SocketAddr, StartFailed> {
     if let Some(given) = &config.advertise {
         let resolved = given.resolve().ok().and_then(|addrs| addrs.first().copied());
-        return resolved.ok_or_else(|| StartFailed(format!("the address `{given}` of --advertise can't be resolved; check it")));
+        return resolved
+            .ok_or_else(|| StartFailed(format!("the address `{given}` of --advertise can't be resolved; check it")));
     }
     if !config.listen.ip().is_unspecified() {
         return Ok(config.listen);

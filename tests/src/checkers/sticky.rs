@@ -8,7 +8,10 @@ pub fn check(history: &History) -> Vec<String> {
     let unjust = history.stands.iter().filter(|stand| stand.heard_by * 2 > stand.voters);
     let tell = |stand: &crate::history::Stand| {
         let (at, voters) = (stand.at.0, stand.voters);
-        format!("node {} stood at {at} ms against node {}, heard by {} of {voters}", stand.node, stand.against, stand.heard_by)
+        format!(
+            "node {} stood at {at} ms against node {}, heard by {} of {voters}",
+            stand.node, stand.against, stand.heard_by
+        )
     };
     unjust.map(tell).collect()
 }

@@ -102,7 +102,10 @@ fn overlaps_repeats_and_strangers_are_found() {
     assert_eq!(found(|h| h.executions.push(execution(3, 40, 50))), ["bounded-executions"]);
     assert_eq!(found(|h| h.finals[0].attempts[1].1 = Some(AttemptOutcome::Lost)), Vec::<&str>::new());
     assert_eq!(found(|h| h.finals[0].losses_max = 0), Vec::<&str>::new());
-    assert_eq!(found(|h| h.finals[0].attempts.fill((Fence::new(Epoch(1), 2), Some(AttemptOutcome::Failed)))), ["bounded-executions"]);
+    assert_eq!(
+        found(|h| h.finals[0].attempts.fill((Fence::new(Epoch(1), 2), Some(AttemptOutcome::Failed)))),
+        ["bounded-executions"]
+    );
 }
 
 #[test]

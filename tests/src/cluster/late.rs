@@ -86,7 +86,9 @@ impl Cluster {
         }
         let counted = look_for(COUNTED, || figure().filter(|count| *count > before));
         let now = self.sight(old).map(|sight| sight.epoch);
-        println!("  a late report: {held} packets were held, epoch {epoch} became {now:?}, figure {before} became {counted:?}");
+        println!(
+            "  a late report: {held} packets were held, epoch {epoch} became {now:?}, figure {before} became {counted:?}"
+        );
         counted.map_or(Late::NotRefused, |count| Late::Refused(count - before, 0))
     }
 

@@ -55,8 +55,11 @@ impl Client {
     /// Has one job acknowledged.
     fn submit(&mut self, key: String, body: &[u8]) -> Sent {
         let mut sent = Sent { key, at: Instant::now(), acked: None, tries: 0, troubles: Vec::new() };
-        let headers =
-            [("Content-Type", "application/json"), ("Idempotency-Key", sent.key.as_str()), ("Prefer", "return=minimal")];
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", sent.key.as_str()),
+            ("Prefer", "return=minimal"),
+        ];
         while sent.at.elapsed() < PATIENCE {
             sent.tries += 1;
             let node = self.pick();

@@ -1,9 +1,9 @@
 //! The worker's shell and the processes of its jobs. The processes are the machine's, not the node's: they
 //! run on while the node's process is stopped, until the spawner sees their lease end, and die with it.
 
+use super::World;
 use super::dice::Dice;
 use super::event::{Event, Inside, Message};
-use super::World;
 use crate::history::{At, DeedKind, Execution};
 use relais_protocol::ids::{Fence, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};

@@ -1,10 +1,10 @@
 //! Clients: they submit, with keys and without, cancel and retry what they submitted, and ask another node
 //! when one does not answer.
 
+use super::World;
 use super::bench::any_script;
 use super::dice::Dice;
 use super::event::Event;
-use super::World;
 use crate::history::{At, Submitted};
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::record::{Committed, Outcome, Record, Submit};

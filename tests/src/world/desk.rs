@@ -1,11 +1,11 @@
 //! The dispatcher's shell, as in a node: proposals go into the journal one at a time, what was applied is
 //! told to the core before what was committed, and answers go back to who called.
 
-use super::event::{Inside, Message};
 use super::World;
+use super::event::{Inside, Message};
+use crate::history::{At, Deed, DeedKind};
 use relais_dispatcher::core::{Effect, Input, Rejection, Ticket};
 use relais_dispatcher::election::Input as ElectionInput;
-use crate::history::{At, Deed, DeedKind};
 use relais_protocol::ids::NodeId;
 use relais_protocol::message::{Orders, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Record};

@@ -1,8 +1,8 @@
 //! The HTTP edge of a node: it gives a submit its id, passes it on to the dispatcher, and while there is
 //! none holds it up to 3 s and sends it again under the same id.
 
-use super::event::{Event, Inside, Message};
 use super::World;
+use super::event::{Event, Inside, Message};
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::record::{Committed, Outcome, Record, Refusal};
 use std::collections::BTreeMap;

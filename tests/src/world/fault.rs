@@ -1,9 +1,9 @@
 //! The faults: what each does when it begins, and what it takes back when it ends.
 
+use super::World;
 use super::event::Event;
 use super::net::CLEAR;
 use super::plan::FaultPlan;
-use super::World;
 use relais_dispatcher::election::Input as ElectionInput;
 use relais_protocol::ids::NodeId;
 use relais_protocol::record::Record;
@@ -46,10 +46,35 @@ use FaultKind::*;
 
 impl FaultKind {
     pub(super) const ALL: [Self; 29] = [
-        CrashDispatcher, CrashNode, CrashTwo, CrashAll, QuickRestart, PauseDispatcher, PauseNode, CutDispatcher,
-        CutNode, Split, OneWayFromDispatcher, OneWayToDispatcher, OneWay, Bridge, Flapping, Loss, Delay, Twice,
-        Reorder, HoldDispatcher, HoldWay, SlowDiskDispatcher, SlowDisk, ClockJump, ClockJumpDispatcher,
-        FalseEvidence, FalseSilence, Drain, Handover,
+        CrashDispatcher,
+        CrashNode,
+        CrashTwo,
+        CrashAll,
+        QuickRestart,
+        PauseDispatcher,
+        PauseNode,
+        CutDispatcher,
+        CutNode,
+        Split,
+        OneWayFromDispatcher,
+        OneWayToDispatcher,
+        OneWay,
+        Bridge,
+        Flapping,
+        Loss,
+        Delay,
+        Twice,
+        Reorder,
+        HoldDispatcher,
+        HoldWay,
+        SlowDiskDispatcher,
+        SlowDisk,
+        ClockJump,
+        ClockJumpDispatcher,
+        FalseEvidence,
+        FalseSilence,
+        Drain,
+        Handover,
     ];
 
     /// As reports write it.

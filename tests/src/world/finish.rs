@@ -38,9 +38,10 @@ impl World {
 
     /// The node that has the role and can use it.
     fn reigns(&self) -> Option<NodeId> {
-        let holder = self.nodes.iter().find(|node| {
-            node.life.as_deref().is_some_and(|l| l.election.leads() && l.core.reign().is_some())
-        });
+        let holder = self
+            .nodes
+            .iter()
+            .find(|node| node.life.as_deref().is_some_and(|l| l.election.leads() && l.core.reign().is_some()));
         holder.map(|node| node.id)
     }
 

@@ -83,7 +83,17 @@ impl Raft {
     pub(super) fn new(me: NodeId, voters: Vec<NodeId>, stable: Stable) -> Self {
         let synced = stable.log.len() as u64;
         let progress = BTreeMap::new();
-        Self { me, voters, stable, role: Role::Follower, synced, commit: 0, heard_leader_at: None, progress, owed: Vec::new() }
+        Self {
+            me,
+            voters,
+            stable,
+            role: Role::Follower,
+            synced,
+            commit: 0,
+            heard_leader_at: None,
+            progress,
+            owed: Vec::new(),
+        }
     }
 
     pub(super) fn leads(&self) -> bool {

@@ -1,10 +1,10 @@
 //! The shells of election and journal, as in a node: beats, the confirm round, standing, and the way of an
 //! entry from the log into the ledger and from there to the cores.
 
+use super::World;
 use super::event::{Event, Inside, Message, Timer};
 use super::node::Hearing;
 use super::raft::{RaftEffect, RaftMessage};
-use super::World;
 use crate::history::{At, Began, DeedKind, Digest, Stand, Step};
 use relais_dispatcher::core::Input as CoreInput;
 use relais_dispatcher::election::{Effect, Input};

@@ -1,8 +1,8 @@
 //! Tests of the worker's core: leases, fencing, settling, late orders.
 
 use super::*;
-use relais_protocol::message::StartOrder;
 use relais_protocol::ids::{Epoch, Generation};
+use relais_protocol::message::StartOrder;
 
 const ME: NodeId = NodeId(2);
 const BOSS: NodeId = NodeId(1);
@@ -87,7 +87,8 @@ fn nothing_runs_without_a_lease_and_nothing_outlives_it_but_what_may() {
 fn an_end_is_reported_until_it_is_settled_and_never_run_again() {
     let mut worker = leased();
     worker.handle(Mono(20), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
-    let reported = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Report(_, _, r) if r.finished.len() == 1));
+    let reported =
+        |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Report(_, _, r) if r.finished.len() == 1));
     assert!(reported(&worker.handle(Mono(30), finish(1, 5))));
     worker.handle(Mono(40), Input::Unanswered(2));
     assert!(reported(&worker.handle(Mono(100), Input::Tick)), "again after no answer");
@@ -105,9 +106,9 @@ fn what_was_killed_for_its_lease_is_reported_as_lost_and_never_run_again() {
     worker.handle(Mono(600), Input::Tick);
     worker.handle(Mono(700), Input::Unanswered(2));
     let effects = worker.handle(Mono(2_701), Input::Tick);
-    let lost = effects.iter().any(|e| {
-        matches!(e, Effect::Report(_, _, r) if r.finished.iter().any(|f| f.outcome == AttemptOutcome::Lost))
-    });
+    let lost = effects
+        .iter()
+        .any(|e| matches!(e, Effect::Report(_, _, r) if r.finished.iter().any(|f| f.outcome == AttemptOutcome::Lost)));
     assert!(lost, "{effects:?}");
     worker.handle(Mono(2_710), taken(3, 5, vec![]));
     let again = worker.handle(Mono(2_720), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));

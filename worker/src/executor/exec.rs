@@ -14,7 +14,8 @@ pub use files::clear_work_folder;
 
 use super::payload::ExecPayload;
 use super::{
-    Clock, Ended, ErrorType, Executor, Outcome, ProgressSink, Stop, StopSignal, Task, Verdict, remark, stop_after, timeout,
+    Clock, Ended, ErrorType, Executor, Outcome, ProgressSink, Stop, StopSignal, Task, Verdict, remark, stop_after,
+    timeout,
 };
 use crate::spawner::{Exit, Process, SpawnError, Spawner};
 use files::Files;
@@ -215,7 +216,10 @@ async fn tidy(files: Arc<Files>, task: &Task, verdict: &mut Verdict) {
     let Ok((progress, result, removed)) = left else { return };
     verdict.progress = progress;
     match result {
-        Ok(result) => verdict.result = result.filter(|_| verdict.outcome == Outcome::Succeeded || verdict.outcome == Outcome::Failed),
+        Ok(result) => {
+            verdict.result =
+                result.filter(|_| verdict.outcome == Outcome::Succeeded || verdict.outcome == Outcome::Failed)
+        }
         Err(error) => remark(&task.output, &format!("the result file was ignored: {error}")).await,
     }
     if let Err(error) = removed {

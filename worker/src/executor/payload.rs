@@ -27,10 +27,9 @@ pub fn check(kind: &str, payload: &Value) -> Result<(), PayloadError> {
         "exec" => ExecPayload::parse(payload).map(drop),
         "http" => HttpPayload::parse(payload).map(drop),
         "noop" => NoopPayload::parse(payload).map(drop),
-        _ => Err(PayloadError {
-            pointer: "/kind".to_owned(),
-            message: format!("`{kind}` is none of exec, http, noop"),
-        }),
+        _ => {
+            Err(PayloadError { pointer: "/kind".to_owned(), message: format!("`{kind}` is none of exec, http, noop") })
+        }
     }
 }
 

@@ -155,7 +155,8 @@ impl Merge {
             Some(Err(_)) => Some(0),
             None => None,
         };
-        let first = self.streams.iter_mut().filter_map(|frames| Some((position(frames)?, frames))).min_by_key(|(p, _)| *p);
+        let first =
+            self.streams.iter_mut().filter_map(|frames| Some((position(frames)?, frames))).min_by_key(|(p, _)| *p);
         first.and_then(|(_, frames)| frames.next()).transpose()
     }
 }

@@ -240,7 +240,11 @@ async fn serve(socket: &UnixStream, orders: &mut mpsc::UnboundedReceiver<Order>,
     }
 }
 
-async fn send_orders(socket: &UnixStream, orders: &mut mpsc::UnboundedReceiver<Order>, shared: &Shared) -> io::Result<()> {
+async fn send_orders(
+    socket: &UnixStream,
+    orders: &mut mpsc::UnboundedReceiver<Order>,
+    shared: &Shared,
+) -> io::Result<()> {
     let mut batch = Vec::new();
     while orders.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let mut descriptors = Vec::new();
@@ -263,7 +267,12 @@ async fn send_orders(socket: &UnixStream, orders: &mut mpsc::UnboundedReceiver<O
 }
 
 /// The slow way round for a batch that cannot be encoded as one: only the request at fault fails.
-async fn send_singly(socket: &UnixStream, requests: Vec<Request>, descriptors: Vec<OwnedFd>, shared: &Shared) -> io::Result<()> {
+async fn send_singly(
+    socket: &UnixStream,
+    requests: Vec<Request>,
+    descriptors: Vec<OwnedFd>,
+    shared: &Shared,
+) -> io::Result<()> {
     let mut descriptors = descriptors.into_iter();
     for request in requests {
         let (token, count) = match &request {

@@ -63,10 +63,7 @@ pub(super) fn serve() -> io::Result<()> {
         leaving: Vec::new(),
         strays: Strays::default(),
         children: Children::open(),
-        lease: rustix::time::timerfd_create(
-            TimerfdClockId::Boottime,
-            TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
-        )?,
+        lease: rustix::time::timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?,
         look_again: false,
     };
     let served = keeper.turn_until_closed(&mut woken);
@@ -136,7 +133,8 @@ impl Keeper {
 
     /// Waits for something to do: whether the node wrote, and whether the lease ran out.
     fn wait(&self, woken: &UnixStream) -> io::Result<(bool, bool)> {
-        let towards_node = if self.link.has_output() { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
+        let towards_node =
+            if self.link.has_output() { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
         let mut fds = [
             PollFd::new(self.link.fd(), towards_node),
             PollFd::new(woken.as_fd(), PollFlags::POLLIN),

@@ -66,8 +66,7 @@ pub(super) fn signal_group(pid: i32, signal: i32) {
 
 /// Whether a process group has a member left, be it one that nobody has waited for yet.
 pub(super) fn group_exists(pid: i32) -> bool {
-    Pid::from_raw(pid)
-        .is_some_and(|pid| rustix::process::test_kill_process_group(pid) != Err(rustix::io::Errno::SRCH))
+    Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process_group(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 /// A child that has ended but was not waited for, so that its number still belongs to it.

@@ -21,7 +21,10 @@ async fn a_code_of_zero_succeeds_and_leaves_nothing() {
     let task = node.task("exec", json!({"command": ["true"]}));
     let job = task.job;
     let ended = node.run(task).await;
-    assert_eq!((ended.outcome, ended.exit_code, ended.signal, ended.error.clone()), (Outcome::Succeeded, Some(0), None, None));
+    assert_eq!(
+        (ended.outcome, ended.exit_code, ended.signal, ended.error.clone()),
+        (Outcome::Succeeded, Some(0), None, None)
+    );
     assert!(ended.finished_at > ended.started_at);
     assert_eq!(std::fs::read_dir(node.work()).unwrap().count(), 0);
     assert_eq!(node.output.attempts(job).await.unwrap(), [0; 0]);
@@ -63,7 +66,9 @@ async fn output_is_kept_apart_and_together() {
 #[tokio::test]
 async fn a_missing_command_is_named() {
     let node = Node::start();
-    for (command, part) in [("no-such-command", "was not found"), ("/no/such/command", "does not exist"), ("/etc/passwd", "executable")] {
+    for (command, part) in
+        [("no-such-command", "was not found"), ("/no/such/command", "does not exist"), ("/etc/passwd", "executable")]
+    {
         let ended = node.run(node.task("exec", json!({"command": [command]}))).await;
         let (error_type, message) = error(&ended);
         assert_eq!((ended.outcome, error_type), (Outcome::Failed, ErrorType::Spawn));
@@ -130,11 +135,26 @@ async fn the_environment_is_only_what_is_meant() {
     assert_eq!(
         keys,
         [
-            "LANG", "MINE", "PATH", "RELAIS_ARRAY_INDEX", "RELAIS_ATTEMPT", "RELAIS_FENCE", "RELAIS_JOB_ID", "RELAIS_NODE",
-            "RELAIS_PROGRESS_FILE", "RELAIS_RESULT_FILE"
+            "LANG",
+            "MINE",
+            "PATH",
+            "RELAIS_ARRAY_INDEX",
+            "RELAIS_ATTEMPT",
+            "RELAIS_FENCE",
+            "RELAIS_JOB_ID",
+            "RELAIS_NODE",
+            "RELAIS_PROGRESS_FILE",
+            "RELAIS_RESULT_FILE"
         ]
     );
-    for line in ["MINE=1", "LANG=xx", "RELAIS_ATTEMPT=1", "RELAIS_FENCE=65537", "RELAIS_NODE=n1", &format!("RELAIS_JOB_ID={job}")] {
+    for line in [
+        "MINE=1",
+        "LANG=xx",
+        "RELAIS_ATTEMPT=1",
+        "RELAIS_FENCE=65537",
+        "RELAIS_NODE=n1",
+        &format!("RELAIS_JOB_ID={job}"),
+    ] {
         assert!(text.lines().any(|l| l == line), "{line} in {text}");
     }
 }

@@ -53,7 +53,8 @@ async fn an_answer_of_2xx_succeeds() {
     assert_eq!(ended.output.tail, b"made");
     let asked = server.asked.lock()[0].to_lowercase();
     assert!(asked.starts_with("post /path http/1.1\r\n"), "{asked}");
-    for part in ["x-mine: 1", "relais-fence: 65537", "relais-attempt: 1", "content-type: application/json", "{\"a\":1}"] {
+    for part in ["x-mine: 1", "relais-fence: 65537", "relais-attempt: 1", "content-type: application/json", "{\"a\":1}"]
+    {
         assert!(asked.contains(part), "{part} in {asked}");
     }
 }

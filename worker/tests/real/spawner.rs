@@ -27,7 +27,8 @@ async fn killing_the_node_leaves_no_process() {
 async fn the_spawner_shrugs_off_what_a_terminal_sends() {
     let node = Node::start();
     let seen = node.path("pid");
-    let (ended, _stop) = node.begin(node.shell(&format!("echo $PPID > {}; while [ ! -e go ]; do sleep 0.02; done", seen.display())));
+    let (ended, _stop) =
+        node.begin(node.shell(&format!("echo $PPID > {}; while [ ! -e go ]; do sleep 0.02; done", seen.display())));
     until("it runs", || pids(&seen).len() == 1).await;
     let spawner = pids(&seen)[0];
     assert_eq!(spawner as u32, node.spawner.pid());
@@ -46,7 +47,8 @@ async fn the_spawner_shrugs_off_what_a_terminal_sends() {
 async fn a_dead_spawner_fails_its_jobs_and_is_replaced() {
     let node = Node::start();
     let seen = node.path("pids");
-    let script = format!("echo $$ >> {0}; (setsid sh -c 'echo $$ >> {0}; exec sleep 600' &); exec sleep 600", seen.display());
+    let script =
+        format!("echo $$ >> {0}; (setsid sh -c 'echo $$ >> {0}; exec sleep 600' &); exec sleep 600", seen.display());
     let (ended, _stop) = node.begin(node.shell(&script));
     until("both run", || pids(&seen).len() == 2).await;
     let before = node.spawner.pid();

@@ -12,14 +12,21 @@ async fn a_timeout_ends_with_term() {
     let ended = node.run(task).await;
     assert_eq!((ended.outcome, ended.exit_code, ended.stopped), (Outcome::TimedOut, Some(0), None));
     assert_eq!(ended.error, Some((ErrorType::Timeout, "stopped after its timeout of 200ms".to_owned())));
-    assert!(ended.output.tail.windows(4).any(|part| part == b"bye\n"), "{:?}", String::from_utf8_lossy(&ended.output.tail));
+    assert!(
+        ended.output.tail.windows(4).any(|part| part == b"bye\n"),
+        "{:?}",
+        String::from_utf8_lossy(&ended.output.tail)
+    );
 }
 
 #[tokio::test]
 async fn who_ignores_term_is_killed_with_the_whole_group() {
     let node = Node::start();
     let seen = node.path("pids");
-    let script = format!("trap '' TERM; sh -c 'trap \"\" TERM; echo $$ >> {0}; sleep 600 & sleep 601' & echo $$ >> {0}; wait", seen.display());
+    let script = format!(
+        "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ >> {0}; sleep 600 & sleep 601' & echo $$ >> {0}; wait",
+        seen.display()
+    );
     let mut task = node.shell(&script);
     task.timeout_ms = Some(300);
     let ended = node.run(task).await;
@@ -55,7 +62,8 @@ async fn a_cancel_ends_with_term_and_a_lost_lease_with_kill() {
 async fn a_lost_lease_overtakes_a_cancel() {
     let node = Node::with_grace(Duration::from_secs(600));
     let seen = node.path("pid");
-    let script = format!("trap 'echo heard >> {0}.heard' TERM; echo $$ > {0}; while true; do sleep 0.02; done", seen.display());
+    let script =
+        format!("trap 'echo heard >> {0}.heard' TERM; echo $$ > {0}; while true; do sleep 0.02; done", seen.display());
     let (ended, stop) = node.begin(node.shell(&script));
     until("it runs", || pids(&seen).len() == 1).await;
     stop.send_replace(Some(Stop::Cancel));

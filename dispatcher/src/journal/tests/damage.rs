@@ -214,10 +214,12 @@ async fn a_torn_tail_is_cut_but_an_acknowledged_one_is_missed() {
 
 /// A dropped store is closed by its threads, a moment later.
 fn wait_for_lock(dir: &Path) -> Result<Book, super::super::book::BookError> {
-    (0..200).find_map(|_| {
-        std::thread::sleep(Duration::from_millis(10));
-        Book::open(dir).ok()
-    }).ok_or(super::super::book::BookError::Closed)
+    (0..200)
+        .find_map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            Book::open(dir).ok()
+        })
+        .ok_or(super::super::book::BookError::Closed)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

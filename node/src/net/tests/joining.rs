@@ -9,14 +9,8 @@ use relais_protocol::ids::NodeId;
 async fn a_joiner_that_knows_the_ca_is_answered() {
     let cluster = Cluster::new(5);
     let node = cluster.node(1);
-    let joined = join(
-        node.net.local_addr(),
-        cluster.ca.sha256(),
-        Bytes::from_static(b"secret"),
-        &cluster.clock,
-    )
-    .await
-    .unwrap();
+    let joined =
+        join(node.net.local_addr(), cluster.ca.sha256(), Bytes::from_static(b"secret"), &cluster.clock).await.unwrap();
     assert_eq!(joined.answer, "welcome secret");
     assert_eq!((joined.cluster, joined.server), (cluster.id, NodeId(1)));
     assert_eq!(joined.ca, cluster.ca.certificate().to_vec());
@@ -28,20 +22,11 @@ async fn a_joiner_that_knows_the_ca_is_answered() {
 async fn a_server_of_another_ca_never_sees_the_secret() {
     let (cluster, other) = (Cluster::new(5), Cluster::new(5));
     let node = cluster.node(1);
-    let refused = join(
-        node.net.local_addr(),
-        other.ca.sha256(),
-        Bytes::from_static(b"secret"),
-        &cluster.clock,
-    )
-    .await;
+    let refused = join(node.net.local_addr(), other.ca.sha256(), Bytes::from_static(b"secret"), &cluster.clock).await;
     assert!(matches!(refused, Err(JoinError::WrongCa(_))), "{refused:?}");
     assert!(refused.unwrap_err().to_string().contains("nothing secret was sent"));
     // Refused within TLS: the server is told by an alert.
-    eventually("the server saw the handshake fail", || {
-        node.refused(Refusal::WrongCa) > 0
-    })
-    .await;
+    eventually("the server saw the handshake fail", || node.refused(Refusal::WrongCa) > 0).await;
     assert!(node.seen.joins.lock().is_empty());
     assert_eq!(node.net.counters().joins, 0);
 }
@@ -52,18 +37,9 @@ async fn a_server_that_shows_the_ca_without_being_of_it_never_sees_the_secret() 
     // The CA's certificate is no secret: an impostor can show it behind a certificate of its own making.
     let stolen = ClusterCa::from_pem(&cluster.ca.certificate_pem(), None).unwrap();
     let key = NodeKey::generate().unwrap();
-    let certificate = impostor
-        .ca
-        .admit_own(cluster.id, NodeId(1), &key, impostor.clock.unix(), 30)
-        .unwrap();
+    let certificate = impostor.ca.admit_own(cluster.id, NodeId(1), &key, impostor.clock.unix(), 30).unwrap();
     let node = Node::start(impostor.config(Identity::new(stolen, certificate, key).unwrap()));
-    let refused = join(
-        node.net.local_addr(),
-        cluster.ca.sha256(),
-        Bytes::from_static(b"secret"),
-        &cluster.clock,
-    )
-    .await;
+    let refused = join(node.net.local_addr(), cluster.ca.sha256(), Bytes::from_static(b"secret"), &cluster.clock).await;
     assert!(matches!(refused, Err(JoinError::WrongCa(_))), "{refused:?}");
     assert!(node.seen.joins.lock().is_empty());
 }
@@ -72,13 +48,7 @@ async fn a_server_that_shows_the_ca_without_being_of_it_never_sees_the_secret() 
 async fn an_expired_server_never_sees_the_secret() {
     let cluster = Cluster::new(5);
     let node = Node::start(cluster.config(cluster.identity_at(1, -40 * 86_400_000, 30)));
-    let refused = join(
-        node.net.local_addr(),
-        cluster.ca.sha256(),
-        Bytes::from_static(b"secret"),
-        &cluster.clock,
-    )
-    .await;
+    let refused = join(node.net.local_addr(), cluster.ca.sha256(), Bytes::from_static(b"secret"), &cluster.clock).await;
     assert!(matches!(refused, Err(JoinError::NotValidNow(_))), "{refused:?}");
     assert!(node.seen.joins.lock().is_empty());
 }
@@ -86,22 +56,10 @@ async fn an_expired_server_never_sees_the_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_is_said_so() {
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let refused = join(
-        socket.local_addr().unwrap(),
-        [0; 32],
-        Bytes::new(),
-        &Cluster::new(1).clock,
-    )
-    .await
-    .unwrap_err();
+    let refused = join(socket.local_addr().unwrap(), [0; 32], Bytes::new(), &Cluster::new(1).clock).await.unwrap_err();
     assert!(matches!(refused, JoinError::Unreachable { .. }), "{refused}");
-    let refused = join(
-        socket.local_addr().unwrap(),
-        [0; 32],
-        Bytes::from(vec![0; 16_385]),
-        &Cluster::new(1).clock,
-    )
-    .await;
+    let refused =
+        join(socket.local_addr().unwrap(), [0; 32], Bytes::from(vec![0; 16_385]), &Cluster::new(1).clock).await;
     assert!(matches!(refused, Err(JoinError::TooBig(16_385))));
 }
 
@@ -112,13 +70,7 @@ async fn strangers_get_little_room_and_little_time() {
     let addr = node.net.local_addr();
     let stranger = |endpoint: Endpoint| {
         let config = transport::client(tls::joiner(cluster.ca.sha256(), &cluster.clock).unwrap());
-        async move {
-            endpoint
-                .connect_with(config, addr, "join.relais")
-                .unwrap()
-                .await
-                .unwrap()
-        }
+        async move { endpoint.connect_with(config, addr, "join.relais").unwrap().await.unwrap() }
     };
     let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     // A request over the limit: cut off without being handed over.
@@ -133,10 +85,7 @@ async fn strangers_get_little_room_and_little_time() {
     let (mut send, _recv) = slow.open_bi().await.unwrap();
     send.write_all(b"sec").await.unwrap();
     let hung = join(addr, cluster.ca.sha256(), Bytes::from_static(b"hang"), &cluster.clock).await;
-    assert!(
-        matches!(hung, Err(JoinError::TimedOut(_) | JoinError::Cut { .. })),
-        "{hung:?}"
-    );
+    assert!(matches!(hung, Err(JoinError::TimedOut(_) | JoinError::Cut { .. })), "{hung:?}");
     slow.closed().await;
     // Too many in a short time are turned away, and the node says why.
     let mut turned_away = false;

@@ -17,18 +17,12 @@ async fn three_nodes_talk_in_all_directions_over_one_connection_each() {
             }
             eventually("a datagram arrives", || {
                 assert!(from.net.send_datagram(to.id, Bytes::from_static(b"beat")));
-                to.seen
-                    .datagrams
-                    .lock()
-                    .contains(&(from.id, Bytes::from_static(b"beat")))
+                to.seen.datagrams.lock().contains(&(from.id, Bytes::from_static(b"beat")))
             })
             .await;
         }
         let detail = from.net.peer(nodes[usize::from(from.id == NodeId(1))].id).unwrap();
-        assert_eq!(
-            (detail.version, detail.software.as_str(), detail.loss),
-            (2, "0.1.0", None)
-        );
+        assert_eq!((detail.version, detail.software.as_str(), detail.loss), (2, "0.1.0", None));
         assert_eq!(detail.http.as_deref(), Some("http://127.0.0.1:7700"));
         assert_eq!(from.net.counters().connected, 2);
     }
@@ -44,10 +38,7 @@ async fn the_higher_id_dials_too_when_it_alone_knows_the_other() {
     let cluster = Cluster::new(1);
     let (low, high) = (cluster.node(1), cluster.node(2));
     high.net.set_peers(vec![low.peer()]);
-    eventually("they are connected", || {
-        low.net.connected() == [high.id] && high.net.connected() == [low.id]
-    })
-    .await;
+    eventually("they are connected", || low.net.connected() == [high.id] && high.net.connected() == [low.id]).await;
     assert_eq!(low.echo(&high, Purpose::Api, "x").await.unwrap(), "x");
 }
 
@@ -59,9 +50,7 @@ async fn dial_once_more(cluster: &Cluster, from: &Node, identity: &Identity, to:
     let dialling = shared.net_runtime.clone().spawn(async move {
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let connection = endpoint.connect_with(tls, addr, &name).unwrap().await.unwrap();
-        dial::introduce(&shared, &connection)
-            .await
-            .map_err(|error| error.to_string())
+        dial::introduce(&shared, &connection).await.map_err(|error| error.to_string())
     });
     dialling.await.unwrap()
 }
@@ -70,44 +59,24 @@ async fn dial_once_more(cluster: &Cluster, from: &Node, identity: &Identity, to:
 async fn of_two_connections_the_lower_ids_stays_and_no_call_is_lost() {
     let cluster = Cluster::new(1);
     let (of_low, of_high) = (cluster.identity(1), cluster.identity(2));
-    let (low, high) = (
-        Node::start(cluster.config(of_low.clone())),
-        Node::start(cluster.config(of_high.clone())),
-    );
+    let (low, high) = (Node::start(cluster.config(of_low.clone())), Node::start(cluster.config(of_high.clone())));
     high.net.set_peers(vec![low.peer()]);
-    eventually("the higher one got through", || {
-        low.net.connected() == [high.id] && high.net.connected() == [low.id]
-    })
-    .await;
+    eventually("the higher one got through", || low.net.connected() == [high.id] && high.net.connected() == [low.id])
+        .await;
     let dialled_by = |node: &Node, peer: &Node| node.net.inner.shared.link(peer.id).map(|link| link.dialled_by);
-    assert_eq!(
-        (dialled_by(&low, &high), dialled_by(&high, &low)),
-        (Some(high.id), Some(high.id))
-    );
-    let slow = low
-        .net
-        .call(high.id, Purpose::Journal, Bytes::from_static(b"slow"), LIMIT);
+    assert_eq!((dialled_by(&low, &high), dialled_by(&high, &low)), (Some(high.id), Some(high.id)));
+    let slow = low.net.call(high.id, Purpose::Journal, Bytes::from_static(b"slow"), LIMIT);
     let slow = tokio::spawn(slow);
     eventually("the call is under way", || *high.seen.calls.lock() == 1).await;
     dial_once_more(&cluster, &low, &of_low, &high).await.unwrap();
-    assert_eq!(
-        (dialled_by(&low, &high), dialled_by(&high, &low)),
-        (Some(low.id), Some(low.id))
-    );
+    assert_eq!((dialled_by(&low, &high), dialled_by(&high, &low)), (Some(low.id), Some(low.id)));
     // What ran on the old connection ends well; nobody was told of any loss.
     assert_eq!(slow.await.unwrap().unwrap(), "slow");
     let refused = dial_once_more(&cluster, &high, &of_high, &low).await.unwrap_err();
     assert!(refused.contains("better connection"), "{refused}");
-    assert_eq!(
-        (dialled_by(&low, &high), dialled_by(&high, &low)),
-        (Some(low.id), Some(low.id))
-    );
+    assert_eq!((dialled_by(&low, &high), dialled_by(&high, &low)), (Some(low.id), Some(low.id)));
     assert_eq!(low.echo(&high, Purpose::Journal, "x").await.unwrap(), "x");
-    assert_eq!(
-        low.seen.changes.lock().len() + high.seen.changes.lock().len(),
-        2,
-        "one connect each, no loss"
-    );
+    assert_eq!(low.seen.changes.lock().len() + high.seen.changes.lock().len(), 2, "one connect each, no loss");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,24 +84,12 @@ async fn a_long_and_lossy_way_is_no_silence() {
     let cluster = Cluster::new(1);
     let (low, high) = (cluster.node(1), cluster.node(2));
     let way = relay(high.net.local_addr(), Duration::from_millis(100), 20).await;
-    low.net.set_peers(vec![Peer {
-        node: high.id,
-        addr: way,
-    }]);
-    eventually("connected", || {
-        low.net.connected() == [high.id] && high.net.connected() == [low.id]
-    })
-    .await;
+    low.net.set_peers(vec![Peer { node: high.id, addr: way }]);
+    eventually("connected", || low.net.connected() == [high.id] && high.net.connected() == [low.id]).await;
     let began = tokio::time::Instant::now();
     for n in 1..=3 {
         let append = Bytes::from(vec![n; 50_000]);
-        assert!(
-            low.net
-                .call(high.id, Purpose::Journal, append.clone(), LIMIT)
-                .await
-                .unwrap()
-                == append
-        );
+        assert!(low.net.call(high.id, Purpose::Journal, append.clone(), LIMIT).await.unwrap() == append);
         low.net.send_datagram(high.id, Bytes::from_static(b"beat"));
     }
     println!("3 appends of 50 kB over 200 ms and 20 % loss: {:?}", began.elapsed());
@@ -146,10 +103,7 @@ async fn a_goodbye_is_noticed_at_once() {
     let nodes = cluster.connected(2).await;
     let began = tokio::time::Instant::now();
     nodes[1].net.close().await;
-    eventually("the goodbye is heard", || {
-        nodes[0].seen.losses(nodes[1].id) == [Loss::Goodbye]
-    })
-    .await;
+    eventually("the goodbye is heard", || nodes[0].seen.losses(nodes[1].id) == [Loss::Goodbye]).await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     let late = nodes[0].echo(&nodes[1], Purpose::Journal, "x").await;
     assert_eq!(late, Err(CallError::NotConnected(nodes[1].id)));
@@ -213,16 +167,10 @@ async fn kill_and_restart(cluster: &Cluster, nodes: &mut [Node; 2], victim: usiz
     let of_victim = nodes[victim].id;
     let other = 1 - victim;
     eventually("the new process is known", || {
-        nodes[other]
-            .net
-            .peer(of_victim)
-            .is_some_and(|detail| detail.incarnation == Incarnation(2))
+        nodes[other].net.peer(of_victim).is_some_and(|detail| detail.incarnation == Incarnation(2))
     })
     .await;
-    eventually("both are connected", || {
-        a.net.connected() == [b.id] && b.net.connected() == [a.id]
-    })
-    .await;
+    eventually("both are connected", || a.net.connected() == [b.id] && b.net.connected() == [a.id]).await;
     began.elapsed()
 }
 
@@ -237,14 +185,8 @@ async fn a_killed_node_is_back_in_well_under_a_second() {
         let took = kill_and_restart(&cluster, &mut nodes, victim, identities[victim].clone()).await;
         println!("node {} was back after {took:?}", victim + 1);
         let survivor = &nodes[1 - victim];
-        assert!(
-            !survivor.seen.losses(nodes[victim].id).is_empty(),
-            "the old process is reported gone"
-        );
-        assert_eq!(
-            survivor.echo(&nodes[victim], Purpose::Journal, "again").await.unwrap(),
-            "again"
-        );
+        assert!(!survivor.seen.losses(nodes[victim].id).is_empty(), "the old process is reported gone");
+        assert_eq!(survivor.echo(&nodes[victim], Purpose::Journal, "again").await.unwrap(), "again");
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
 }
@@ -262,10 +204,7 @@ async fn a_restarted_process_answers_for_its_past_with_a_reset() {
     first.net.abort().await;
     let second = Node::start(config);
     let began = tokio::time::Instant::now();
-    eventually("the reset is believed", || {
-        low.seen.losses(second.id) == [Loss::Restarted]
-    })
-    .await;
+    eventually("the reset is believed", || low.seen.losses(second.id) == [Loss::Restarted]).await;
     // Sooner than the idle time-out: it was the reset, not the silence.
     assert!(began.elapsed() < Duration::from_millis(1_300), "{:?}", began.elapsed());
     eventually("connected again", || low.net.connected() == [second.id]).await;
@@ -276,10 +215,7 @@ async fn silence_is_noticed_and_a_dropped_peer_is_disconnected() {
     let cluster = Cluster::new(1);
     let nodes = cluster.connected(3).await;
     nodes[2].net.abort().await;
-    eventually("the silence is noticed", || {
-        nodes[0].seen.losses(nodes[2].id) == [Loss::Silence]
-    })
-    .await;
+    eventually("the silence is noticed", || nodes[0].seen.losses(nodes[2].id) == [Loss::Silence]).await;
     assert_eq!(nodes[0].net.connected(), [nodes[1].id]);
     nodes[1].net.set_peers(Vec::new());
     nodes[0].net.set_peers(Vec::new());
@@ -306,9 +242,6 @@ async fn garbage_at_the_port_harms_nobody() {
         sent += usize::from(socket.send_to(&packet, target).await.is_ok());
     }
     assert!(sent > 10_000);
-    assert_eq!(
-        nodes[0].echo(&nodes[1], Purpose::Control, "still here").await.unwrap(),
-        "still here"
-    );
+    assert_eq!(nodes[0].echo(&nodes[1], Purpose::Control, "still here").await.unwrap(), "still here");
     assert!(nodes[0].seen.losses(nodes[1].id).is_empty());
 }

@@ -79,11 +79,7 @@ impl Seen {
     /// How the connections with `node` ended, in order.
     pub(super) fn losses(&self, node: NodeId) -> Vec<Loss> {
         let changes = self.changes.lock();
-        changes
-            .iter()
-            .filter(|(of, ..)| *of == node)
-            .filter_map(|(.., detail)| detail.loss.clone())
-            .collect()
+        changes.iter().filter(|(of, ..)| *of == node).filter_map(|(.., detail)| detail.loss.clone()).collect()
     }
 }
 
@@ -103,11 +99,7 @@ pub(super) struct Node {
 impl Cluster {
     pub(super) fn new(id: u128) -> Self {
         let clock = Clock::new();
-        Self {
-            id: ClusterId(id),
-            ca: ClusterCa::create(ClusterId(id), clock.unix()).unwrap(),
-            clock,
-        }
+        Self { id: ClusterId(id), ca: ClusterCa::create(ClusterId(id), clock.unix()).unwrap(), clock }
     }
 
     /// An identity for `node`, valid for `days` from a time `skew_ms` off the present.
@@ -158,24 +150,15 @@ impl Node {
     pub(super) fn start(config: NetConfig) -> Self {
         let seen = Arc::new(Seen::default());
         let id = config.identity.node;
-        Self {
-            id,
-            net: Net::start(config, seen.clone()).unwrap(),
-            seen,
-        }
+        Self { id, net: Net::start(config, seen.clone()).unwrap(), seen }
     }
 
     pub(super) fn peer(&self) -> Peer {
-        Peer {
-            node: self.id,
-            addr: self.net.local_addr(),
-        }
+        Peer { node: self.id, addr: self.net.local_addr() }
     }
 
     pub(super) async fn echo(&self, to: &Self, purpose: Purpose, text: &'static str) -> Result<Bytes, CallError> {
-        self.net
-            .call(to.id, purpose, Bytes::from_static(text.as_bytes()), LIMIT)
-            .await
+        self.net.call(to.id, purpose, Bytes::from_static(text.as_bytes()), LIMIT).await
     }
 
     pub(super) fn refused(&self, refusal: Refusal) -> u64 {

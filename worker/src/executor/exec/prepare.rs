@@ -16,17 +16,25 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Why an attempt cannot be started on this node.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrepareError {
-    #[error("command `{name}` was not found on node `{node}` (looked in {path}); install it there, or name its full path")]
+    #[error(
+        "command `{name}` was not found on node `{node}` (looked in {path}); install it there, or name its full path"
+    )]
     NoCommand { name: String, node: String, path: String },
     #[error("command `{}` does not exist on node `{node}`; install it there, or correct the path", path.display())]
     NoFile { path: PathBuf, node: String },
     #[error("command `{}` may not be executed on node `{node}`; make it executable (chmod +x) for the user of the node", path.display())]
     NotExecutable { path: PathBuf, node: String },
-    #[error("working folder `{cwd}` does not exist on node `{node}`; create it there, or leave out `cwd` for a private folder")]
+    #[error(
+        "working folder `{cwd}` does not exist on node `{node}`; create it there, or leave out `cwd` for a private folder"
+    )]
     NoFolder { cwd: String, node: String },
-    #[error("working folder `{cwd}` on node `{node}` is no folder; correct `cwd`, or leave it out for a private folder")]
+    #[error(
+        "working folder `{cwd}` on node `{node}` is no folder; correct `cwd`, or leave it out for a private folder"
+    )]
     NotAFolder { cwd: String, node: String },
-    #[error("working folder `{cwd}` on node `{node}` may not be entered by the user of the node; change its permissions, or leave out `cwd`")]
+    #[error(
+        "working folder `{cwd}` on node `{node}` may not be entered by the user of the node; change its permissions, or leave out `cwd`"
+    )]
     NotEnterable { cwd: String, node: String },
     #[error("node `{node}` failed to make a private folder in {}: {source}; see to its disk and permissions", work.display())]
     Folder { work: PathBuf, node: String, source: io::Error },
@@ -151,10 +159,13 @@ fn environment(
     files: &Files,
 ) -> Vec<(String, String)> {
     let file = |key: &str, path: &Path| (key.to_owned(), path.to_string_lossy().into_owned());
-    let all = node_env.variables.iter().cloned().chain(named).chain(place.own_env.iter().cloned()).chain([
-        file("RELAIS_PROGRESS_FILE", &files.progress),
-        file("RELAIS_RESULT_FILE", &files.result),
-    ]);
+    let all = node_env
+        .variables
+        .iter()
+        .cloned()
+        .chain(named)
+        .chain(place.own_env.iter().cloned())
+        .chain([file("RELAIS_PROGRESS_FILE", &files.progress), file("RELAIS_RESULT_FILE", &files.result)]);
     let by_key: std::collections::BTreeMap<String, String> = all.collect();
     by_key.into_iter().collect()
 }
@@ -239,10 +250,16 @@ mod tests {
         assert_eq!(find_program("sh", "/nowhere:/bin", cwd, "n1").unwrap(), Path::new("/bin/sh"));
         assert_eq!(find_program("/bin/sh", "", cwd, "n1").unwrap(), Path::new("/bin/sh"));
         let missing = find_program("no-such-thing", "/bin", cwd, "n1").unwrap_err().to_string();
-        assert!(missing.contains("`no-such-thing`") && missing.contains("n1") && missing.contains("install"), "{missing}");
+        assert!(
+            missing.contains("`no-such-thing`") && missing.contains("n1") && missing.contains("install"),
+            "{missing}"
+        );
         assert!(matches!(find_program("./plain", "", cwd, "n1"), Err(PrepareError::NotExecutable { .. })));
         assert!(matches!(find_program("./none", "", cwd, "n1"), Err(PrepareError::NoFile { .. })));
-        assert!(matches!(find_program("plain", &cwd.to_string_lossy(), cwd, "n1"), Err(PrepareError::NotExecutable { .. })));
+        assert!(matches!(
+            find_program("plain", &cwd.to_string_lossy(), cwd, "n1"),
+            Err(PrepareError::NotExecutable { .. })
+        ));
     }
 
     #[test]
