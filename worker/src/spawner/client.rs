@@ -1,7 +1,6 @@
-//! The node's end: starts the spawner process, hands it what is to run, and starts it again if it dies.
-//!
-//! If the spawner dies, its children are nobody's: they are killed here, by the groups and marks known,
-//! and each of their attempts fails with [`SpawnError::SpawnerDied`].
+//! The node's end: starts the spawner process, hands it what is to run, and starts it again if it dies; then
+//! its children are nobody's: they are killed here, by the groups and marks known, and each of their
+//! attempts fails with [`SpawnError::SpawnerDied`].
 
 use super::frame::{Command, Event, Exit, FrameBuffer, Request, encode};
 use super::link::DESCRIPTORS_MAX;
