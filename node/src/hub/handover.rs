@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// How often the target may stand, and how long each time may take.
+/// How often the target may stand, and how long the first time may take; each further one twice as long.
 const STANDS_MAX: u32 = 4;
-const STAND_LIMIT: Duration = Duration::from_millis(250);
+const STAND_LIMIT: Duration = Duration::from_millis(100);
 /// How long each step may take.
 const STEP_LIMIT: Duration = Duration::from_millis(1_500);
 
@@ -62,8 +62,9 @@ impl Hub {
         timeout(STEP_LIMIT, has_all(&*journal, target))
             .await
             .map_err(|_| "the target did not catch up in time".to_owned())?;
-        for _ in 0..STANDS_MAX {
-            if self.clone().let_stand(target).await? {
+        for stand in 0..STANDS_MAX {
+            // A refusal comes at once and costs the first, short wait; a slow disk gets the long ones.
+            if self.clone().let_stand(target, STAND_LIMIT * (1 << stand)).await? {
                 return Ok(());
             }
         }
@@ -72,14 +73,14 @@ impl Hub {
 
     /// Lets the target stand once; whether it has the role now. A voter that heard this leader a moment ago
     /// may refuse the first time.
-    async fn let_stand(self: Arc<Self>, target: RaftId) -> Result<bool, String> {
+    async fn let_stand(self: Arc<Self>, target: RaftId, limit: Duration) -> Result<bool, String> {
         let mut changed = self.pulse.changed();
         let request = Control::StandNow { reign: self.pulse.view().reign };
         let request = Bytes::from(codec::encode(codec::FORMAT, &request));
         let net = self.net().ok_or("the transport has not started")?;
         let told = net.call(target.node(), Purpose::Election, request, STEP_LIMIT).await;
         told.map_err(|error| format!("the target did not answer: {error}"))?;
-        Ok(timeout(STAND_LIMIT, changed.until_dispatcher(target.node())).await.is_ok())
+        Ok(timeout(limit, changed.until_dispatcher(target.node())).await.is_ok())
     }
 
     /// Whom to hand over to: the one asked for, or the best that is up.
