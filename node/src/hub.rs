@@ -13,18 +13,23 @@ mod calls;
 mod dispatch;
 mod gossip;
 mod handover;
+mod heal;
+mod history;
 mod inbound;
 mod joining;
 mod keeper;
 mod leaving;
 mod link;
 mod metrics;
+mod recover;
+mod takeover;
 mod vitals;
 mod work;
 
 pub use backend::HubBackend;
 pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
+pub use history::History;
 pub use inbound::HubInbound;
 pub use joining::{JoinReply, JoinRequest};
 pub use keeper::watch_journal;
@@ -65,8 +70,6 @@ pub struct Me {
     pub name: String,
     /// This run of its process.
     pub incarnation: Incarnation,
-    /// Its journal.
-    pub raft: RaftId,
 }
 
 /// Counts of things refused, for people who watch.
@@ -86,6 +89,8 @@ pub struct HubCounts {
 pub struct Hub {
     /// Who this node is.
     pub me: Me,
+    /// Which history its journal follows.
+    pub history: Arc<History>,
     /// The clock.
     pub clock: Clock,
     /// Where futures run.
@@ -151,12 +156,14 @@ impl Hub {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let desk = Desk::default();
         let pulse = Pulse::new(parts.me.node, parts.me.incarnation, parts.clock.clone());
-        let sink = Self::sink(desk.clone(), pulse.clone(), events.clone());
+        let history = Arc::new(History::new(parts.dir.node().follows));
+        let sink = Self::sink(desk.clone(), pulse.clone(), events.clone(), history.clone());
         let known = parts.dir.node().peers.iter().map(|peer| (peer.node, (peer.name.clone(), peer.addr)));
         Arc::new(Self {
             gossip: Gossip::new(parts.me.node, parts.me.incarnation, parts.seed),
             addresses: RwLock::new(known.collect()),
             me: parts.me,
+            history,
             clock: parts.clock,
             engine: parts.engine,
             machine: Arc::new(LedgerMachine::new(sink)),
@@ -184,10 +191,12 @@ impl Hub {
         desk: Desk,
         pulse: Pulse,
         events: broadcast::Sender<Arc<(Index, Vec<Event>)>>,
+        history: Arc<History>,
     ) -> relais_dispatcher::machine::AppliedSink {
         Box::new(move |index, applied| {
             for event in &applied {
                 if let Event::Promoted { reign, node, incarnation, .. } = event {
+                    history.note(reign.generation);
                     pulse.promoted(*reign, *node, *incarnation);
                 }
             }
@@ -215,6 +224,11 @@ impl Hub {
     /// The journal, once it has started.
     pub fn journal(&self) -> Option<Arc<dyn Journal>> {
         self.journal.get().map(|journal| journal.clone() as Arc<dyn Journal>)
+    }
+
+    /// This node's journal, as its peers know it: a fork and a reset make it another one.
+    pub fn raft(&self) -> RaftId {
+        self.journal.get().map(|journal| journal.status().borrow().id).unwrap_or_default()
     }
 
     /// A node's address.

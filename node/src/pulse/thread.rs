@@ -43,6 +43,7 @@ pub(super) struct PulseThread {
     beats: u64,
     goodbye: bool,
     told_worker: Option<(NodeId, Reign)>,
+    overtaken: bool,
     heartbeat_under_way: Arc<AtomicBool>,
 }
 
@@ -60,6 +61,7 @@ impl PulseThread {
             beats: 0,
             goodbye: false,
             told_worker: None,
+            overtaken: false,
             heartbeat_under_way: Arc::default(),
         }
     }
@@ -82,6 +84,7 @@ impl PulseThread {
                     let now = self.pulse.clock.mono();
                     if now >= tick_at {
                         tick_at = now.plus(TICK_MS);
+                        self.compare_history(&hub);
                         self.step(&hub, Input::Tick);
                         self.beat(&hub, now);
                         self.show(&hub, now);
@@ -103,6 +106,7 @@ impl PulseThread {
                 }
                 let urgent = !matches!(input, Input::Beat(_));
                 self.step(hub, input);
+                self.compare_history(hub);
                 if urgent {
                     self.show(hub, self.pulse.clock.mono());
                 }
@@ -133,6 +137,14 @@ impl PulseThread {
             hub.desk.input(DeskInput::Majority(true));
             self.beaten_at = Mono(0);
             self.beat(hub, self.pulse.clock.mono());
+        }
+    }
+
+    /// Whether the journal here follows the highest history that is heard of: else its reigns are over.
+    fn compare_history(&mut self, hub: &Arc<Hub>) {
+        let overtaken = hub.history.is_overtaken(self.election.reign().generation);
+        if std::mem::replace(&mut self.overtaken, overtaken) != overtaken {
+            self.step(hub, Input::Overtaken(overtaken));
         }
     }
 
@@ -262,7 +274,8 @@ impl PulseThread {
         self.pulse
             .dispatcher
             .send_if_modified(|told| std::mem::replace(told, (dispatcher, reign)) != (dispatcher, reign));
-        if let Some(node) = dispatcher
+        // The worker stays with the old history until the new one knows of what it runs.
+        if let Some(node) = dispatcher.filter(|_| !self.overtaken)
             && self.told_worker != Some((node, reign))
         {
             self.told_worker = Some((node, reign));
