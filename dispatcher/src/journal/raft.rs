@@ -4,6 +4,7 @@
 //! for the election to call. `election_timeout_max` only says for how long a follower refuses votes after
 //! it heard its leader.
 
+use super::fork::{Fork, ForkError, ForkMark, ResetError};
 use super::guard::Guard;
 use super::ledger::Ledger;
 use super::ledger_writer::LedgerJobs;
@@ -351,6 +352,14 @@ impl Journal for RaftJournal {
 
     fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
+    }
+
+    fn fork(&self, _fork: Fork) -> BoxFuture<'static, Result<ForkMark, ForkError>> {
+        async { Err(ForkError::Stopped) }.boxed()
+    }
+
+    fn reset(&self, _journal: u32) -> BoxFuture<'static, Result<RaftId, ResetError>> {
+        async { Err(ResetError::Stopped) }.boxed()
     }
 
     fn shutdown(&self) -> BoxFuture<'static, ()> {

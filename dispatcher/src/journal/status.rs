@@ -2,7 +2,8 @@
 
 use super::types::{LogPosition, Types};
 use openraft::{Raft, ServerState};
-use relais_protocol::ids::{Index, RaftId};
+use super::fork::ForkMark;
+use relais_protocol::ids::{Generation, Index, RaftId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +28,13 @@ pub enum Role {
 /// What the journal is at, on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JournalStatus {
-    /// This journal.
+    /// This journal; another one after a fork or a reset.
     pub id: RaftId,
+    /// The last fork that this journal went through on this node.
+    pub fork: Option<ForkMark>,
+    /// The history that the entries belong to: of the last fork here, or of the one who leads. Journals of
+    /// different histories refuse each other. `None` while this one is empty.
+    pub history: Option<Generation>,
     /// What it is.
     pub role: Role,
     /// The term of its vote.
@@ -62,6 +68,8 @@ impl JournalStatus {
         let matched = metrics.replication.iter().flatten();
         Self {
             id: RaftId(metrics.id),
+            fork: None,
+            history: None,
             role: role(metrics.state),
             term: metrics.current_term,
             leader: metrics.current_leader.map(RaftId),

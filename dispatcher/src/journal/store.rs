@@ -65,6 +65,9 @@ pub enum Opened {
     Damaged {
         /// The first thing found wrong.
         reason: String,
+        /// Whose journal it was, if that can be read. It can be a later one than was asked for: go on with
+        /// a number above both.
+        found: Option<RaftId>,
     },
 }
 
@@ -107,6 +110,15 @@ pub struct Store {
     pub(super) threads: Threads,
 }
 
+impl Store {
+    /// Whose journal it is: the one asked for, or a later one of the same node, if it was forked or begun
+    /// anew and the process ended before the caller had written that down.
+    #[must_use]
+    pub fn id(&self) -> RaftId {
+        self.id
+    }
+}
+
 /// The writers, to end them.
 pub(super) struct Threads {
     log_jobs: SyncSender<LogJob>,
@@ -139,14 +151,14 @@ pub async fn open(options: StoreOptions) -> Result<Opened, OpenError> {
         .spawn(move || {
             // sled panics on some damage.
             let opened = catch_unwind(AssertUnwindSafe(|| open_patiently(&options)))
-                .unwrap_or_else(|panic| Ok(Opened::Damaged { reason: panic_text(panic.as_ref()) }));
+                .unwrap_or_else(|panic| Ok(Opened::Damaged { reason: panic_text(panic.as_ref()), found: None }));
             drop(tx.send(opened));
         })
         .map_err(io_error)?;
     match tokio::time::timeout(limit, rx).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(_)) => Ok(Opened::Damaged { reason: "it could not be opened".to_owned() }),
-        Err(_) => Ok(Opened::Damaged { reason: format!("it was not open after {} s", limit.as_secs()) }),
+        Ok(Err(_)) => Ok(Opened::Damaged { reason: "it could not be opened".to_owned(), found: None }),
+        Err(_) => Ok(Opened::Damaged { reason: format!("it was not open after {} s", limit.as_secs()), found: None }),
     }
 }
 
@@ -183,7 +195,7 @@ fn open_patiently(options: &StoreOptions) -> Result<Opened, OpenError> {
             Ok(store) => return Ok(Opened::Clean(store)),
             Err(Trouble::Foreign(found)) => return Err(OpenError::Foreign { dir, found, wanted: options.id }),
             Err(Trouble::Book(BookError::Io(error))) => error,
-            Err(Trouble::Book(e)) => return Ok(Opened::Damaged { reason: e.to_string() }),
+            Err(Trouble::Book(e)) => return Ok(Opened::Damaged { reason: e.to_string(), found: None }),
         };
         tries += 1;
         let is_locked = error.to_string().contains("acquire lock");
@@ -197,7 +209,7 @@ fn open_patiently(options: &StoreOptions) -> Result<Opened, OpenError> {
         } else if is_environment(&error) {
             return Err(OpenError::Io { dir, error });
         } else {
-            return Ok(Opened::Damaged { reason: error.to_string() });
+            return Ok(Opened::Damaged { reason: error.to_string(), found: None });
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Applying one record: one arm each, and the records about nodes, tokens and settings.
 
 use super::keys;
-use super::nodes::NodeRow;
 use super::{Event, Ledger};
 use relais_protocol::codec;
 use relais_protocol::ids::{ClusterId, Incarnation, NodeId};
 use relais_protocol::job::Place;
+use relais_protocol::node::NodeRow;
 use relais_protocol::record::{Failover, Join, NodeFacts, Outcome, Record, Refusal, Standing, Token, TokenRole};
 
 /// Failovers kept for people to look at.
@@ -31,6 +31,7 @@ impl Ledger {
             Record::Setting { key, value } => self.set(key, value),
             Record::Failover(failover) => self.failover(*failover),
             Record::Audit => self.forget_ended_keys(),
+            Record::Takeover(_) | Record::Merge(_) => Outcome::Refused(Refusal::StaleReign),
         }
     }
 
@@ -61,6 +62,7 @@ impl Ledger {
             draining: false,
             key_hash,
             since: self.head.now,
+            changed: (self.head.reign.generation, self.applied),
         });
         self.events.push(Event::Node(id));
     }

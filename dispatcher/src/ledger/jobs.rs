@@ -6,6 +6,7 @@ use super::nodes::RunningAttempt;
 use super::{Event, Ledger, LoadError};
 use crate::rows::Rows;
 use relais_protocol::codec;
+use relais_protocol::history::Stamp;
 use relais_protocol::ids::JobId;
 use relais_protocol::job::{Cancel, ErrorKind, Job, JobError, JobState, Place};
 use relais_protocol::record::{Outcome, Refusal, Submit};
@@ -25,6 +26,11 @@ struct KeyRow {
 }
 
 impl Ledger {
+    /// What a row that changes now bears.
+    pub(super) fn stamp(&self) -> Stamp {
+        (self.head.reign.generation, self.applied)
+    }
+
     pub(super) fn submit(&mut self, place: Place, submit: Submit) -> Outcome {
         if let Some(known) = self.jobs.read(&self.sheet, submit.id) {
             return Outcome::Submitted { id: known.id, deduplicated: true, state: known.state.name() };
@@ -53,7 +59,13 @@ impl Ledger {
             cancel: None,
             error: None,
             result: None,
-            changed: (self.head.reign.generation, self.applied),
+            changed: self.stamp(),
+            born: self.stamp(),
+            moved: self.stamp(),
+            ended_by: None,
+            life: 0,
+            endings: Vec::new(),
+            alias_of: None,
             spec: submit.spec,
         };
         let state = if start_at > now { JobState::Scheduled { at: start_at } } else { JobState::Queued };
@@ -70,7 +82,7 @@ impl Ledger {
             JobState::Running { node, fence, .. } => {
                 if job.cancel.is_none() {
                     job.cancel = Some(wish);
-                    job.changed = (self.head.reign.generation, self.applied);
+                    job.changed = self.stamp();
                     self.jobs.put(job);
                 } else {
                     self.jobs.put_back(job);
@@ -158,7 +170,7 @@ impl Ledger {
     }
 
     fn enter_state(&mut self, mut job: Job, state: JobState) {
-        job.changed = (self.head.reign.generation, self.applied);
+        job.changed = self.stamp();
         job.state = state;
         if job.state == JobState::Queued {
             job.queued_at = Some(self.head.now);

@@ -1,10 +1,10 @@
 //! Reading the ledger: jobs by id, by filter, by count; queues, nodes, tokens, failovers; orders.
 
 use super::Ledger;
-use super::nodes::NodeRow;
 use relais_protocol::ids::{Fence, JobId, NodeId};
 use relais_protocol::job::{Job, JobState, StateName};
 use relais_protocol::message::StartOrder;
+use relais_protocol::node::NodeRow;
 use relais_protocol::record::{Failover, Token};
 use relais_protocol::time::UnixMs;
 

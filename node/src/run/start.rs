@@ -121,9 +121,10 @@ async fn open_store(dir: &mut DataDir, node: relais_protocol::ids::NodeId) -> Re
         options.sync = sync_mode();
         match journal::open(options).await.map_err(StartFailed::of)? {
             Opened::Clean(store) => return Ok(store),
-            Opened::Damaged { reason } => {
+            Opened::Damaged { reason, found } => {
                 // The next number is on disk before the old journal is out of the way: it is never used again.
-                dir.update(|node| node.journal += 1).map_err(StartFailed::of)?;
+                let last = found.map_or(0, RaftId::journal).max(dir.node().journal);
+                dir.update(|node| node.journal = last + 1).map_err(StartFailed::of)?;
                 let aside = journal::put_aside(&dir.journal().join("current"))
                     .map_err(|e| StartFailed(format!("the damaged journal could not be moved aside: {e}")))?;
                 tracing::error!(reason, aside = %aside.display(), "the journal is damaged; it was moved aside, and this node rejoins under a new raft id");

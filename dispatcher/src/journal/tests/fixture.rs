@@ -99,7 +99,7 @@ impl Node {
         options.sync = sync;
         let store = match open(options).await.unwrap() {
             Opened::Clean(store) => store,
-            Opened::Damaged { reason } => panic!("damaged: {reason}"),
+            Opened::Damaged { reason, .. } => panic!("damaged: {reason}"),
         };
         let machine = Arc::new(Map::default());
         let journal = RaftJournal::start(store, machine.clone(), board.link(id)).await.unwrap();
