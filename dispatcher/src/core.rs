@@ -16,6 +16,7 @@ mod workers;
 use crate::ledger::{Event, Ledger};
 use batches::Batches;
 use chronicle::Chronicle;
+use relais_protocol::history::Takeover;
 use relais_protocol::ids::{Incarnation, NodeId, Reign};
 use relais_protocol::message::{Order, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Committed, Record};
@@ -73,6 +74,8 @@ pub enum Input {
     Report(Ticket, Box<Report>),
     /// The election wants a reign to begin.
     Promote(NodeId, Incarnation),
+    /// That reign is the first of a history: this goes before it, in the same batch.
+    Begin(Box<Takeover>),
     /// The batch in flight was committed.
     Committed(Committed),
     /// The batch in flight came to nothing.
@@ -128,6 +131,7 @@ pub struct Core {
     incarnation: Incarnation,
     reign: Option<Reign>,
     majority: bool,
+    begins: Option<Box<Takeover>>,
     batches: Batches,
     workers: Workers,
     chronicle: Chronicle,
@@ -156,6 +160,7 @@ impl Core {
             incarnation,
             reign: None,
             majority: false,
+            begins: None,
             batches: Batches::default(),
             workers: Workers::default(),
             chronicle: Chronicle::default(),
@@ -196,8 +201,10 @@ impl Core {
             Input::Propose(ticket, records) => self.propose(ticket, records, &mut effects),
             Input::Report(ticket, report) => self.report(now, ledger, ticket, *report, &mut effects),
             Input::Promote(node, incarnation) => {
-                self.batches.promote(Record::Promote { node, incarnation });
+                let takeover = self.begins.take().map(Record::Takeover);
+                self.batches.promote(takeover.into_iter().chain([Record::Promote { node, incarnation }]).collect());
             }
+            Input::Begin(takeover) => self.begins = Some(takeover),
             Input::Committed(committed) => self.committed(&committed, &mut effects),
             Input::Failed(rejection) => {
                 self.batches.fail(rejection, &mut effects);
@@ -305,7 +312,10 @@ impl Core {
         let Some(records) = self.batches.next() else { return };
         self.counts.batches += 1;
         self.counts.records += records.len() as u64;
-        let (reign, stamp) = (ledger.reign(), self.stamp(now, ledger));
+        let (mut reign, stamp) = (ledger.reign(), self.stamp(now, ledger));
+        if let Some(Record::Takeover(takeover)) = records.first() {
+            reign.generation = takeover.generation;
+        }
         effects.push(Effect::Propose(Batch {
             rules: relais_protocol::record::RULES,
             generation: reign.generation,

@@ -21,6 +21,7 @@
 //! A peer that lives but has lost its journal no longer votes: it counts as lost, since it never can again.
 //! It opens no socket and runs no command: that is the shell's, which answers [`Effect::Check`].
 
+use relais_protocol::history::Side;
 use relais_protocol::ids::{Generation, NodeId};
 use relais_protocol::message::{Beat, LogPosition};
 use relais_protocol::settings::Takeover;
@@ -390,9 +391,7 @@ impl Rule {
 /// The next history above `highest` in `me`'s own parity: odd for the lower node id, even for the other.
 #[must_use]
 pub fn next_generation(me: NodeId, peer: NodeId, highest: Generation) -> Generation {
-    let wants_odd = me < peer;
-    let next = highest.0 + 1;
-    Generation(if (next % 2 == 1) == wants_odd { next } else { next + 1 })
+    highest.after_takeover(Side::of(me, peer))
 }
 
 #[cfg(test)]

@@ -156,14 +156,13 @@ impl Hub {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let desk = Desk::default();
         let pulse = Pulse::new(parts.me.node, parts.me.incarnation, parts.clock.clone());
-        let history = Arc::new(History::new(parts.dir.node().follows));
-        let sink = Self::sink(desk.clone(), pulse.clone(), events.clone(), history.clone());
+        let sink = Self::sink(desk.clone(), pulse.clone(), events.clone());
         let known = parts.dir.node().peers.iter().map(|peer| (peer.node, (peer.name.clone(), peer.addr)));
         Arc::new(Self {
             gossip: Gossip::new(parts.me.node, parts.me.incarnation, parts.seed),
             addresses: RwLock::new(known.collect()),
             me: parts.me,
-            history,
+            history: Arc::default(),
             clock: parts.clock,
             engine: parts.engine,
             machine: Arc::new(LedgerMachine::new(sink)),
@@ -191,12 +190,10 @@ impl Hub {
         desk: Desk,
         pulse: Pulse,
         events: broadcast::Sender<Arc<(Index, Vec<Event>)>>,
-        history: Arc<History>,
     ) -> relais_dispatcher::machine::AppliedSink {
         Box::new(move |index, applied| {
             for event in &applied {
                 if let Event::Promoted { reign, node, incarnation, .. } = event {
-                    history.note(reign.generation);
                     pulse.promoted(*reign, *node, *incarnation);
                 }
             }

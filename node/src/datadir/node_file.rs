@@ -1,7 +1,7 @@
 //! `node.json`: what a node must know of itself before it has read any journal.
 
 use super::DataDirError;
-use relais_protocol::ids::{ClusterId, Generation, Incarnation, NodeId, Reign};
+use relais_protocol::ids::{ClusterId, Incarnation, NodeId, Reign};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::SocketAddr;
@@ -22,12 +22,8 @@ pub struct NodeFile {
     pub name: String,
     /// Which start of the node this is, from 1.
     pub incarnation: Incarnation,
-    /// The last journal number given out, from 1; the next one is taken when a journal is put aside, reset or
-    /// forked, before that happens.
+    /// Number of the current journal, from 1; the next one is taken when a journal is put aside.
     pub journal: u32,
-    /// The history that the journal follows; a higher one is none of its own.
-    #[serde(default)]
-    pub follows: Generation,
     /// The nodes heard of last, to be dialled after a restart.
     pub peers: Vec<KnownPeer>,
     /// The highest reign that this node has seen; lower ones are refused.
@@ -54,7 +50,6 @@ impl Default for NodeFile {
             name: String::new(),
             incarnation: Incarnation(0),
             journal: 1,
-            follows: Generation(0),
             peers: Vec::new(),
             reign: Reign::default(),
         }

@@ -1,22 +1,38 @@
 //! Which history the journal here follows, and why this node does not serve just now, if it does not.
 //!
-//! A history is what a takeover or a recovery begins; its number is the generation. A journal follows one
-//! for as long as it lives: of a higher one it is not a part, whatever its entries say, and its node has to
-//! come back under a new raft id. This only keeps the number; what follows from it is decided elsewhere.
+//! A history is what a takeover or a recovery begins; its number is the generation. A journal that has an
+//! entry follows one for as long as it lives: of a higher one it is no part, whatever its entries say, and
+//! its node has to come back under a new raft id. Who goes on alone and how one comes back is not here.
 
 use super::Hub;
 use parking_lot::Mutex;
+use relais_dispatcher::journal::Journal;
+use relais_protocol::history::{RECOVERY_LEAP, Side, Takeover, TakeoverCause};
 use relais_protocol::ids::Generation;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// An empty journal may follow any history.
+const ANY: u64 = u64::MAX;
+
 /// Which history a node's journal follows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
     follows: AtomicU64,
-    /// The journal is being forked or reset: whatever it says of itself is about to be wrong.
+    /// The journal is being forked or begun anew: whatever it says of itself is about to be wrong.
     held: AtomicBool,
     waits: Mutex<Option<String>>,
     heals: Mutex<Option<String>>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            follows: AtomicU64::new(ANY),
+            held: AtomicBool::new(false),
+            waits: Mutex::default(),
+            heals: Mutex::default(),
+        }
+    }
 }
 
 /// While it is there, no reign begins here.
@@ -29,27 +45,21 @@ impl Drop for Held<'_> {
 }
 
 impl History {
-    /// As kept in the data directory.
+    /// The history that the journal here follows, unless it is empty.
     #[must_use]
-    pub fn new(follows: Generation) -> Self {
-        Self { follows: AtomicU64::new(follows.0), ..Self::default() }
+    pub fn follows(&self) -> Option<Generation> {
+        Some(self.follows.load(Ordering::Acquire)).filter(|follows| *follows != ANY).map(Generation)
     }
 
-    /// The history that the journal here follows.
-    #[must_use]
-    pub fn follows(&self) -> Generation {
-        Generation(self.follows.load(Ordering::Acquire))
+    /// The journal here follows this one now.
+    pub fn note(&self, generation: Option<Generation>) {
+        self.follows.store(generation.map_or(ANY, |generation| generation.0), Ordering::Release);
     }
 
-    /// The journal here has come to this one.
-    pub fn note(&self, generation: Generation) {
-        self.follows.fetch_max(generation.0, Ordering::AcqRel);
-    }
-
-    /// Whether `heard` is one that the journal here does not follow, or must not be asked about just now.
+    /// Whether `heard` is one that the journal here is no part of, or must not be asked about just now.
     #[must_use]
     pub fn is_overtaken(&self, heard: Generation) -> bool {
-        self.held.load(Ordering::Acquire) || heard > self.follows()
+        self.held.load(Ordering::Acquire) || self.follows().is_some_and(|follows| heard > follows)
     }
 
     /// Keeps reigns from beginning here for as long as the answer lives.
@@ -58,9 +68,9 @@ impl History {
         Held(self)
     }
 
-    /// Why this node does not take over, if it can't go on with its peer.
-    pub(super) fn waits(&self) -> Option<String> {
-        self.waits.lock().clone()
+    /// Why this node does not go on, if it can't: it waits for its peer, or finds its way back.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.heals.lock().clone().or_else(|| self.waits.lock().clone())
     }
 
     /// Says why this node does not take over; whether that is news.
@@ -69,35 +79,70 @@ impl History {
         std::mem::replace(&mut *waits, why.clone()) != why
     }
 
-    /// What of the way back into a higher history is under way.
-    pub(super) fn heals(&self) -> Option<String> {
-        self.heals.lock().clone()
-    }
-
-    /// Says what of the way back is under way; whether that is news.
-    pub(super) fn set_heals(&self, what: Option<String>) -> bool {
-        let mut heals = self.heals.lock();
-        std::mem::replace(&mut *heals, what.clone()) != what
+    /// Says what of the way back is under way.
+    pub(super) fn set_heals(&self, what: Option<&str>) {
+        *self.heals.lock() = what.map(str::to_owned);
     }
 }
 
 impl Hub {
-    /// Keeps the history in the data directory; from then on this node's journal follows it.
+    /// Whether the dispatcher is of a history that the journal here is no part of: then nothing here is fit
+    /// to be read or led by.
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.history.is_overtaken(self.pulse.view().reign.generation)
+    }
+
+    /// What has to be in the journal before the next reign: it was forked, and the ledger does not know yet.
+    pub fn history_to_begin(&self) -> Option<Takeover> {
+        let mark = self.journal()?.status().borrow().fork?;
+        let known = self.machine.read().reign().generation;
+        if mark.generation <= known {
+            return None;
+        }
+        // A takeover counts in the parity of its side, a recovery leaps: the number says which it was.
+        let (cause, side) = match mark.generation.0 {
+            number if number >= known.0 + RECOVERY_LEAP => (TakeoverCause::Recovery, Side::Both),
+            number if number % 2 == 1 => (TakeoverCause::Takeover, Side::Odd),
+            _ => (TakeoverCause::Takeover, Side::Even),
+        };
+        Some(Takeover {
+            node: self.me.node,
+            generation: mark.generation,
+            side,
+            cause,
+            common: mark.common,
+            at: self.clock.unix(),
+        })
+    }
+
+    /// Takes over what the journal says of itself: its number, and the history that it follows.
     ///
     /// # Errors
-    /// When it can't be written; nothing is changed then.
-    pub(super) fn follow_history(&self, generation: Generation) -> Result<(), String> {
-        self.dir
-            .lock()
-            .update(|node| node.follows = node.follows.max(generation))
-            .map_err(|error| format!("the history could not be kept: {error}"))?;
-        self.history.note(generation);
+    /// When its number can't be kept.
+    pub fn note_journal(&self) -> Result<(), String> {
+        let Some(journal) = self.journal() else { return Ok(()) };
+        let (id, history) = {
+            let status = journal.status();
+            let status = status.borrow();
+            (status.id, status.history)
+        };
+        let kept = self.dir.lock().update(|node| node.journal = node.journal.max(id.journal()));
+        kept.map_err(|error| format!("the journal's number could not be kept: {error}"))?;
+        let facts = {
+            let mut facts = self.facts.write();
+            facts.journal = id.journal();
+            facts.clone()
+        };
+        self.history.note(history);
+        self.bench.input(relais_worker::core::Input::Facts(facts));
         Ok(())
     }
 
-    /// Whether the dispatcher is of a history that the journal here does not follow: then nothing here is
-    /// fit to be read or led by.
-    pub(super) fn is_overtaken(&self) -> bool {
-        self.history.is_overtaken(self.pulse.view().reign.generation)
+    /// A journal number that was never used before, on disk before it is used.
+    pub(super) fn next_journal(&self) -> Result<u32, String> {
+        let mut dir = self.dir.lock();
+        let given = dir.update(|node| node.journal += 1);
+        given.map_err(|error| format!("the next journal's number could not be kept: {error}"))?;
+        Ok(dir.node().journal)
     }
 }

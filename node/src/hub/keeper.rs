@@ -190,6 +190,7 @@ pub async fn watch_journal(hub: Arc<Hub>, journal: Arc<dyn Journal>) {
     let mut status = journal.status();
     loop {
         let now = status.borrow_and_update().clone();
+        hub.history.note(now.history);
         hub.pulse.journal(&now);
         if status.changed().await.is_err() {
             return;

@@ -175,6 +175,9 @@ impl PulseThread {
                 let ago = suspected_at.map_or(0, |at| now.since(at));
                 let suspected_at = self.pulse.clock.unix().0.saturating_sub(ago);
                 hub.desk.explain_reign(cause.as_str(), relais_protocol::time::UnixMs(suspected_at));
+                if let Some(takeover) = hub.history_to_begin() {
+                    hub.desk.input(DeskInput::Begin(Box::new(takeover)));
+                }
                 hub.desk.input(DeskInput::Promote(self.pulse.me, self.pulse.incarnation));
             }
             Effect::Resign(reason) => {

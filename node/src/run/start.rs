@@ -62,7 +62,6 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
         node: identity.node,
         name: dir.node().name.clone(),
         incarnation: dir.node().incarnation,
-        raft: RaftId::new(identity.node, dir.node().journal),
     };
     let output = Output::open(dir.output()).map_err(|e| StartFailed(format!("cannot open the output folder: {e}")))?;
     if let Err(error) = clear_work_folder(&dir.work()) {
@@ -84,6 +83,8 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     start_worker(&hub, spawner, work_dir, reign, &stopping);
     engine.spawn(watch_journal(hub.clone(), journal.clone()));
     engine.spawn(hub.clone().keep_house());
+    engine.spawn(hub.clone().watch_peer());
+    engine.spawn(hub.clone().watch_history());
     engine.spawn(hub.clone().run_gossip());
     engine.spawn(hub.clone().compare_replicas());
     hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
@@ -153,7 +154,7 @@ fn facts(config: &StartConfig, me: &Me) -> NodeFacts {
         pid: std::process::id(),
         http: config.advertise_http.clone().unwrap_or_else(|| format!("http://{}", config.http)),
         quic: String::new(),
-        journal: me.raft.journal(),
+        journal: 0,
         witness: false,
     }
 }
@@ -213,6 +214,7 @@ async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Handle) -> Result<
     let journal = started.await.map_err(StartFailed::of)?.map_err(StartFailed::of)?;
     let journal = Arc::new(journal);
     hub.set_journal(journal.clone());
+    hub.note_journal().map_err(StartFailed)?;
     let (reign, dispatcher) = {
         let ledger = hub.machine.read();
         (ledger.reign(), ledger.dispatcher())
