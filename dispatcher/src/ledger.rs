@@ -32,6 +32,7 @@ use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, N
 use relais_protocol::job::{Place, StateName};
 use relais_protocol::merge::{MergeChunk, MergeCursor, Merged};
 use relais_protocol::record::{BATCH_DECODE_CAP, Batch, Failover, Outcome, Outcomes, Record, Refusal, Token};
+use relais_protocol::settings::Settings;
 use relais_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -141,6 +142,8 @@ pub struct Ledger {
     nodes: Nodes,
     tokens: BTreeMap<u64, Token>,
     settings: BTreeMap<String, String>,
+    /// The same, typed.
+    typed_settings: Settings,
     failovers: BTreeMap<Epoch, Failover>,
     lineage: Vec<Lineage>,
     events: Vec<Event>,
@@ -159,6 +162,7 @@ impl Ledger {
             nodes: Nodes::default(),
             tokens: BTreeMap::new(),
             settings: BTreeMap::new(),
+            typed_settings: Settings::default(),
             failovers: BTreeMap::new(),
             lineage: Vec::new(),
             events: Vec::new(),
@@ -271,6 +275,7 @@ impl Ledger {
         ledger.failovers = keys::load_table(&*rows, keys::FAILOVER, |f: &Failover| f.epoch)?;
         ledger.settings =
             keys::load_table(&*rows, keys::SETTING, |(key, _): &(String, String)| key.clone())?.into_values().collect();
+        ledger.type_settings();
         ledger.load_jobs(&*rows)?;
         Ok(ledger)
     }

@@ -27,6 +27,8 @@ pub(super) enum Route {
     Cluster,
     Failovers,
     Handover,
+    Settings,
+    SettingsChange,
     Tokens,
     TokenMake,
     TokenRevoke(String),
@@ -57,7 +59,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 24;
+pub(super) const ROUTES: usize = 26;
 
 impl Route {
     /// The route of a request.
@@ -93,6 +95,7 @@ impl Route {
             },
             ["cluster"] => pick(method, [("GET", Self::Cluster)]),
             ["cluster", "failovers"] => pick(method, [("GET", Self::Failovers)]),
+            ["cluster", "settings"] => pick(method, [("GET", Self::Settings), ("PATCH", Self::SettingsChange)]),
             ["cluster:handover"] => pick(method, [("POST", Self::Handover)]),
             ["tokens"] => pick(method, [("GET", Self::Tokens), ("POST", Self::TokenMake)]),
             ["tokens", id] if !id.is_empty() => pick(method, [("DELETE", Self::TokenRevoke((*id).to_owned()))]),
@@ -124,7 +127,7 @@ impl Route {
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
                 Needs::Submit
             }
-            Self::NodeDrain(..) | Self::Handover => Needs::Admin,
+            Self::NodeDrain(..) | Self::Handover | Self::Settings | Self::SettingsChange => Needs::Admin,
             Self::Tokens | Self::TokenMake | Self::TokenRevoke(_) => Needs::Admin,
         }
     }
@@ -147,6 +150,8 @@ impl Route {
                 | Self::Node(_)
                 | Self::Cluster
                 | Self::Failovers
+                | Self::Settings
+                | Self::SettingsChange
                 | Self::Tokens
         )
     }
@@ -187,6 +192,8 @@ impl Route {
             Self::Tokens => (21, "/v1/tokens"),
             Self::TokenMake => (22, "POST /v1/tokens"),
             Self::TokenRevoke(_) => (23, "/v1/tokens/{id}"),
+            Self::Settings => (24, "/v1/cluster/settings"),
+            Self::SettingsChange => (25, "PATCH /v1/cluster/settings"),
         }
     }
 }
