@@ -35,6 +35,8 @@ pub trait Outlet: Send + Sync + 'static {
     fn drained(&self);
     /// A `Promote` came to nothing.
     fn promote_failed(&self);
+    /// How long a worker may run what it runs after it sent a heartbeat, in ms, as the cluster is now.
+    fn lease_ms(&self) -> u64;
 }
 
 enum Item {
@@ -186,6 +188,7 @@ impl Actor for DispatcherActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(Duration::from_millis(TICK_MS), |actor, ctx| {
+            actor.core.set_lease(actor.parts.outlet.lease_ms());
             actor.step(Input::Tick, ctx);
             actor.turn(ctx);
             if !actor.core.has_work() {

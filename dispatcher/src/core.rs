@@ -176,6 +176,12 @@ impl Core {
         self.reign
     }
 
+    /// How long a worker may run what it runs after it sent a heartbeat. It is suspected after half of it.
+    pub fn set_lease(&mut self, lease_ms: u64) {
+        self.config.lease_ms = lease_ms;
+        self.config.suspect_after_ms = lease_ms / 2;
+    }
+
     /// Counts for people who watch.
     #[must_use]
     pub fn counts(&self) -> CoreCounts {

@@ -125,6 +125,12 @@ pub struct Hub {
     drained: Notify,
     left: Notify,
     leaving: AtomicBool,
+    /// A peer that stops by plan is being taken out of the voters.
+    unseating: AtomicBool,
+    /// Peers that were, each in which run of its process.
+    unseated: Mutex<BTreeMap<NodeId, Incarnation>>,
+    /// Who forks the journal, or begins it anew: one at a time.
+    journal_turn: tokio::sync::Mutex<()>,
     /// Where peers were last known to be.
     addresses: RwLock<BTreeMap<NodeId, (String, SocketAddr)>>,
 }
@@ -182,6 +188,9 @@ impl Hub {
             drained: Notify::new(),
             left: Notify::new(),
             leaving: AtomicBool::new(false),
+            unseating: AtomicBool::new(false),
+            unseated: Mutex::default(),
+            journal_turn: tokio::sync::Mutex::default(),
         })
     }
 

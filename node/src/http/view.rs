@@ -199,8 +199,8 @@ fn attempt<'a>(attempt: &'a Attempt, names: &Names) -> AttemptView<'a> {
 }
 
 impl<'a> JobView<'a> {
-    /// `job` for people and programs.
-    pub(super) fn of(job: &'a Job, names: &Names) -> Self {
+    /// `job` for people and programs; `durability` says on how many disks it is now.
+    pub(super) fn of(job: &'a Job, names: &Names, durability: &'static str) -> Self {
         let options = job.spec.options();
         let last = job.attempts.last();
         let (run_at, delay) = match options.start {
@@ -247,7 +247,7 @@ impl<'a> JobView<'a> {
             result: job.result.as_deref().map(raw),
             error: job.error.as_ref().map(error),
             cancel_requested: job.cancel.as_ref().map(|wish| CancelView { at: Time(wish.at), reason: &wish.reason }),
-            durability: "majority",
+            durability,
             submitted_by: given(&job.submitted_by),
             attempts: job.attempts.iter().map(|one| attempt(one, names)).collect(),
             deduplicated: None,

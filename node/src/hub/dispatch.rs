@@ -47,6 +47,10 @@ impl Outlet for DispatchOutlet {
     fn promote_failed(&self) {
         self.0.pulse.promote_failed();
     }
+
+    fn lease_ms(&self) -> u64 {
+        self.0.lease_ms()
+    }
 }
 
 impl Hub {

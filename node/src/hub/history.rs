@@ -6,9 +6,10 @@
 
 use super::Hub;
 use parking_lot::Mutex;
-use relais_dispatcher::journal::Journal;
+use relais_dispatcher::ledger::NodeRow;
 use relais_protocol::history::{RECOVERY_LEAP, Side, Takeover, TakeoverCause};
 use relais_protocol::ids::Generation;
+use relais_protocol::record::Standing;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// An empty journal may follow any history.
@@ -90,6 +91,29 @@ impl Hub {
     /// to be read or led by.
     pub(super) fn is_overtaken(&self) -> bool {
         self.history.is_overtaken(self.pulse.view().reign.generation)
+    }
+
+    /// Whether this is a pair, whole or reduced to its survivor: two nodes, neither of them a witness.
+    pub(super) fn is_pair(&self) -> bool {
+        let voters = self.pulse.view().voters;
+        let ledger = self.machine.read();
+        let stays = |row: &&NodeRow| row.standing != Standing::Left && row.facts.journal > 0;
+        let witness = ledger.nodes().any(|row| row.facts.witness && voters.contains(&row.id));
+        let reduced = voters.len() == 1 && ledger.settings().voters > 1 && ledger.nodes().filter(stays).count() == 2;
+        (voters.len() == 2 || reduced) && !witness
+    }
+
+    /// How long a worker may run what it runs after it sent a heartbeat, in ms: in a pair long enough to
+    /// outlive a takeover.
+    pub(super) fn lease_ms(&self) -> u64 {
+        let voters = if self.is_pair() { 2 } else { 3 };
+        self.machine.read().settings().lease_of_ms(voters)
+    }
+
+    /// On how many disks what is acknowledged now is.
+    pub(super) fn durability(&self) -> &'static str {
+        let status = self.journal().map(|journal| journal.status().borrow().clone()).unwrap_or_default();
+        if status.voters.len() < 2 || self.is_overtaken() { "single" } else { "majority" }
     }
 
     /// What has to be in the journal before the next reign: it was forked, and the ledger does not know yet.

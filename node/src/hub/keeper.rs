@@ -139,6 +139,7 @@ impl Hub {
             }
             current.insert(raft);
             let reachable = row.id == self.me.node || connected.contains(&row.id);
+            let reachable = reachable && !self.is_unseated(row.id, row.incarnation);
             if row.standing == Standing::Online && reachable {
                 up.push(raft);
             }
