@@ -23,13 +23,16 @@
 //!   20,000 rows held it for up to 300 ms, in which no append could be acknowledged.
 
 mod book;
+mod calls;
 mod checkpoint;
 mod fork;
 mod frame;
 mod guard;
+mod instance;
 mod ledger;
 mod ledger_writer;
 mod log;
+mod log_memory;
 mod log_writer;
 mod long;
 mod machine;
@@ -38,6 +41,7 @@ mod network;
 mod packed;
 mod raft;
 mod redo;
+mod renew;
 mod rpc;
 mod runtime;
 mod slots;

@@ -1,8 +1,10 @@
 //! What a fork and a reset of the journal are asked and answered.
 
-use serde::{Deserialize, Serialize};
-
+use super::types::{LogId, Types};
+use openraft::{CommittedLeaderId, Entry, EntryPayload, Membership};
 use relais_protocol::ids::{Generation, Index, RaftId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What to fork the journal into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,20 @@ pub struct ForkMark {
     pub old: RaftId,
     /// The journal since.
     pub new: RaftId,
+}
+
+impl ForkMark {
+    /// The log id of its first entry.
+    pub(super) fn log_id(&self) -> LogId {
+        LogId::new(CommittedLeaderId::new(self.term, self.new.0), self.index.0)
+    }
+
+    /// Its first entry: from here on this node is the only voter.
+    pub(super) fn entry(&self) -> Entry<Types> {
+        let alone = BTreeSet::from([self.new.0]);
+        let payload = EntryPayload::Membership(Membership::new(vec![alone], None));
+        Entry { log_id: self.log_id(), payload }
+    }
 }
 
 /// Why the journal was not forked. Nothing was changed, unless the store failed.

@@ -121,7 +121,14 @@ async fn open_store(dir: &mut DataDir, node: relais_protocol::ids::NodeId) -> Re
         let mut options = StoreOptions::new(dir.journal().join("current"), raft, Arc::new(|reason| fail_stop(&reason)));
         options.sync = sync_mode();
         match journal::open(options).await.map_err(StartFailed::of)? {
-            Opened::Clean(store) => return Ok(store),
+            Opened::Clean(store) => {
+                // A fork or a reset that this process did not live to write down.
+                let journal = store.id().journal();
+                if journal != dir.node().journal {
+                    dir.update(|node| node.journal = journal).map_err(StartFailed::of)?;
+                }
+                return Ok(store);
+            }
             Opened::Damaged { reason, found } => {
                 // The next number is on disk before the old journal is out of the way: it is never used again.
                 let last = found.map_or(0, RaftId::journal).max(dir.node().journal);
