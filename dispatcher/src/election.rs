@@ -21,6 +21,7 @@
 mod confirm;
 mod rank;
 mod signals;
+mod unready;
 
 pub use signals::{Cause, Effect, ElectionConfig, Input, JournalView};
 
@@ -36,6 +37,10 @@ enum Phase {
     Confirmed { stand_at: Mono },
     Standing { until: Mono },
     Promoting,
+    /// Leads the journal unfit to reign, until another has caught up; when it last said to whom it hands on.
+    Tending {
+        told_at: Mono,
+    },
     Leading,
     Resigned,
 }
@@ -215,16 +220,26 @@ impl Election {
         self.journal = view;
         let begins = !matches!(self.phase, Phase::Promoting | Phase::Leading) && !self.overtaken;
         if self.journal.leads && !led && begins {
-            self.phase = Phase::Promoting;
             self.majority_at = now;
-            effects.push(Effect::Promote);
+            self.begin_reign(effects);
         }
-        if !self.journal.leads && matches!(self.phase, Phase::Promoting | Phase::Leading | Phase::Resigned) {
+        let leads = matches!(self.phase, Phase::Promoting | Phase::Tending { .. } | Phase::Leading | Phase::Resigned);
+        if !self.journal.leads && leads {
             if self.phase == Phase::Leading {
                 effects.push(Effect::Resign("the journal follows another"));
             }
             self.phase = Phase::Following;
             self.heard_at = now;
+        }
+    }
+
+    /// The journal follows this node: who is fit reigns, who is not looks after it for a moment.
+    fn begin_reign(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_fit() || self.journal.voters.len() == 1 {
+            self.phase = Phase::Promoting;
+            effects.push(Effect::Promote);
+        } else {
+            self.begin_tending();
         }
     }
 
@@ -301,6 +316,7 @@ impl Election {
     fn go_on(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         match self.phase.clone() {
             Phase::Following => self.maybe_ask(now, effects),
+            Phase::Tending { told_at } => self.tend(now, told_at, effects),
             Phase::Asking { until, .. } | Phase::Standing { until } if now >= until => {
                 self.confirmed = self.confirmed.filter(|(node, _)| *node != self.me);
                 self.phase = Phase::Following;
@@ -343,8 +359,10 @@ impl Election {
         }
         // An only voter has nobody to wait for; but what another dispatches, it does not take away.
         let alone = self.journal.voters.len() == 1 && self.dispatcher.is_none_or(|d| d == self.me);
-        let may = self.journal.voters.contains(&self.me) && self.ready && !self.overtaken;
-        if !may || !(alone || self.believed_dead(now)) {
+        let fit = self.is_fit();
+        let due = !self.overtaken && (alone || self.believed_dead(now));
+        let may = self.journal.voters.contains(&self.me) && due;
+        if !may || !(fit || self.journal.leads || self.has_to_stand(now)) {
             return;
         }
         if self.suspected_at.is_none() {
@@ -355,13 +373,13 @@ impl Election {
         }
         if self.journal.leads {
             // Still the journal's leader after a resignation elsewhere in this run: promote, don't stand.
-            self.phase = Phase::Promoting;
-            effects.push(Effect::Promote);
+            self.begin_reign(effects);
             return;
         }
         let held = self.confirmed.is_some_and(|(node, until)| node != self.me && until > now);
         let since = self.suspected_at.map_or(0, |at| now.since(at));
-        let my_turn = since >= self.better_than_me(now) as u64 * self.config.rank_step_ms;
+        let steps = if fit { self.better_than_me(now) as u64 } else { unready::UNREADY_WAIT_STEPS };
+        let my_turn = since >= steps * self.config.rank_step_ms;
         if my_turn && !held && now >= self.quiet_until {
             self.ask(now, effects);
         }

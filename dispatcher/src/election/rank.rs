@@ -22,7 +22,7 @@ impl Election {
             .map(|node| {
                 let voter = self.voters.get(node).filter(|_| *node != self.me);
                 let live = *node == self.me || voter.is_some_and(|v| self.is_live(now, v));
-                let ready = if *node == self.me { self.ready } else { voter.is_some_and(|v| v.ready) };
+                let ready = if *node == self.me { self.is_fit() } else { voter.is_some_and(|v| v.ready) };
                 let log = if *node == self.me {
                     self.journal.last_log
                 } else {
@@ -54,7 +54,7 @@ impl Election {
         with_me.count() * 2 > self.journal.voters.len()
     }
 
-    fn live(&self, now: Mono) -> impl Iterator<Item = (NodeId, &Voter)> {
+    pub(super) fn live(&self, now: Mono) -> impl Iterator<Item = (NodeId, &Voter)> {
         let others = self.voters.iter().filter(|(node, _)| **node != self.me && self.journal.voters.contains(node));
         let alive = others.filter(move |(_, voter)| self.is_live(now, voter));
         let dead = self.dispatcher;

@@ -24,6 +24,8 @@ pub struct ElectionConfig {
     pub backoff_ms: u64,
     /// The longest back-off.
     pub backoff_max_ms: u64,
+    /// This node only votes and stores the journal: it never reigns.
+    pub witness: bool,
 }
 
 impl Default for ElectionConfig {
@@ -37,6 +39,7 @@ impl Default for ElectionConfig {
             round_ms: 150,
             backoff_ms: 15,
             backoff_max_ms: 2_000,
+            witness: false,
         }
     }
 }
@@ -116,6 +119,9 @@ pub enum Effect {
     Promote,
     /// Stop being the dispatcher: neither order nor acknowledge from here on.
     Resign(&'static str),
+    /// The journal leads here, but this node is not to reign: let this one have all that is here, then let it
+    /// stand. Wished for again and again until the journal follows another.
+    HandOn(NodeId),
 }
 
 /// How a reign ended, for the record of the failover.
