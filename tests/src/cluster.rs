@@ -232,6 +232,12 @@ impl Cluster {
         })
     }
 
+    /// The numbers of the nodes that were started and not ended by the test.
+    #[must_use]
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|number| self.nodes[*number].child.is_some()).collect()
+    }
+
     /// All numbers but one.
     #[must_use]
     pub fn others(&self, than: usize) -> Vec<usize> {
