@@ -27,12 +27,19 @@
 //! A time that the design promises is asked for with [`Run::bound`]: as it is in the table, stretched in the
 //! test run, where other tests have the machine too.
 
+mod cable;
+mod clock;
 mod kill;
+mod lossy;
 mod marks;
+mod partition;
+mod pause;
 mod record;
+mod rolling;
 mod row;
 pub mod run;
 mod scene;
+mod twice;
 mod watch;
 
 pub use row::{Row, Tally, table};
@@ -76,7 +83,18 @@ impl Variant {
 }
 
 /// All faults, in the order of the table.
-pub const FAULTS: &[Fault] = &[kill::F1];
+pub const FAULTS: &[Fault] = &[
+    kill::F1,
+    kill::F2,
+    kill::F3,
+    pause::F4,
+    pause::F5,
+    twice::F6,
+    partition::F7,
+    lossy::F8,
+    clock::F9,
+    rolling::F16,
+];
 
 /// The fault of this number, upper or lower case.
 #[must_use]

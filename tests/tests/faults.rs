@@ -23,4 +23,13 @@ macro_rules! faults {
 
 faults! {
     f01_the_dispatcher_is_killed = "F1",
+    f02_a_worker_is_killed = "F2",
+    f03_dispatcher_and_worker_die_at_once = "F3",
+    f04_the_dispatcher_is_paused = "F4",
+    f05_a_worker_is_paused = "F5",
+    f06_one_identity_twice = "F6",
+    f07_the_network_falls_apart = "F7",
+    f08_the_network_is_bad = "F8",
+    f09_a_clock_is_wrong = "F9",
+    f16_a_rolling_restart = "F16",
 }
