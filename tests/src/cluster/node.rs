@@ -51,6 +51,24 @@ impl Node {
         self.child = Some(self.command().spawn().expect("relais can be started"));
     }
 
+    /// The same node with other ports and another data directory, not started: a twin with its identity.
+    #[must_use]
+    pub fn twin(&self, data_dir: PathBuf) -> Self {
+        Self {
+            name: self.name.clone(),
+            http: super::free_address(),
+            quic: super::free_address(),
+            advertise: self.advertise,
+            data_dir,
+            folder: self.folder.clone(),
+            slots: self.slots,
+            env: self.env.clone(),
+            join: None,
+            under: self.under.clone(),
+            child: None,
+        }
+    }
+
     /// The command that starts it.
     #[must_use]
     pub fn command(&self) -> Command {
@@ -66,6 +84,10 @@ impl Node {
         command.args(["start", "--exit-with-stdin", "--name", &self.name]).arg("--data-dir").arg(&self.data_dir);
         command.args(["--http", &self.http.to_string(), "--listen", &self.quic.to_string()]);
         command.args(["--advertise", &self.advertise.to_string(), "--slots", &self.slots.to_string()]);
+        if !self.http.ip().is_loopback() {
+            // A network of the test's own, which ends with it.
+            command.arg("--insecure-http");
+        }
         if let Some((at, token)) = &self.join {
             command.args(["--join", at]).env("RELAIS_JOIN_TOKEN", token);
         }
