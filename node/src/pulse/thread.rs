@@ -180,6 +180,7 @@ impl PulseThread {
                 }
                 hub.desk.input(DeskInput::Promote(self.pulse.me, self.pulse.incarnation));
             }
+            Effect::HandOn(heir) => tracing::debug!(%heir, "is to hand on"),
             Effect::Resign(reason) => {
                 tracing::warn!(reason, "this node is the dispatcher no more");
                 self.pulse.view.write().resignations += 1;

@@ -50,6 +50,7 @@ impl World {
                 Effect::Probe(of) => self.probe(id, of),
                 Effect::Stand => self.stand(id, handed_over),
                 Effect::Promote => self.promote(id),
+                Effect::HandOn(_) => {}
                 Effect::Resign(why) => {
                     self.trace.say(now, id.0.into(), || format!("resigns: {why}"));
                     self.dispatch(id, CoreInput::Majority(false));
