@@ -13,6 +13,7 @@ pub mod http;
 pub mod job;
 pub mod late;
 mod node;
+pub mod pair;
 mod ports;
 pub mod wait;
 

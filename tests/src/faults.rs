@@ -33,6 +33,7 @@ mod kill;
 mod lossy;
 mod marks;
 mod partition;
+mod pair;
 mod pause;
 mod record;
 mod rolling;
@@ -94,6 +95,8 @@ pub const FAULTS: &[Fault] = &[
     lossy::F8,
     clock::F9,
     rolling::F16,
+    pair::F33,
+    pair::F34,
 ];
 
 /// The fault of this number, upper or lower case.

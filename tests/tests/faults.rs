@@ -32,4 +32,6 @@ faults! {
     f08_the_network_is_bad = "F8",
     f09_a_clock_is_wrong = "F9",
     f16_a_rolling_restart = "F16",
+    f33_one_of_a_pair_dies = "F33",
+    f34_a_pair_is_cut_in_two = "F34",
 }
