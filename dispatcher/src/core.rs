@@ -25,7 +25,7 @@ use workers::Workers;
 /// Times of the dispatcher, in ms.
 #[derive(Clone, Copy, Debug)]
 pub struct CoreConfig {
-    /// How long a worker may run what it runs after it sent a heartbeat.
+    /// How long a worker may run what it runs after it sent a heartbeat; follows the cluster's settings.
     pub lease_ms: u64,
     /// How long after the end of a lease its attempts are given up.
     pub lost_after_ms: u64,
@@ -89,6 +89,8 @@ pub enum Input {
     Majority(bool),
     /// Begin, or end, to hold back proposals for a handover.
     Hold(bool),
+    /// How many voters there are: a pair has a lease of its own.
+    Voters(usize),
 }
 
 /// What the dispatcher wishes.
@@ -128,6 +130,7 @@ pub struct Core {
     incarnation: Incarnation,
     reign: Option<Reign>,
     majority: bool,
+    voters: usize,
     batches: Batches,
     workers: Workers,
     chronicle: Chronicle,
@@ -156,6 +159,7 @@ impl Core {
             incarnation,
             reign: None,
             majority: false,
+            voters: 0,
             batches: Batches::default(),
             workers: Workers::default(),
             chronicle: Chronicle::default(),
@@ -184,13 +188,14 @@ impl Core {
     }
 
     /// How the reign came about, for the record of the failover.
-    pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs) {
-        self.chronicle.explain(cause, suspected_at);
+    pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs, confirmed_at: Option<UnixMs>) {
+        self.chronicle.explain(cause, suspected_at, confirmed_at);
     }
 
     /// Takes one input.
     pub fn handle(&mut self, now: Now, ledger: &Ledger, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.config.lease_ms = ledger.settings().lease_of_ms(self.voters);
         match input {
             Input::Tick => self.tick(now, ledger, &mut effects),
             Input::Propose(ticket, records) => self.propose(ticket, records, &mut effects),
@@ -209,6 +214,7 @@ impl Core {
             Input::OrdersFailed(node) => self.workers.orders_failed(node),
             Input::Majority(majority) => self.majority = majority,
             Input::Hold(hold) => self.batches.hold(hold),
+            Input::Voters(voters) => self.voters = voters,
         }
         self.send_batch(now, ledger, &mut effects);
         effects
@@ -244,7 +250,7 @@ impl Core {
                     self.reign = Some(*reign);
                     self.audit_at = now.mono.plus(self.config.audit_every_ms);
                     self.workers.begin(now.mono, self.config.lease_ms, ledger);
-                    self.chronicle.begin(now, *reign, *before, *node);
+                    self.chronicle.begin(now, *reign, *before, *node, ledger);
                 } else if self.reign.is_some() {
                     self.depose(effects);
                 }

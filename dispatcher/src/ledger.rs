@@ -27,6 +27,7 @@ use crate::rows::{Change, Rows, Sheet};
 use lines::Lines;
 use nodes::Nodes;
 use relais_protocol::codec::{self, CodecError};
+use relais_protocol::failover::FailoverTale;
 use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{Place, StateName};
 use relais_protocol::record::{BATCH_DECODE_CAP, Batch, Failover, Outcome, Outcomes, Record, Refusal, Token};
@@ -133,6 +134,7 @@ pub struct Ledger {
     /// The same, typed.
     typed_settings: Settings,
     failovers: BTreeMap<Epoch, Failover>,
+    tales: BTreeMap<Epoch, FailoverTale>,
     events: Vec<Event>,
 }
 
@@ -151,6 +153,7 @@ impl Ledger {
             settings: BTreeMap::new(),
             typed_settings: Settings::default(),
             failovers: BTreeMap::new(),
+            tales: BTreeMap::new(),
             events: Vec::new(),
         }
     }
@@ -259,6 +262,7 @@ impl Ledger {
         ledger.nodes = Nodes::load(&*rows)?;
         ledger.tokens = keys::load_table(&*rows, keys::TOKEN, |token: &Token| token.id)?;
         ledger.failovers = keys::load_table(&*rows, keys::FAILOVER, |f: &Failover| f.epoch)?;
+        ledger.tales = keys::load_table(&*rows, keys::TALE, |tale: &FailoverTale| tale.failover.epoch)?;
         ledger.settings =
             keys::load_table(&*rows, keys::SETTING, |(key, _): &(String, String)| key.clone())?.into_values().collect();
         ledger.type_settings();

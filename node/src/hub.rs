@@ -18,7 +18,9 @@ mod joining;
 mod keeper;
 mod leaving;
 mod link;
+mod members;
 mod metrics;
+mod survival;
 mod vitals;
 mod work;
 

@@ -5,6 +5,7 @@
 //! store in it); reading a clock, rolling dice and touching a disk belong to `node`.
 
 pub mod codec;
+pub mod failover;
 pub mod ids;
 pub mod job;
 pub mod message;

@@ -2,6 +2,7 @@
 //!
 //! A journal entry is one [`Batch`]. Enums here only ever grow at their end.
 
+use crate::failover::FailoverTale;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError, StateName};
 use crate::spec::{JobSpec, Labels};
@@ -117,6 +118,8 @@ pub enum Record {
     Failover(Box<Failover>),
     /// Every replica counts and hashes its rows here.
     Audit,
+    /// The same as [`Record::Failover`], in full.
+    FailoverTold(Box<FailoverTale>),
 }
 
 /// A job is submitted.

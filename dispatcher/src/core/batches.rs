@@ -138,6 +138,7 @@ fn rough_bytes(record: &Record) -> usize {
                 submit.spec.payload.len() + options.metadata.len() + options.name.len()
             }
             Record::Finish(finish) => finish.output_tail.len() + finish.result.as_ref().map_or(0, String::len),
+            Record::FailoverTold(tale) => tale.fates.len() * 32,
             _ => 0,
         }
 }
