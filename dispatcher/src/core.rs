@@ -26,7 +26,7 @@ use workers::Workers;
 /// Times of the dispatcher, in ms.
 #[derive(Clone, Copy, Debug)]
 pub struct CoreConfig {
-    /// How long a worker may run what it runs after it sent a heartbeat.
+    /// How long a worker may run what it runs after it sent a heartbeat; follows the cluster's settings.
     pub lease_ms: u64,
     /// How long after the end of a lease its attempts are given up.
     pub lost_after_ms: u64,
@@ -92,6 +92,8 @@ pub enum Input {
     Majority(bool),
     /// Begin, or end, to hold back proposals for a handover.
     Hold(bool),
+    /// How many voters there are: a pair has a lease of its own.
+    Voters(usize),
 }
 
 /// What the dispatcher wishes.
@@ -132,6 +134,7 @@ pub struct Core {
     reign: Option<Reign>,
     majority: bool,
     begins: Option<Box<Takeover>>,
+    voters: usize,
     batches: Batches,
     workers: Workers,
     chronicle: Chronicle,
@@ -161,6 +164,7 @@ impl Core {
             reign: None,
             majority: false,
             begins: None,
+            voters: 0,
             batches: Batches::default(),
             workers: Workers::default(),
             chronicle: Chronicle::default(),
@@ -176,12 +180,6 @@ impl Core {
         self.reign
     }
 
-    /// How long a worker may run what it runs after it sent a heartbeat. It is suspected after half of it.
-    pub fn set_lease(&mut self, lease_ms: u64) {
-        self.config.lease_ms = lease_ms;
-        self.config.suspect_after_ms = lease_ms / 2;
-    }
-
     /// Counts for people who watch.
     #[must_use]
     pub fn counts(&self) -> CoreCounts {
@@ -195,13 +193,16 @@ impl Core {
     }
 
     /// How the reign came about, for the record of the failover.
-    pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs) {
-        self.chronicle.explain(cause, suspected_at);
+    pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs, confirmed_at: Option<UnixMs>) {
+        self.chronicle.explain(cause, suspected_at, confirmed_at);
     }
 
     /// Takes one input.
     pub fn handle(&mut self, now: Now, ledger: &Ledger, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.config.lease_ms = ledger.settings().lease_of_ms(self.voters);
+        // Three missed reports: a worker makes six in a lease.
+        self.config.suspect_after_ms = self.config.lease_ms / 2;
         match input {
             Input::Tick => self.tick(now, ledger, &mut effects),
             Input::Propose(ticket, records) => self.propose(ticket, records, &mut effects),
@@ -222,6 +223,7 @@ impl Core {
             Input::OrdersFailed(node) => self.workers.orders_failed(node),
             Input::Majority(majority) => self.majority = majority,
             Input::Hold(hold) => self.batches.hold(hold),
+            Input::Voters(voters) => self.voters = voters,
         }
         self.send_batch(now, ledger, &mut effects);
         effects
@@ -257,7 +259,7 @@ impl Core {
                     self.reign = Some(*reign);
                     self.audit_at = now.mono.plus(self.config.audit_every_ms);
                     self.workers.begin(now.mono, self.config.lease_ms, ledger);
-                    self.chronicle.begin(now, *reign, *before, *node);
+                    self.chronicle.begin(now, *reign, *before, *node, ledger);
                 } else if self.reign.is_some() {
                     self.depose(effects);
                 }

@@ -23,7 +23,7 @@ mod rank;
 mod signals;
 mod unready;
 
-pub use signals::{Cause, Effect, ElectionConfig, Input, JournalView};
+pub use signals::{Cause, Claim, Effect, ElectionConfig, Heir, Input, JournalView};
 
 use relais_protocol::ids::{NodeId, Reign};
 use relais_protocol::message::{Beat, LogPosition};
@@ -33,9 +33,17 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     Following,
-    Asking { round: u64, until: Mono, yes: BTreeSet<NodeId> },
-    Confirmed { stand_at: Mono },
-    Standing { until: Mono },
+    Asking {
+        round: u64,
+        until: Mono,
+        yes: BTreeSet<NodeId>,
+    },
+    Confirmed {
+        stand_at: Mono,
+    },
+    Standing {
+        until: Mono,
+    },
     Promoting,
     /// Leads the journal unfit to reign, until another has caught up; when it last said to whom it hands on.
     Tending {
@@ -69,6 +77,7 @@ pub struct Election {
     phase: Phase,
     cause: Cause,
     suspected_at: Option<Mono>,
+    confirmed_at: Option<Mono>,
     confirmed: Option<(NodeId, Mono)>,
     probed_at: Mono,
     quiet_until: Mono,
@@ -97,6 +106,7 @@ impl Election {
             phase: Phase::Following,
             cause: Cause::Start,
             suspected_at: None,
+            confirmed_at: None,
             confirmed: None,
             probed_at: Mono(0),
             quiet_until: Mono(0),
@@ -165,9 +175,15 @@ impl Election {
         (self.cause, self.suspected_at)
     }
 
+    /// When a majority had confirmed that; `None` where nobody had to be asked.
+    #[must_use]
+    pub fn confirmed_at(&self) -> Option<Mono> {
+        self.confirmed_at.filter(|at| self.suspected_at.is_some_and(|suspected| suspected <= *at))
+    }
+
     /// Who would follow, best first, each with why or why not.
     #[must_use]
-    pub fn succession(&self, now: Mono) -> Vec<(NodeId, String)> {
+    pub fn succession(&self, now: Mono) -> Vec<Heir> {
         self.ranking(now)
     }
 
@@ -281,6 +297,7 @@ impl Election {
     fn on_stand_now(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         self.cause = Cause::Handover;
         self.suspected_at = Some(now);
+        self.confirmed_at = None;
         self.phase = Phase::Standing { until: now.plus(self.config.round_ms) };
         effects.push(Effect::Stand);
     }

@@ -28,6 +28,7 @@ use lines::Lines;
 use nodes::Nodes;
 use relais_protocol::codec::{self, CodecError};
 use relais_protocol::history::{Lineage, Stamp, Takeover};
+use relais_protocol::failover::FailoverTale;
 use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{Place, StateName};
 use relais_protocol::merge::{MergeChunk, MergeCursor, Merged};
@@ -146,6 +147,7 @@ pub struct Ledger {
     typed_settings: Settings,
     failovers: BTreeMap<Epoch, Failover>,
     lineage: Vec<Lineage>,
+    tales: BTreeMap<Epoch, FailoverTale>,
     events: Vec<Event>,
 }
 
@@ -165,6 +167,7 @@ impl Ledger {
             typed_settings: Settings::default(),
             failovers: BTreeMap::new(),
             lineage: Vec::new(),
+            tales: BTreeMap::new(),
             events: Vec::new(),
         }
     }
@@ -273,6 +276,7 @@ impl Ledger {
         ledger.nodes = Nodes::load(&*rows)?;
         ledger.tokens = keys::load_table(&*rows, keys::TOKEN, |token: &Token| token.id)?;
         ledger.failovers = keys::load_table(&*rows, keys::FAILOVER, |f: &Failover| f.epoch)?;
+        ledger.tales = keys::load_table(&*rows, keys::TALE, |tale: &FailoverTale| tale.failover.epoch)?;
         ledger.settings =
             keys::load_table(&*rows, keys::SETTING, |(key, _): &(String, String)| key.clone())?.into_values().collect();
         ledger.type_settings();

@@ -91,7 +91,7 @@ pub struct ClusterVitals {
     pub online: usize,
     /// Nodes admitted and not gone for good.
     pub registered: usize,
-    /// Whether the loss of any one machine would be survived.
+    /// Whether the loss of any one machine would be survived; of any one node, where all share one machine.
     pub high_availability: bool,
     /// Which losses would be survived, in a sentence.
     pub survives: String,

@@ -15,6 +15,7 @@ mod batch;
 mod body;
 mod cluster;
 mod counters;
+mod failovers;
 mod jobs;
 mod json;
 mod logs;
@@ -220,7 +221,7 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Node(name) => nodes::one(api, request, name).await,
         Route::NodeDrain(name, on) => nodes::drain(api, request, name, *on).await,
         Route::Cluster => cluster::show(api, request),
-        Route::Failovers => cluster::failovers(api, request).await,
+        Route::Failovers => failovers::list(api, request).await,
         Route::Handover => cluster::hand_over(api, request).await,
         Route::Journal => recover::show(api, request),
         Route::Recover => recover::recover(api, request).await,

@@ -20,9 +20,11 @@ mod joining;
 mod keeper;
 mod leaving;
 mod link;
+mod members;
 mod metrics;
 mod recover;
 mod takeover;
+mod survival;
 mod vitals;
 mod work;
 

@@ -140,6 +140,7 @@ fn rough_bytes(record: &Record) -> usize {
             }
             Record::Finish(finish) => finish.output_tail.len() + finish.result.as_ref().map_or(0, String::len),
             Record::Merge(merge) => merge.rows.iter().map(MergeRow::rough_bytes).sum(),
+            Record::FailoverTold(tale) => tale.fates.len() * 32,
             _ => 0,
         }
 }

@@ -124,6 +124,30 @@ pub enum Effect {
     HandOn(NodeId),
 }
 
+/// A voter in the order in which they would follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heir {
+    /// Who.
+    pub node: NodeId,
+    /// Why, or why not.
+    pub claim: Claim,
+    /// Entries that its log was behind the longest one known, when it was last heard.
+    pub behind: u64,
+}
+
+/// Why a voter would follow, or why not; the better ones first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// It has the role.
+    Dispatches,
+    /// It is up and fit.
+    Ready,
+    /// It is up, but not fit: it stands only to catch another up.
+    NotReady,
+    /// It is not heard.
+    Unheard,
+}
+
 /// How a reign ended, for the record of the failover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {

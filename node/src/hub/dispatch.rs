@@ -48,8 +48,8 @@ impl Outlet for DispatchOutlet {
         self.0.pulse.promote_failed();
     }
 
-    fn lease_ms(&self) -> u64 {
-        self.0.lease_ms()
+    fn voters(&self) -> usize {
+        if self.0.is_pair() { 2 } else { self.0.pulse.view().voters.len() }
     }
 }
 

@@ -103,13 +103,6 @@ impl Hub {
         (voters.len() == 2 || reduced) && !witness
     }
 
-    /// How long a worker may run what it runs after it sent a heartbeat, in ms: in a pair long enough to
-    /// outlive a takeover.
-    pub(super) fn lease_ms(&self) -> u64 {
-        let voters = if self.is_pair() { 2 } else { 3 };
-        self.machine.read().settings().lease_of_ms(voters)
-    }
-
     /// On how many disks what is acknowledged now is.
     pub(super) fn durability(&self) -> &'static str {
         let status = self.journal().map(|journal| journal.status().borrow().clone()).unwrap_or_default();

@@ -9,7 +9,7 @@ use relais_dispatcher::election::{Effect, Election, ElectionConfig, Input, Journ
 use relais_protocol::codec;
 use relais_protocol::ids::{NodeId, Reign};
 use relais_protocol::message::{Beat, CONTROL_BYTES_MAX, Confirm, ConfirmAnswer, Control, ControlAnswer, Datagram};
-use relais_protocol::time::Mono;
+use relais_protocol::time::{Mono, UnixMs};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -45,11 +45,15 @@ pub(super) struct PulseThread {
     told_worker: Option<(NodeId, Reign)>,
     overtaken: bool,
     heartbeat_under_way: Arc<AtomicBool>,
+    hand_on_under_way: Arc<AtomicBool>,
+    witness: bool,
 }
 
 impl PulseThread {
     pub(super) fn new(pulse: Pulse, hub: Weak<Hub>, seed: u64) -> Self {
-        let election = Election::new(ElectionConfig::default(), pulse.me, seed, pulse.clock.mono());
+        let witness = hub.upgrade().is_some_and(|hub| hub.facts.read().witness);
+        let config = ElectionConfig { witness, ..ElectionConfig::default() };
+        let election = Election::new(config, pulse.me, seed, pulse.clock.mono());
         Self {
             pulse,
             hub,
@@ -63,6 +67,8 @@ impl PulseThread {
             told_worker: None,
             overtaken: false,
             heartbeat_under_way: Arc::default(),
+            hand_on_under_way: Arc::default(),
+            witness,
         }
     }
 
@@ -172,22 +178,38 @@ impl PulseThread {
             Effect::Promote => {
                 let (cause, suspected_at) = self.election.cause();
                 let now = self.pulse.clock.mono();
-                let ago = suspected_at.map_or(0, |at| now.since(at));
-                let suspected_at = self.pulse.clock.unix().0.saturating_sub(ago);
-                hub.desk.explain_reign(cause.as_str(), relais_protocol::time::UnixMs(suspected_at));
+                let unix = self.pulse.clock.unix();
+                let by_wall = |at: Mono| UnixMs(unix.0.saturating_sub(now.since(at)));
+                let confirmed_at = self.election.confirmed_at().map(by_wall);
+                hub.desk.explain_reign(cause.as_str(), suspected_at.map_or(unix, by_wall), confirmed_at);
                 if let Some(takeover) = hub.history_to_begin() {
                     hub.desk.input(DeskInput::Begin(Box::new(takeover)));
                 }
                 hub.desk.input(DeskInput::Promote(self.pulse.me, self.pulse.incarnation));
             }
-            Effect::HandOn(heir) => tracing::debug!(%heir, "is to hand on"),
             Effect::Resign(reason) => {
                 tracing::warn!(reason, "this node is the dispatcher no more");
                 self.pulse.view.write().resignations += 1;
                 hub.desk.input(DeskInput::Majority(false));
                 hub.desk.input(DeskInput::Deposed);
             }
+            Effect::HandOn(heir) => self.hand_on(hub, heir),
         }
+    }
+
+    /// One try at a time: each waits for the heir to catch up.
+    fn hand_on(&self, hub: &Arc<Hub>, heir: NodeId) {
+        if self.hand_on_under_way.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (hub, under_way) = (hub.clone(), self.hand_on_under_way.clone());
+        hub.engine.clone().spawn(async move {
+            match hub.hand_on(heir).await {
+                Ok(()) => tracing::info!(%heir, "caught it up and handed on"),
+                Err(reason) => tracing::info!(%heir, reason, "leads the journal without the role, to hand on"),
+            }
+            under_way.store(false, Ordering::Release);
+        });
     }
 
     fn ask(&self, hub: &Arc<Hub>, others: &[NodeId], question: &Confirm) {
@@ -234,7 +256,7 @@ impl PulseThread {
             dispatcher: leads,
             goodbye: self.goodbye,
             voter: is_voter,
-            ready: hub.limited.read().is_none() && !self.goodbye,
+            ready: hub.limited.read().is_none() && !self.goodbye && !self.witness,
             last_log: self.journal.last_log,
             hears: self.election.heard_dispatcher(now),
         });

@@ -48,11 +48,15 @@ pub(super) struct Running {
 pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Running, StartFailed> {
     let clock = Clock::from_env();
     ports_free(&config)?;
-    let spawner = spawner()?;
+    let spawner = if config.witness { None } else { Some(spawner()?) };
     let accept_moved = std::env::var_os(ACCEPT_MOVED_ENV).is_some_and(|value| value == "1");
     let options = DirOptions { accept_moved, ..DirOptions::default() };
     let mut dir = DataDir::open_with(&config.data_dir, &options).map_err(StartFailed::of)?;
     if config.join.is_none() && !Identity::exists(&dir.identity()) {
+        if config.witness {
+            let reason = "a witness can't begin a cluster: it never dispatches; start it with --join ADDR --token T";
+            return Err(StartFailed(reason.to_owned()));
+        }
         // A new cluster has no token yet: better refused now than when it is founded.
         http::may_bind(config.http, false, config.insecure_http).map_err(StartFailed)?;
     }
@@ -154,7 +158,7 @@ fn facts(config: &StartConfig, me: &Me) -> NodeFacts {
     let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     NodeFacts {
         name: me.name.clone(),
-        slots: config.slots.unwrap_or(cpus),
+        slots: if config.witness { 0 } else { config.slots.unwrap_or(cpus) },
         labels: config.labels.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         machine: machine_id(),
@@ -162,7 +166,7 @@ fn facts(config: &StartConfig, me: &Me) -> NodeFacts {
         http: config.advertise_http.clone().unwrap_or_else(|| format!("http://{}", config.http)),
         quic: String::new(),
         journal: 0,
-        witness: false,
+        witness: config.witness,
     }
 }
 
@@ -253,13 +257,18 @@ fn start_dispatcher(hub: &Arc<Hub>, journal: Arc<RaftJournal>, stopping: &Stoppi
 
 fn start_worker(
     hub: &Arc<Hub>,
-    spawner: Spawner,
+    spawner: Option<Spawner>,
     work_dir: std::path::PathBuf,
     reign: relais_protocol::ids::Reign,
     stopping: &Stopping,
 ) {
     let clock = hub.clock.clone();
-    let executors = Executors::standard(Arc::new(move || clock.unix()), spawner.clone());
+    let clock = Arc::new(move || clock.unix());
+    // A witness runs nothing: it reports what it is, and takes no orders.
+    let executors = match &spawner {
+        Some(spawner) => Executors::standard(clock, spawner.clone()),
+        None => Executors::new(clock),
+    };
     let unsettled = hub.unsettled_of_last_run();
     let core = Worker::new(WorkerConfig::default(), hub.me.node, hub.me.incarnation, reign, unsettled);
     let parts = WorkerParts {
