@@ -24,6 +24,11 @@ pub(super) const SETTING: u8 = b's';
 /// Failovers, by epoch.
 pub(super) const FAILOVER: u8 = b'f';
 
+/// Histories, by generation.
+pub(super) const LINEAGE: u8 = b'l';
+/// Tombstones, by table and id.
+pub(super) const GONE: u8 = b'g';
+
 /// No row is longer: a job's payload, result and texts, with room.
 const ROW_BYTES_MAX: usize = 16 << 20;
 

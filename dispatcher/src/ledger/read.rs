@@ -159,13 +159,13 @@ impl Ledger {
 
     /// All tokens that have not been revoked.
     pub fn tokens(&self) -> impl Iterator<Item = &Token> {
-        self.tokens.values()
+        self.tokens.values().map(|row| &row.token)
     }
 
     /// A setting of the cluster.
     #[must_use]
     pub fn setting(&self, key: &str) -> Option<&str> {
-        self.settings.get(key).map(String::as_str)
+        self.settings.get(key).map(|row| row.value.as_str())
     }
 
     /// Failovers, oldest first.
