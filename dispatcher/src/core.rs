@@ -74,8 +74,8 @@ pub enum Input {
     Report(Ticket, Box<Report>),
     /// The election wants a reign to begin.
     Promote(NodeId, Incarnation),
-    /// That reign is the first of a history: this goes before it, in the same batch.
-    Begin(Box<Takeover>),
+    /// The journal was forked, and a reign of its new history is to begin. Once the journal leads.
+    TakeOver(Box<Takeover>, Incarnation),
     /// The batch in flight was committed.
     Committed(Committed),
     /// The batch in flight came to nothing.
@@ -132,8 +132,9 @@ pub struct Core {
     me: NodeId,
     incarnation: Incarnation,
     reign: Option<Reign>,
+    /// The highest reign that this run of the process has seen begin.
+    seen: Reign,
     majority: bool,
-    begins: Option<Box<Takeover>>,
     voters: usize,
     batches: Batches,
     workers: Workers,
@@ -162,8 +163,8 @@ impl Core {
             me,
             incarnation,
             reign: None,
+            seen: Reign::default(),
             majority: false,
-            begins: None,
             voters: 0,
             batches: Batches::default(),
             workers: Workers::default(),
@@ -208,10 +209,12 @@ impl Core {
             Input::Propose(ticket, records) => self.propose(ticket, records, &mut effects),
             Input::Report(ticket, report) => self.report(now, ledger, ticket, *report, &mut effects),
             Input::Promote(node, incarnation) => {
-                let takeover = self.begins.take().map(Record::Takeover);
-                self.batches.promote(takeover.into_iter().chain([Record::Promote { node, incarnation }]).collect());
+                self.batches.promote(vec![Record::Promote { node, incarnation }]);
             }
-            Input::Begin(takeover) => self.begins = Some(takeover),
+            Input::TakeOver(takeover, incarnation) => {
+                let promote = Record::Promote { node: takeover.node, incarnation };
+                self.batches.promote(vec![Record::Takeover(takeover), promote]);
+            }
             Input::Committed(committed) => self.committed(&committed, &mut effects),
             Input::Failed(rejection) => {
                 self.batches.fail(rejection, &mut effects);
@@ -253,8 +256,16 @@ impl Core {
     }
 
     fn applied(&mut self, now: Now, ledger: &Ledger, events: &[Event], effects: &mut Vec<Effect>) {
+        if self.reign.is_some() && events.iter().any(|event| matches!(event, Event::Merged { .. })) {
+            self.chronicle.explain("healed", now.unix, None);
+        }
         for event in events {
             if let Event::Promoted { reign, node, incarnation, before } = event {
+                // A journal that was begun anew is applied from its start, with reigns that are long over.
+                if *reign <= self.seen {
+                    continue;
+                }
+                self.seen = *reign;
                 if *node == self.me && *incarnation == self.incarnation {
                     self.reign = Some(*reign);
                     self.audit_at = now.mono.plus(self.config.audit_every_ms);
@@ -320,13 +331,14 @@ impl Core {
         let Some(records) = self.batches.next() else { return };
         self.counts.batches += 1;
         self.counts.records += records.len() as u64;
-        let (mut reign, stamp) = (ledger.reign(), self.stamp(now, ledger));
-        if let Some(Record::Takeover(takeover)) = records.first() {
-            reign.generation = takeover.generation;
-        }
+        let (reign, stamp) = (ledger.reign(), self.stamp(now, ledger));
+        let begun = records.iter().find_map(|record| match record {
+            Record::Takeover(takeover) => Some(takeover.generation),
+            _ => None,
+        });
         effects.push(Effect::Propose(Batch {
             rules: relais_protocol::record::RULES,
-            generation: reign.generation,
+            generation: begun.unwrap_or(reign.generation),
             epoch: reign.epoch,
             stamp,
             records,

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 /// have counted to meanwhile.
 pub const RECOVERY_LEAP: u64 = 1_000;
 
+/// By how much a takeover at least raises the epoch. The other side's journal can end with reigns that were
+/// never committed, counted before there were two sides, and may make them its history: they are fewer.
+pub const TAKEOVER_LEAP: u64 = 8;
+
 /// Where a row last changed: the history, and the position in it. Orders as the later one.
 pub type Stamp = (Generation, Index);
 
@@ -77,10 +81,13 @@ impl Epoch {
         Self(side.next_of_parity(self.0))
     }
 
-    /// Where the epochs of a recovered history go on from; the next reign is above it.
+    /// Where the epochs of a history go on from that begins for `cause`; its first reign is above it.
     #[must_use]
-    pub fn after_recovery(self) -> Self {
-        Self(self.0 + RECOVERY_LEAP - 1)
+    pub fn after(self, cause: TakeoverCause) -> Self {
+        match cause {
+            TakeoverCause::Takeover => Self(self.0 + TAKEOVER_LEAP - 1),
+            TakeoverCause::Recovery => Self(self.0 + RECOVERY_LEAP - 1),
+        }
     }
 
     /// The epoch at which a healed history goes on: above both.
@@ -161,4 +168,52 @@ pub fn common_point(ours: (&[Lineage], Index), theirs: (&[Lineage], Index)) -> S
     let generation = shared.checked_sub(1).map_or(Generation(0), |last| ours.0[last].generation);
     let left = |(lineage, applied): (&[Lineage], Index)| lineage.get(shared).map_or(applied, |next| next.common);
     (generation, left(ours).min(left(theirs)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_side_counts_in_its_own_numbers_and_always_upwards() {
+        for number in 0..50 {
+            let (odd, even) = (Side::Odd.next_of_parity(number), Side::Even.next_of_parity(number));
+            assert!(odd > number && odd <= number + 2 && odd % 2 == 1, "{number}: {odd}");
+            assert!(even > number && even <= number + 2 && even % 2 == 0, "{number}: {even}");
+            assert_eq!(Side::Both.next_of_parity(number), number + 1);
+            let recovered = Generation(number).after_recovery(Side::Even);
+            assert!(recovered.0 >= number + RECOVERY_LEAP && recovered.0 % 2 == 0);
+            let healed = Epoch(number).healed(Epoch(20), Side::Odd);
+            assert!(healed > Epoch(number) && healed > Epoch(20) && healed.0 % 2 == 1);
+        }
+        assert_eq!((Side::of(NodeId(2), NodeId(5)), Side::of(NodeId(5), NodeId(2))), (Side::Odd, Side::Even));
+    }
+
+    fn lineage(generation: u64, common: u64) -> Lineage {
+        Lineage {
+            generation: Generation(generation),
+            node: NodeId(1),
+            cause: TakeoverCause::Takeover,
+            side: Side::Odd,
+            began: Index(common + 3),
+            common: Index(common),
+            at: UnixMs(0),
+            healed: None,
+        }
+    }
+
+    #[test]
+    fn the_common_point_is_the_earliest_that_either_side_left() {
+        let (one, two, other) = (lineage(1, 10), lineage(3, 30), lineage(4, 25));
+        let point = |a: &[Lineage], b: &[Lineage]| {
+            let there = common_point((a, Index(99)), (b, Index(90)));
+            assert_eq!(there, common_point((b, Index(90)), (a, Index(99))));
+            (there.0.0, there.1.0)
+        };
+        assert_eq!(point(&[], &[]), (0, 90));
+        assert_eq!(point(&[one.clone()], &[]), (0, 10));
+        assert_eq!(point(&[one.clone(), two.clone()], &[one.clone()]), (1, 30));
+        assert_eq!(point(&[one.clone(), two], &[one, other.clone()]), (1, 25));
+        assert_eq!(point(&[lineage(1, 10)], &[other]), (0, 10));
+    }
 }

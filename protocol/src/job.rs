@@ -29,6 +29,8 @@ pub struct Job {
     pub place: Place,
     /// Who submitted it: a token's name, or empty.
     pub submitted_by: String,
+    /// A hash of the submitted body.
+    pub body_hash: u64,
     /// When its submit was committed.
     pub created_at: UnixMs,
     /// When it last became ready to run.

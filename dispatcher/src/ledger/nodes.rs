@@ -4,6 +4,7 @@ use super::LoadError;
 use super::keys;
 use crate::rows::{Rows, Sheet};
 use relais_protocol::codec;
+use relais_protocol::history::Stamp;
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId};
 use relais_protocol::node::NodeRow;
 use relais_protocol::record::Standing;
@@ -41,10 +42,12 @@ impl Nodes {
         self.rows.values()
     }
 
-    /// The row, to be changed.
-    pub(super) fn change(&mut self, id: NodeId) -> Option<&mut NodeRow> {
+    /// The row, to be changed by what bears `stamp`.
+    pub(super) fn change(&mut self, id: NodeId, stamp: Stamp) -> Option<&mut NodeRow> {
         self.changed.insert(id);
-        self.rows.get_mut(&id)
+        let row = self.rows.get_mut(&id)?;
+        row.changed = stamp;
+        Some(row)
     }
 
     pub(super) fn insert(&mut self, row: NodeRow) {

@@ -161,7 +161,7 @@ impl Ledger {
 
     /// All tokens that have not been revoked.
     pub fn tokens(&self) -> impl Iterator<Item = &Token> {
-        self.tokens.values()
+        self.tokens.values().map(|row| &row.token)
     }
 
     /// The settings of the cluster.

@@ -191,7 +191,7 @@ impl Hub {
             return Reply::NotDispatcher(view.dispatcher);
         }
         let ledger = self.machine.read();
-        Reply::Lineage { lineage: ledger.lineage(), applied: ledger.applied() }
+        Reply::Lineage { lineage: ledger.lineage().to_vec(), applied: ledger.applied() }
     }
 
     async fn read_index_here(&self) -> Option<Index> {

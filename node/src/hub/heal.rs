@@ -121,7 +121,7 @@ impl Hub {
             return Err("the dispatcher did not say which histories it has".to_owned());
         };
         let ledger = self.machine.read();
-        Ok((ledger.reign(), common_point((&ledger.lineage(), ledger.applied()), (&theirs, reached))))
+        Ok((ledger.reign(), common_point((ledger.lineage(), ledger.applied()), (&theirs, reached))))
     }
 
     /// Writes the rows that changed here after `since`, as the records that have them merged, each behind

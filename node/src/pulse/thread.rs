@@ -182,10 +182,11 @@ impl PulseThread {
                 let by_wall = |at: Mono| UnixMs(unix.0.saturating_sub(now.since(at)));
                 let confirmed_at = self.election.confirmed_at().map(by_wall);
                 hub.desk.explain_reign(cause.as_str(), suspected_at.map_or(unix, by_wall), confirmed_at);
-                if let Some(takeover) = hub.history_to_begin() {
-                    hub.desk.input(DeskInput::Begin(Box::new(takeover)));
-                }
-                hub.desk.input(DeskInput::Promote(self.pulse.me, self.pulse.incarnation));
+                let begins = match hub.history_to_begin() {
+                    Some(takeover) => DeskInput::TakeOver(Box::new(takeover), self.pulse.incarnation),
+                    None => DeskInput::Promote(self.pulse.me, self.pulse.incarnation),
+                };
+                hub.desk.input(begins);
             }
             Effect::Resign(reason) => {
                 tracing::warn!(reason, "this node is the dispatcher no more");
