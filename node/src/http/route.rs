@@ -24,6 +24,7 @@ pub(super) enum Route {
     Nodes,
     Node(String),
     NodeDrain(String, bool),
+    NodeDrill(String),
     Cluster,
     Failovers,
     Handover,
@@ -57,7 +58,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 24;
+pub(super) const ROUTES: usize = 25;
 
 impl Route {
     /// The route of a request.
@@ -88,6 +89,7 @@ impl Route {
             ["nodes", name] if !name.is_empty() => match name.rsplit_once(':') {
                 Some((name, "drain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), true))]),
                 Some((name, "undrain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), false))]),
+                Some((name, "drill")) => pick(method, [("POST", Self::NodeDrill(name.to_owned()))]),
                 Some(_) => Err(NoRoute::Unknown),
                 None => pick(method, [("GET", Self::Node((*name).to_owned()))]),
             },
@@ -124,7 +126,7 @@ impl Route {
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
                 Needs::Submit
             }
-            Self::NodeDrain(..) | Self::Handover => Needs::Admin,
+            Self::NodeDrain(..) | Self::NodeDrill(_) | Self::Handover => Needs::Admin,
             Self::Tokens | Self::TokenMake | Self::TokenRevoke(_) => Needs::Admin,
         }
     }
@@ -187,6 +189,7 @@ impl Route {
             Self::Tokens => (21, "/v1/tokens"),
             Self::TokenMake => (22, "POST /v1/tokens"),
             Self::TokenRevoke(_) => (23, "/v1/tokens/{id}"),
+            Self::NodeDrill(_) => (24, "/v1/nodes/{name}:drill"),
         }
     }
 }
