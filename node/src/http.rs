@@ -27,6 +27,7 @@ mod query;
 mod read;
 mod request;
 mod route;
+mod settings;
 mod spec;
 mod submit;
 mod tokens;
@@ -222,6 +223,8 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Cluster => cluster::show(api, request),
         Route::Failovers => cluster::failovers(api, request).await,
         Route::Handover => cluster::hand_over(api, request).await,
+        Route::Settings => settings::show(api, request).await,
+        Route::SettingsChange => settings::change(api, request).await,
         Route::Tokens => tokens::list(api, request).await,
         Route::TokenMake => tokens::make(api, request).await,
         Route::TokenRevoke(id) => tokens::revoke(api, request, id).await,

@@ -28,6 +28,8 @@ pub(super) enum Route {
     Cluster,
     Failovers,
     Handover,
+    Settings,
+    SettingsChange,
     Tokens,
     TokenMake,
     TokenRevoke(String),
@@ -58,7 +60,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 25;
+pub(super) const ROUTES: usize = 27;
 
 impl Route {
     /// The route of a request.
@@ -95,6 +97,7 @@ impl Route {
             },
             ["cluster"] => pick(method, [("GET", Self::Cluster)]),
             ["cluster", "failovers"] => pick(method, [("GET", Self::Failovers)]),
+            ["cluster", "settings"] => pick(method, [("GET", Self::Settings), ("PATCH", Self::SettingsChange)]),
             ["cluster:handover"] => pick(method, [("POST", Self::Handover)]),
             ["tokens"] => pick(method, [("GET", Self::Tokens), ("POST", Self::TokenMake)]),
             ["tokens", id] if !id.is_empty() => pick(method, [("DELETE", Self::TokenRevoke((*id).to_owned()))]),
@@ -127,6 +130,7 @@ impl Route {
                 Needs::Submit
             }
             Self::NodeDrain(..) | Self::NodeDrill(_) | Self::Handover => Needs::Admin,
+            Self::Settings | Self::SettingsChange => Needs::Admin,
             Self::Tokens | Self::TokenMake | Self::TokenRevoke(_) => Needs::Admin,
         }
     }
@@ -149,6 +153,8 @@ impl Route {
                 | Self::Node(_)
                 | Self::Cluster
                 | Self::Failovers
+                | Self::Settings
+                | Self::SettingsChange
                 | Self::Tokens
         )
     }
@@ -189,7 +195,9 @@ impl Route {
             Self::Tokens => (21, "/v1/tokens"),
             Self::TokenMake => (22, "POST /v1/tokens"),
             Self::TokenRevoke(_) => (23, "/v1/tokens/{id}"),
-            Self::NodeDrill(_) => (24, "/v1/nodes/{name}:drill"),
+            Self::Settings => (24, "/v1/cluster/settings"),
+            Self::SettingsChange => (25, "PATCH /v1/cluster/settings"),
+            Self::NodeDrill(_) => (26, "/v1/nodes/{name}:drill"),
         }
     }
 }
