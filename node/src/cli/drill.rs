@@ -51,7 +51,7 @@ pub(crate) struct Drill {
     #[arg(value_enum)]
     kind: Kind,
     /// The node to strike; without it, whoever is the dispatcher
-    #[arg(long, value_name = "NODE", conflicts_with = "rolling")]
+    #[arg(long, value_name = "NODE")]
     node: Option<String>,
     /// How long the node is down, still or cut off
     #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = remote::duration)]
@@ -74,6 +74,9 @@ pub(crate) struct Drill {
 
 impl Drill {
     pub(crate) async fn run(self) -> Result<u8, Failure> {
+        if self.kind == Kind::Rolling && self.node.is_some() {
+            return Err(Failure::Usage("`rolling` restarts every node; leave --node out".to_owned()));
+        }
         let screen = self.remote.screen();
         let client = self.remote.client()?;
         let cluster = agreed(&client).await?;
