@@ -38,6 +38,7 @@ use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, N
 use relais_protocol::job::{Place, StateName};
 use relais_protocol::merge::{Merged, SettingRow, TokenRow};
 use relais_protocol::record::{BATCH_DECODE_CAP, Batch, Failover, Outcome, Outcomes, Record, Refusal};
+use relais_protocol::settings::Settings;
 use relais_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -152,6 +153,8 @@ pub struct Ledger {
     tokens: BTreeMap<u64, TokenRow>,
     settings: BTreeMap<String, SettingRow>,
     graves: Graves,
+    /// The settings, typed.
+    typed_settings: Settings,
     failovers: BTreeMap<Epoch, Failover>,
     lineage: Vec<Lineage>,
     events: Vec<Event>,
@@ -171,6 +174,7 @@ impl Ledger {
             tokens: BTreeMap::new(),
             settings: BTreeMap::new(),
             graves: Graves::default(),
+            typed_settings: Settings::default(),
             failovers: BTreeMap::new(),
             lineage: Vec::new(),
             events: Vec::new(),
@@ -288,6 +292,7 @@ impl Ledger {
         ledger.settings = keys::load_table(&*rows, keys::SETTING, |row: &SettingRow| row.key.clone())?;
         ledger.graves = Graves::load(&*rows)?;
         keys::each_row(&*rows, keys::LINEAGE, |row: Lineage| ledger.lineage.push(row))?;
+        ledger.type_settings();
         ledger.load_jobs(&*rows)?;
         Ok(ledger)
     }

@@ -12,5 +12,6 @@ pub mod merge;
 pub mod message;
 pub mod node;
 pub mod record;
+pub mod settings;
 pub mod spec;
 pub mod time;

@@ -8,6 +8,7 @@ use relais_protocol::job::Place;
 use relais_protocol::merge::{GoneId, SettingRow, TokenRow};
 use relais_protocol::node::NodeRow;
 use relais_protocol::record::{Failover, Join, NodeFacts, Outcome, Record, Refusal, Standing, Token, TokenRole};
+use relais_protocol::settings::Settings;
 
 /// Failovers kept for people to look at.
 const FAILOVERS_MAX: usize = 200;
@@ -175,6 +176,12 @@ impl Ledger {
         let key = keys::key(keys::SETTING, row.key.as_bytes());
         self.sheet.write(key, Some(codec::encode(codec::FORMAT, &row)));
         self.settings.insert(row.key.clone(), row);
+        self.type_settings();
+    }
+
+    /// Reads the settings anew. What this build does not know is kept, and has no effect here.
+    pub(super) fn type_settings(&mut self) {
+        self.typed_settings = Settings::of(self.settings.values().map(|row| (row.key.as_str(), row.value.as_str())));
     }
 
     pub(super) fn failover(&mut self, failover: Failover) -> Outcome {

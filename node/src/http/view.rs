@@ -98,6 +98,11 @@ pub(super) struct JobView<'a> {
     durability: &'static str,
     submitted_by: Option<&'a str>,
     attempts: Vec<AttemptView<'a>>,
+    /// Attempts that ended it after another had: only a healed split makes such.
+    duplicate_executions: u32,
+    /// The job that had its idempotency key before, on the other side of a split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias_of: Option<Id>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deduplicated: Option<bool>,
 }
@@ -250,6 +255,8 @@ impl<'a> JobView<'a> {
             durability: "majority",
             submitted_by: given(&job.submitted_by),
             attempts: job.attempts.iter().map(|one| attempt(one, names)).collect(),
+            duplicate_executions: job.duplicate_executions(),
+            alias_of: job.alias_of.map(Id),
             deduplicated: None,
         }
     }
