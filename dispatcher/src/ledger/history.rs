@@ -27,6 +27,12 @@ impl Ledger {
         self.head.unhealed
     }
 
+    /// How many executions merges found, of all time, to have ended a job that another had ended.
+    #[must_use]
+    pub fn duplicate_executions(&self) -> u64 {
+        self.head.duplicates
+    }
+
     pub(super) fn take_over(&mut self, takeover: Takeover) -> Outcome {
         if takeover.generation <= self.head.reign.generation {
             return Outcome::Refused(Refusal::StaleReign);

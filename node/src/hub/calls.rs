@@ -107,6 +107,10 @@ impl Hub {
                 Ok(node) => Reply::HandedOver(node),
                 Err(reason) => Reply::Failed(reason),
             },
+            Call::Drill { fault, for_ms } => match self.strike(fault, for_ms) {
+                Ok(()) => Reply::Struck,
+                Err(reason) => Reply::Failed(reason),
+            },
             Call::Lineage => self.lineage_here(),
             Call::Unseat(node, incarnation) => match self.unseat(node, incarnation).await {
                 Ok(()) => Reply::Unseated,
