@@ -15,6 +15,7 @@ mod batch;
 mod body;
 mod cluster;
 mod counters;
+mod drill;
 mod failovers;
 mod jobs;
 mod json;
@@ -218,6 +219,7 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::JobExplain(id) => jobs::explain(api, request, id).await,
         Route::Nodes => nodes::list(api, request).await,
         Route::Node(name) => nodes::one(api, request, name).await,
+        Route::NodeDrill(name) => drill::strike(api, request, name).await,
         Route::NodeDrain(name, on) => nodes::drain(api, request, name, *on).await,
         Route::Cluster => cluster::show(api, request),
         Route::Failovers => failovers::list(api, request).await,

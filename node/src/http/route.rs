@@ -24,6 +24,7 @@ pub(super) enum Route {
     Nodes,
     Node(String),
     NodeDrain(String, bool),
+    NodeDrill(String),
     Cluster,
     Failovers,
     Handover,
@@ -59,7 +60,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 26;
+pub(super) const ROUTES: usize = 27;
 
 impl Route {
     /// The route of a request.
@@ -90,6 +91,7 @@ impl Route {
             ["nodes", name] if !name.is_empty() => match name.rsplit_once(':') {
                 Some((name, "drain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), true))]),
                 Some((name, "undrain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), false))]),
+                Some((name, "drill")) => pick(method, [("POST", Self::NodeDrill(name.to_owned()))]),
                 Some(_) => Err(NoRoute::Unknown),
                 None => pick(method, [("GET", Self::Node((*name).to_owned()))]),
             },
@@ -127,7 +129,8 @@ impl Route {
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
                 Needs::Submit
             }
-            Self::NodeDrain(..) | Self::Handover | Self::Settings | Self::SettingsChange => Needs::Admin,
+            Self::NodeDrain(..) | Self::NodeDrill(_) | Self::Handover => Needs::Admin,
+            Self::Settings | Self::SettingsChange => Needs::Admin,
             Self::Tokens | Self::TokenMake | Self::TokenRevoke(_) => Needs::Admin,
         }
     }
@@ -194,6 +197,7 @@ impl Route {
             Self::TokenRevoke(_) => (23, "/v1/tokens/{id}"),
             Self::Settings => (24, "/v1/cluster/settings"),
             Self::SettingsChange => (25, "PATCH /v1/cluster/settings"),
+            Self::NodeDrill(_) => (26, "/v1/nodes/{name}:drill"),
         }
     }
 }
