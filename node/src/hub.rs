@@ -14,6 +14,8 @@ mod dispatch;
 mod drill;
 mod gossip;
 mod handover;
+mod heal;
+mod history;
 mod inbound;
 mod joining;
 mod keeper;
@@ -21,6 +23,8 @@ mod leaving;
 mod link;
 mod members;
 mod metrics;
+mod recover;
+mod takeover;
 mod survival;
 mod vitals;
 mod work;
@@ -28,6 +32,7 @@ mod work;
 pub use backend::HubBackend;
 pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
+pub use history::History;
 pub use inbound::HubInbound;
 pub use joining::{JoinReply, JoinRequest};
 pub use keeper::watch_journal;
@@ -68,8 +73,6 @@ pub struct Me {
     pub name: String,
     /// This run of its process.
     pub incarnation: Incarnation,
-    /// Its journal.
-    pub raft: RaftId,
 }
 
 /// Counts of things refused, for people who watch.
@@ -89,6 +92,8 @@ pub struct HubCounts {
 pub struct Hub {
     /// Who this node is.
     pub me: Me,
+    /// Which history its journal follows.
+    pub history: Arc<History>,
     /// The clock.
     pub clock: Clock,
     /// Where futures run.
@@ -123,6 +128,12 @@ pub struct Hub {
     drained: Notify,
     left: Notify,
     leaving: AtomicBool,
+    /// A peer that stops by plan is being taken out of the voters.
+    unseating: AtomicBool,
+    /// Peers that were, each in which run of its process.
+    unseated: Mutex<BTreeMap<NodeId, Incarnation>>,
+    /// Who forks the journal, or begins it anew: one at a time.
+    journal_turn: tokio::sync::Mutex<()>,
     /// Where peers were last known to be.
     addresses: RwLock<BTreeMap<NodeId, (String, SocketAddr)>>,
 }
@@ -160,6 +171,7 @@ impl Hub {
             gossip: Gossip::new(parts.me.node, parts.me.incarnation, parts.seed),
             addresses: RwLock::new(known.collect()),
             me: parts.me,
+            history: Arc::default(),
             clock: parts.clock,
             engine: parts.engine,
             machine: Arc::new(LedgerMachine::new(sink)),
@@ -179,6 +191,9 @@ impl Hub {
             drained: Notify::new(),
             left: Notify::new(),
             leaving: AtomicBool::new(false),
+            unseating: AtomicBool::new(false),
+            unseated: Mutex::default(),
+            journal_turn: tokio::sync::Mutex::default(),
         })
     }
 
@@ -218,6 +233,11 @@ impl Hub {
     /// The journal, once it has started.
     pub fn journal(&self) -> Option<Arc<dyn Journal>> {
         self.journal.get().map(|journal| journal.clone() as Arc<dyn Journal>)
+    }
+
+    /// This node's journal, as its peers know it: a fork and a reset make it another one.
+    pub fn raft(&self) -> RaftId {
+        self.journal.get().map(|journal| journal.status().borrow().id).unwrap_or_default()
     }
 
     /// A node's address.
