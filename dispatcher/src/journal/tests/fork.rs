@@ -161,7 +161,7 @@ async fn a_fork_killed_anywhere_is_whole_or_was_never_begun() {
         assert!(has_tail(&one), "the tail is lost at step {step}");
         let rows = one.machine.rows();
         one.stop(&board).await;
-        let one = Node::start(&board, &killed, raft(1, 2).0, SyncMode::default()).await;
+        let one = Node::start(&board, &killed, raft(1, 1).0, SyncMode::default()).await;
         one.stand_until_leader().await;
         one.applies(index).await;
         assert_eq!(one.machine.rows(), rows);

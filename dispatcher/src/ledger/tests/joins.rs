@@ -16,7 +16,9 @@ pub(super) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec((0u8..14, 0u8..12, 0u8..6), 0..count)
 }
 
-fn options(kind: u8, with_key: Option<u8>) -> JobOptions {
+/// Of the job with this number: one id is one body on every side.
+fn options(kind: u8) -> JobOptions {
+    let with_key = (kind % 3 == 0).then_some(kind / 3 % 2);
     let retry = RetryPolicy {
         max_attempts: u16::from(kind % 3) + 1,
         on_lost: if kind % 5 == 4 { OnLost::Fail } else { OnLost::Retry },
@@ -42,8 +44,7 @@ impl Bench {
         let job = self.ledger.job(JobId(id));
         let last = job.as_ref().and_then(|job| job.attempts.last()).map(|attempt| attempt.fence);
         let record = match (kind, last) {
-            (0..=2, _) => submit(id, options(a, None)),
-            (3, _) => submit(id, options(a, Some(a % 4))),
+            (0..=3, _) => submit(id, options(a)),
             (4 | 5, Some(fence)) => finish(id, fence, AttemptOutcome::Succeeded),
             (6, Some(fence)) => finish(id, fence, AttemptOutcome::Failed),
             (7, _) => Record::Cancel { job: JobId(id), reason: format!("by side {side}") },
