@@ -10,6 +10,7 @@
 mod audit;
 mod backend;
 mod calls;
+mod clocks;
 mod dispatch;
 mod gossip;
 mod handover;
@@ -27,6 +28,7 @@ pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
 pub use inbound::HubInbound;
 pub use joining::{JoinReply, JoinRequest};
+pub use clocks::Clocks;
 pub use keeper::watch_journal;
 pub use link::JournalLink;
 pub use work::WorkOutlet;
@@ -112,6 +114,8 @@ pub struct Hub {
     pub events: broadcast::Sender<Arc<(Index, Vec<Event>)>>,
     /// Counts for people who watch.
     pub counts: HubCounts,
+    /// What is known of the others' wall clocks.
+    pub clocks: Clocks,
     /// Why this node is limited, if it is.
     pub limited: RwLock<Option<String>>,
     net: OnceLock<Net>,
@@ -169,6 +173,7 @@ impl Hub {
             facts: RwLock::new(parts.facts),
             events,
             counts: HubCounts::default(),
+            clocks: Clocks::default(),
             limited: RwLock::new(None),
             net: OnceLock::new(),
             journal: OnceLock::new(),

@@ -5,7 +5,7 @@
 use crate::ids::{Fence, Incarnation, Index, JobId, NodeId, Reign};
 use crate::record::{Finish, NodeFacts, Outcomes, Record};
 use crate::spec::OnDisconnect;
-use crate::time::Mono;
+use crate::time::{Mono, UnixMs};
 use serde::{Deserialize, Serialize};
 
 /// Cap of a datagram, in bytes.
@@ -115,6 +115,8 @@ pub enum Control {
     Peers,
     /// The last count and hash of your rows.
     Audit,
+    /// What does your wall clock say?
+    Time,
 }
 
 /// What is answered to [`Control`].
@@ -134,6 +136,8 @@ pub enum ControlAnswer {
     Refused(String),
     /// To `Audit`: index, rows and their order-free hash.
     Audit(Option<(Index, u64, u128)>),
+    /// To `Time`.
+    Time(UnixMs),
 }
 
 /// Orders of a dispatcher to one worker.

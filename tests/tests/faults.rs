@@ -32,4 +32,7 @@ faults! {
     f08_the_network_is_bad = "F8",
     f09_a_clock_is_wrong = "F9",
     f16_a_rolling_restart = "F16",
+    f18_a_certificate_is_wrong = "F18",
+    f19_garbage_arrives = "F19",
+    rounds_of_kills = "rounds",
 }
