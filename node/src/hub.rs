@@ -24,11 +24,11 @@ mod vitals;
 mod work;
 
 pub use backend::HubBackend;
+pub use clocks::Clocks;
 pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
 pub use inbound::HubInbound;
 pub use joining::{JoinReply, JoinRequest};
-pub use clocks::Clocks;
 pub use keeper::watch_journal;
 pub use link::JournalLink;
 pub use work::WorkOutlet;

@@ -55,7 +55,9 @@ impl Skew {
         let seconds = self.ahead_ms.unsigned_abs() as f64 / 1e3;
         let way = if self.ahead_ms < 0 { "behind" } else { "ahead of" };
         let whom = if self.is_median { "the cluster's median" } else { "the other node's" };
-        format!("its clock is {seconds:.1} s {way} {whom}; set it right, by NTP for instance: stamps and schedules go by it")
+        format!(
+            "its clock is {seconds:.1} s {way} {whom}; set it right, by NTP for instance: stamps and schedules go by it"
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! F18: a node shows a certificate that is not its own, or not good any more.
 
 use super::{Fault, Run, Scene, Variant};
-use crate::cluster::Options;
+use crate::cluster::{Node, Options};
 use relais_node::identity::{ClusterCa, Identity, NodeKey};
 use relais_protocol::ids::NodeId;
 use relais_protocol::time::UnixMs;
@@ -50,6 +50,18 @@ fn another_node(run: &mut Run) {
     refused(run, "other_node", |own, now| forge(own, ca(own), NodeId(own.node.0 + 40), now, 30));
 }
 
+/// Moves a node's journal out of its way, or back: a process with another node's certificate does not start
+/// on it.
+fn journal_aside(node: &Node, back: bool) {
+    let (journal, aside) = (node.journal(), node.data_dir.with_extension("journal"));
+    if back {
+        std::fs::remove_dir_all(&journal).expect("the journal in between can be removed");
+        std::fs::rename(aside, journal).expect("the journal can be moved back");
+    } else {
+        std::fs::rename(journal, aside).expect("the journal can be moved");
+    }
+}
+
 /// Lines of a log that tell of this refusal, after its first `skip` bytes.
 fn told(log: &str, skip: usize, refusal: &str) -> Vec<String> {
     let mark = format!("reason={refusal}");
@@ -67,12 +79,18 @@ fn refused(run: &mut Run, refusal: &str, make: impl FnOnce(&Identity, UnixMs) ->
     let (dispatcher, epoch) = scene.cluster.dispatcher();
     let hit = scene.cluster.others(dispatcher)[run.number % 2];
     let folder = scene.cluster.nodes[hit].data_dir.join("identity");
-    let own = scene.cluster.until("the CA's key on a voter", |_| {
-        Identity::load(&folder).ok().filter(|identity| identity.ca.can_sign())
-    });
+    let own = scene
+        .cluster
+        .until("the CA's key on a voter", |_| Identity::load(&folder).ok().filter(|identity| identity.ca.can_sign()));
+    // It holds each submit for a while, since it knows of no dispatcher.
+    scene.load.avoid(hit);
+    scene.await_acknowledged(20);
     let blow = scene.blow(hit, |node| node.kill());
     let other = make(&own, scene.cluster.now());
     replace(&folder, &other);
+    if other.node != own.node {
+        journal_aside(&scene.cluster.nodes[hit], false);
+    }
     let logs = |scene: &Scene| scene.cluster.nodes.iter().map(|node| node.log()).collect::<Vec<String>>();
     let before: Vec<usize> = logs(&scene).iter().map(String::len).collect();
     scene.cluster.nodes[hit].start();
@@ -92,12 +110,17 @@ fn refused(run: &mut Run, refusal: &str, make: impl FnOnce(&Identity, UnixMs) ->
         assert_eq!(count, peers.len(), "it is told once a minute for each peer: {lines:#?}");
     }
     let log = scene.cluster.nodes[dispatcher].log();
-    run.note(told(&log, before[dispatcher], refusal).remove(0));
+    let line = told(&log, before[dispatcher], refusal).remove(0);
+    run.note(line.split("WARN ").last().unwrap_or_default());
     scene.cluster.nodes[hit].kill();
     replace(&folder, &own);
+    if other.node != own.node {
+        journal_aside(&scene.cluster.nodes[hit], true);
+    }
     scene.cluster.nodes[hit].start();
     scene.cluster.await_whole();
     scene.hit(&blow);
+    scene.load.avoid_nobody();
     scene.heal();
     assert_eq!(scene.cluster.dispatcher(), (dispatcher, epoch), "nobody else was elected");
     scene.close(run);

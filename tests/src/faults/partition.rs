@@ -9,10 +9,10 @@ use std::time::Duration;
 
 /// A connected majority has a dispatcher within this.
 const FOLLOWED: Duration = Duration::from_secs(5);
-/// How long the network stays apart: longer than any lease.
-const APART: Duration = Duration::from_secs(6);
+/// How long the network stays apart: longer than any lease, and what comes of its end.
+const APART: Duration = Duration::from_secs(5);
 /// How long the job runs whose result arrives after the heal, in seconds.
-const CUT_OFF_S: u32 = 4;
+const CUT_OFF_S: u32 = 3;
 
 /// The network falls apart.
 pub(super) const F7: Fault = Fault {
@@ -24,7 +24,7 @@ pub(super) const F7: Fault = Fault {
         Variant::long("one-way out", one_way_out),
         Variant::long("one-way in", one_way_in),
         Variant::quick("bridge", bridge),
-        Variant::quick("cable, DROP", cable::dropped),
+        Variant::long("cable, DROP", cable::dropped),
         Variant::long("cable, REJECT", cable::rejected),
     ],
 };

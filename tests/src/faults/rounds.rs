@@ -28,7 +28,7 @@ fn pace(rounds: usize) -> (usize, f64) {
 ///
 /// # Panics
 /// When something acknowledged is lost, or has a second end, or a round does not end well.
-pub fn rounds(run: &mut Run, count: usize) {
+pub(super) fn rounds(run: &mut Run, count: usize) {
     let cluster = crate::cluster::Cluster::start(3, Options { slots: 16, ..Options::default() });
     let (clients, per_second) = pace(count);
     let mut scene = Scene::with(cluster, clients, per_second);

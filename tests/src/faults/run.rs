@@ -65,14 +65,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
-fn once(
-    fault: &Fault,
-    variant: &'static str,
-    act: impl FnOnce(&mut Run),
-    number: usize,
-    strict: bool,
-    row: &mut Row,
-) {
+fn once(fault: &Fault, variant: &'static str, act: impl FnOnce(&mut Run), number: usize, strict: bool, row: &mut Row) {
     let began = Instant::now();
     println!("── {} {}, {} run {}", fault.id, fault.title, variant, number + 1);
     let mut run = Run::new(number, strict);
