@@ -12,6 +12,7 @@ mod backend;
 mod calls;
 mod clocks;
 mod dispatch;
+mod drill;
 mod gossip;
 mod handover;
 mod inbound;
