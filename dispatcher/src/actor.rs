@@ -36,6 +36,8 @@ pub trait Outlet: Send + Sync + 'static {
     fn drained(&self);
     /// A `Promote` came to nothing.
     fn promote_failed(&self);
+    /// How many voters there are, for the lease: two in a pair, even when it is reduced to its survivor.
+    fn voters(&self) -> usize;
 }
 
 enum Item {
@@ -187,6 +189,7 @@ impl Actor for DispatcherActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(Duration::from_millis(TICK_MS), |actor, ctx| {
+            actor.step(Input::Voters(actor.parts.outlet.voters()), ctx);
             actor.step(Input::Tick, ctx);
             actor.turn(ctx);
             if !actor.core.has_work() {

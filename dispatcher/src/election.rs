@@ -85,6 +85,7 @@ pub struct Election {
     failures: u32,
     round: u64,
     majority_at: Mono,
+    overtaken: bool,
 }
 
 impl Election {
@@ -113,6 +114,7 @@ impl Election {
             failures: 0,
             round: 0,
             majority_at: now,
+            overtaken: false,
         }
     }
 
@@ -132,6 +134,8 @@ impl Election {
             Input::Answered(answer) => self.on_answered(now, &answer),
             Input::StandNow => self.on_stand_now(now, &mut effects),
             Input::HandedOver => self.on_handed_over(now),
+            Input::Overtaken(overtaken) => self.on_overtaken(overtaken, &mut effects),
+            Input::Forked { cause, suspected_at } => self.on_forked(cause, suspected_at),
         }
         self.go_on(now, &mut effects);
         effects
@@ -191,7 +195,8 @@ impl Election {
     fn on_journal(&mut self, now: Mono, view: JournalView, effects: &mut Vec<Effect>) {
         let led = self.journal.leads;
         self.journal = view;
-        if self.journal.leads && !led && !matches!(self.phase, Phase::Promoting | Phase::Leading) {
+        let begins = !matches!(self.phase, Phase::Promoting | Phase::Leading) && !self.overtaken;
+        if self.journal.leads && !led && begins {
             self.majority_at = now;
             self.begin_reign(effects);
         }
@@ -264,6 +269,27 @@ impl Election {
         self.heard_at = now;
     }
 
+    fn on_overtaken(&mut self, overtaken: bool, effects: &mut Vec<Effect>) {
+        self.overtaken = overtaken;
+        if overtaken && matches!(self.phase, Phase::Leading | Phase::Promoting | Phase::Resigned) {
+            effects.push(Effect::Resign("a higher history is heard, which this journal does not follow"));
+        }
+        if overtaken {
+            self.phase = Phase::Following;
+        }
+    }
+
+    fn on_forked(&mut self, cause: Cause, suspected_at: Mono) {
+        self.overtaken = false;
+        self.phase = Phase::Following;
+        self.dispatcher = None;
+        self.cause = cause;
+        self.suspected_at = Some(suspected_at);
+        self.confirmed = None;
+        self.quiet_until = Mono(0);
+        self.failures = 0;
+    }
+
     /// What follows from the time alone.
     fn go_on(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         match self.phase.clone() {
@@ -291,7 +317,7 @@ impl Election {
                     effects.push(Effect::Resign("no majority was heard for two leases"));
                 }
             }
-            Phase::Resigned if self.hears_majority(now) && now >= self.quiet_until => {
+            Phase::Resigned if self.hears_majority(now) && now >= self.quiet_until && !self.overtaken => {
                 self.phase = Phase::Promoting;
                 effects.push(Effect::Promote);
             }
@@ -309,9 +335,11 @@ impl Election {
             self.probed_at = now;
             effects.push(Effect::Probe(dispatcher));
         }
-        let alone = self.journal.voters.len() == 1;
+        // An only voter has nobody to wait for; but what another dispatches, it does not take away.
+        let alone = self.journal.voters.len() == 1 && self.dispatcher.is_none_or(|d| d == self.me);
         let fit = self.is_fit();
-        let may = self.journal.voters.contains(&self.me) && (alone || self.believed_dead(now));
+        let due = !self.overtaken && (alone || self.believed_dead(now));
+        let may = self.journal.voters.contains(&self.me) && due;
         if !may || !(fit || self.journal.leads || self.has_to_stand(now)) {
             return;
         }

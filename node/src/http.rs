@@ -26,6 +26,7 @@ mod probes;
 mod problem;
 mod query;
 mod read;
+mod recover;
 mod request;
 mod route;
 mod settings;
@@ -224,6 +225,8 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Cluster => cluster::show(api, request),
         Route::Failovers => failovers::list(api, request).await,
         Route::Handover => cluster::hand_over(api, request).await,
+        Route::Journal => recover::show(api, request),
+        Route::Recover => recover::recover(api, request).await,
         Route::Settings => settings::show(api, request).await,
         Route::SettingsChange => settings::change(api, request).await,
         Route::Tokens => tokens::list(api, request).await,

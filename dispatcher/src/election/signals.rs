@@ -2,6 +2,7 @@
 
 use relais_protocol::ids::{NodeId, Reign};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition};
+use relais_protocol::time::Mono;
 use std::collections::BTreeSet;
 
 /// Times of the election, in ms.
@@ -91,6 +92,16 @@ pub enum Input {
     StandNow,
     /// We have handed the role over: be quiet until another leads, or for a round.
     HandedOver,
+    /// Whether a higher history is known that the journal here does not follow: its reigns are over, and
+    /// none is to begin.
+    Overtaken(bool),
+    /// The journal here was forked: this node is its only voter, and is to begin the first reign of it.
+    Forked {
+        /// Why: a takeover or a recovery.
+        cause: Cause,
+        /// When the end of the last reign was suspected.
+        suspected_at: Mono,
+    },
 }
 
 /// What the election wishes.
@@ -150,6 +161,10 @@ pub enum Cause {
     Handover,
     /// It had lost its majority and found it again.
     Resumed,
+    /// The survivor of a pair went on alone.
+    Takeover,
+    /// The majority was lost for good, and somebody had a survivor go on.
+    Recovered,
 }
 
 impl Cause {
@@ -162,6 +177,8 @@ impl Cause {
             Self::Silent => "silent",
             Self::Handover => "handover",
             Self::Resumed => "resumed",
+            Self::Takeover => "takeover",
+            Self::Recovered => "recovered",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `relais cluster`: how the cluster stands, and who dispatches.
 
+mod recover;
 mod failovers;
 mod settings;
 
@@ -18,7 +19,8 @@ Examples:
   relais cluster status
   relais cluster handover --to n2
   relais cluster failovers
-  relais cluster set voters=5 replace_after=2m")]
+  relais cluster set voters=5 replace_after=2m
+  relais cluster recover --lost n2")]
 pub(crate) struct Cluster {
     #[command(subcommand)]
     command: Command,
@@ -53,6 +55,19 @@ Examples:
         #[arg(value_name = "KEY=VALUE")]
         settings: Vec<String>,
     },
+    /// Go on without voters that are lost for good, when they were the majority
+    #[command(after_help = "\
+Examples:
+  relais cluster recover --lost n2
+  relais cluster recover --lost n2,n3 --yes")]
+    Recover {
+        /// The voters that are lost for good
+        #[arg(long, value_name = "NODE", value_delimiter = ',', required = true)]
+        lost: Vec<String>,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Show the settings of the cluster
     #[command(after_help = "Example:\n  relais cluster settings -o json")]
     Settings,
@@ -67,6 +82,7 @@ impl Cluster {
             Command::Handover { to } => handover(screen, &client, to).await?,
             Command::Failovers => failovers::run(screen, &client).await?,
             Command::Set { settings } => settings::run(screen, &client, &settings).await?,
+            Command::Recover { lost, yes } => recover::run(screen, &client, &lost, yes).await?,
             Command::Settings => settings::run(screen, &client, &[]).await?,
         }
         Ok(0)

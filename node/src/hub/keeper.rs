@@ -8,7 +8,6 @@ use crate::datadir::KnownPeer;
 use crate::machine::free_bytes;
 use crate::net::{Peer, Purpose};
 use bytes::Bytes;
-use relais_dispatcher::core::Input as DeskInput;
 use relais_dispatcher::journal::{Journal, JournalStatus, Role};
 use relais_protocol::codec;
 use relais_protocol::ids::{NodeId, RaftId};
@@ -142,7 +141,7 @@ impl Hub {
         let (mut applicants, rules) = (Vec::new(), self.voting_rules());
         for row in self.machine.read().nodes().filter(|row| row.facts.journal > 0) {
             let reachable = row.id == self.me.node || connected.contains(&row.id);
-            let up = row.standing == Standing::Online && reachable;
+            let up = row.standing == Standing::Online && reachable && !self.is_unseated(row.id, row.incarnation);
             applicants.push(Applicant {
                 raft: RaftId::new(row.id, row.facts.journal),
                 domain: domain(row).to_owned(),
@@ -181,13 +180,10 @@ fn report<E: std::fmt::Display>(result: Result<(), E>, what: &str) {
 /// Keeps the pulse told of what the journal is at.
 pub async fn watch_journal(hub: Arc<Hub>, journal: Arc<dyn Journal>) {
     let mut status = journal.status();
-    let mut voters = None;
     loop {
         let now = status.borrow_and_update().clone();
+        hub.history.note(now.history);
         hub.pulse.journal(&now);
-        if voters.replace(now.voters.len()) != Some(now.voters.len()) {
-            hub.desk.input(DeskInput::Voters(now.voters.len()));
-        }
         if status.changed().await.is_err() {
             return;
         }

@@ -37,7 +37,7 @@ impl Hub {
             name: settings.name,
             status,
             reason,
-            mode: mode(&view.voters, &rows).to_owned(),
+            mode: if self.is_pair() { "pair" } else { mode(&view.voters, &rows) }.to_owned(),
             reign: view.reign,
             dispatcher: view.dispatcher,
             online: up.len(),
@@ -58,6 +58,7 @@ impl Hub {
         let view = self.pulse.view();
         let members: BTreeMap<NodeId, Member> =
             self.members().into_iter().map(|member| (member.node, member)).collect();
+        let clocks = self.wrong_clocks();
         let row_of = |row: &NodeRow| {
             let own = row.id == self.me.node;
             let member = members.get(&row.id);
@@ -72,6 +73,7 @@ impl Hub {
                 voter: view.voters.contains(&row.id),
                 suspect: member.is_some_and(|m| m.state == MemberState::Suspect),
                 limited: if own { self.limited.read().clone() } else { None },
+                clock: clocks.get(&row.id).cloned(),
                 cpu_percent: vitals.as_ref().map(|v| v.cpu_percent),
                 memory_available_bytes: vitals.as_ref().map(|v| v.memory_available_bytes),
                 net_in_bytes_per_second: vitals.as_ref().map(|v| v.net_in_bytes_per_second),
@@ -83,12 +85,21 @@ impl Hub {
     }
 
     fn status(&self, voters_up: usize, registered: usize, online: usize, dispatcher: bool) -> (String, String) {
-        let voters = self.pulse.view().voters.len();
+        let seats = self.pulse.view().voters;
+        let voters = seats.len();
         if !dispatcher {
             return ("no dispatcher".to_owned(), self.why_no_dispatcher());
         }
         if let Some(reason) = self.limited.read().clone() {
             return ("running (limited)".to_owned(), reason);
+        }
+        if voters == 1 && self.is_pair() {
+            let other = self.machine.read().nodes().find(|row| !seats.contains(&row.id)).map(|row| row.name.clone());
+            let other = other.unwrap_or_else(|| "the other".to_owned());
+            let why = format!(
+                "one node of the pair holds the journal alone, and acknowledged jobs are on one disk, until `{other}` is back"
+            );
+            return ("running (limited)".to_owned(), why);
         }
         if voters_up < voters {
             let why = format!(

@@ -43,6 +43,7 @@ pub(super) struct PulseThread {
     beats: u64,
     goodbye: bool,
     told_worker: Option<(NodeId, Reign)>,
+    overtaken: bool,
     heartbeat_under_way: Arc<AtomicBool>,
     hand_on_under_way: Arc<AtomicBool>,
     witness: bool,
@@ -64,6 +65,7 @@ impl PulseThread {
             beats: 0,
             goodbye: false,
             told_worker: None,
+            overtaken: false,
             heartbeat_under_way: Arc::default(),
             hand_on_under_way: Arc::default(),
             witness,
@@ -88,6 +90,7 @@ impl PulseThread {
                     let now = self.pulse.clock.mono();
                     if now >= tick_at {
                         tick_at = now.plus(TICK_MS);
+                        self.compare_history(&hub);
                         self.step(&hub, Input::Tick);
                         self.beat(&hub, now);
                         self.show(&hub, now);
@@ -109,6 +112,7 @@ impl PulseThread {
                 }
                 let urgent = !matches!(input, Input::Beat(_));
                 self.step(hub, input);
+                self.compare_history(hub);
                 if urgent {
                     self.show(hub, self.pulse.clock.mono());
                 }
@@ -142,6 +146,14 @@ impl PulseThread {
         }
     }
 
+    /// Whether the journal here follows the highest history that is heard of: else its reigns are over.
+    fn compare_history(&mut self, hub: &Arc<Hub>) {
+        let overtaken = hub.history.is_overtaken(self.election.reign().generation);
+        if std::mem::replace(&mut self.overtaken, overtaken) != overtaken {
+            self.step(hub, Input::Overtaken(overtaken));
+        }
+    }
+
     fn perform(&mut self, hub: &Arc<Hub>, effect: Effect) {
         match effect {
             Effect::Ask(others, question) => self.ask(hub, &others, &question),
@@ -170,7 +182,11 @@ impl PulseThread {
                 let by_wall = |at: Mono| UnixMs(unix.0.saturating_sub(now.since(at)));
                 let confirmed_at = self.election.confirmed_at().map(by_wall);
                 hub.desk.explain_reign(cause.as_str(), suspected_at.map_or(unix, by_wall), confirmed_at);
-                hub.desk.input(DeskInput::Promote(self.pulse.me, self.pulse.incarnation));
+                let begins = match hub.history_to_begin() {
+                    Some(takeover) => DeskInput::TakeOver(Box::new(takeover), self.pulse.incarnation),
+                    None => DeskInput::Promote(self.pulse.me, self.pulse.incarnation),
+                };
+                hub.desk.input(begins);
             }
             Effect::Resign(reason) => {
                 tracing::warn!(reason, "this node is the dispatcher no more");
@@ -285,7 +301,8 @@ impl PulseThread {
         self.pulse
             .dispatcher
             .send_if_modified(|told| std::mem::replace(told, (dispatcher, reign)) != (dispatcher, reign));
-        if let Some(node) = dispatcher
+        // The worker stays with the old history until the new one knows of what it runs.
+        if let Some(node) = dispatcher.filter(|_| !self.overtaken)
             && self.told_worker != Some((node, reign))
         {
             self.told_worker = Some((node, reign));

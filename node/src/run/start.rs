@@ -66,7 +66,6 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
         node: identity.node,
         name: dir.node().name.clone(),
         incarnation: dir.node().incarnation,
-        raft: RaftId::new(identity.node, dir.node().journal),
     };
     let output = Output::open(dir.output()).map_err(|e| StartFailed(format!("cannot open the output folder: {e}")))?;
     if let Err(error) = clear_work_folder(&dir.work()) {
@@ -88,8 +87,11 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     start_worker(&hub, spawner, work_dir, reign, &stopping);
     engine.spawn(watch_journal(hub.clone(), journal.clone()));
     engine.spawn(hub.clone().keep_house());
+    engine.spawn(hub.clone().watch_peer());
+    engine.spawn(hub.clone().watch_history());
     engine.spawn(hub.clone().run_gossip());
     engine.spawn(hub.clone().compare_replicas());
+    engine.spawn(hub.clone().compare_clocks());
     hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
     let join_line = if founded { Some(first_join_line(&hub).await?) } else { None };
     learn_tokens(&config, &hub).await;
@@ -124,10 +126,18 @@ async fn open_store(dir: &mut DataDir, node: relais_protocol::ids::NodeId) -> Re
         let mut options = StoreOptions::new(dir.journal().join("current"), raft, Arc::new(|reason| fail_stop(&reason)));
         options.sync = sync_mode();
         match journal::open(options).await.map_err(StartFailed::of)? {
-            Opened::Clean(store) => return Ok(store),
-            Opened::Damaged { reason } => {
+            Opened::Clean(store) => {
+                // A fork or a reset that this process did not live to write down.
+                let journal = store.id().journal();
+                if journal != dir.node().journal {
+                    dir.update(|node| node.journal = journal).map_err(StartFailed::of)?;
+                }
+                return Ok(store);
+            }
+            Opened::Damaged { reason, found } => {
                 // The next number is on disk before the old journal is out of the way: it is never used again.
-                dir.update(|node| node.journal += 1).map_err(StartFailed::of)?;
+                let last = found.map_or(0, RaftId::journal).max(dir.node().journal);
+                dir.update(|node| node.journal = last + 1).map_err(StartFailed::of)?;
                 let aside = journal::put_aside(&dir.journal().join("current"))
                     .map_err(|e| StartFailed(format!("the damaged journal could not be moved aside: {e}")))?;
                 tracing::error!(reason, aside = %aside.display(), "the journal is damaged; it was moved aside, and this node rejoins under a new raft id");
@@ -156,7 +166,7 @@ fn facts(config: &StartConfig, me: &Me) -> NodeFacts {
         pid: std::process::id(),
         http: config.advertise_http.clone().unwrap_or_else(|| format!("http://{}", config.http)),
         quic: String::new(),
-        journal: me.raft.journal(),
+        journal: 0,
         witness: config.witness,
     }
 }
@@ -216,6 +226,7 @@ async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Handle) -> Result<
     let journal = started.await.map_err(StartFailed::of)?.map_err(StartFailed::of)?;
     let journal = Arc::new(journal);
     hub.set_journal(journal.clone());
+    hub.note_journal().map_err(StartFailed)?;
     let (reign, dispatcher) = {
         let ledger = hub.machine.read();
         (ledger.reign(), ledger.dispatcher())

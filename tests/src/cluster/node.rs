@@ -53,6 +53,24 @@ impl Node {
         self.child = Some(self.command().spawn().expect("relais can be started"));
     }
 
+    /// The same node with other ports and another data directory, not started: a twin with its identity.
+    #[must_use]
+    pub fn twin(&self, data_dir: PathBuf) -> Self {
+        Self {
+            name: self.name.clone(),
+            http: super::free_address(),
+            quic: super::free_address(),
+            advertise: self.advertise,
+            data_dir,
+            folder: self.folder.clone(),
+            slots: self.slots,
+            env: self.env.clone(),
+            join: None,
+            under: self.under.clone(),
+            child: None,
+        }
+    }
+
     /// The command that starts it.
     #[must_use]
     pub fn command(&self) -> Command {
@@ -72,6 +90,10 @@ impl Node {
             true => command.arg("--witness"),
             false => command.args(["--slots", &self.slots.to_string()]),
         };
+        if !self.http.ip().is_loopback() {
+            // A network of the test's own, which ends with it.
+            command.arg("--insecure-http");
+        }
         if let Some((at, token)) = &self.join {
             command.args(["--join", at]).env("RELAIS_JOIN_TOKEN", token);
         }
