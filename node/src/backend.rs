@@ -58,6 +58,8 @@ pub struct NodeVitals {
     pub suspect: bool,
     /// Why it is limited, if it is.
     pub limited: Option<String>,
+    /// What is wrong with its wall clock, if anything is.
+    pub clock: Option<String>,
     /// CPU use of its machine, in percent of all cores.
     pub cpu_percent: Option<f32>,
     /// Memory that its machine has left.

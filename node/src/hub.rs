@@ -10,6 +10,7 @@
 mod audit;
 mod backend;
 mod calls;
+mod clocks;
 mod dispatch;
 mod drill;
 mod gossip;
@@ -30,6 +31,7 @@ mod vitals;
 mod work;
 
 pub use backend::HubBackend;
+pub use clocks::Clocks;
 pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
 pub use history::History;
@@ -120,6 +122,8 @@ pub struct Hub {
     pub events: broadcast::Sender<Arc<(Index, Vec<Event>)>>,
     /// Counts for people who watch.
     pub counts: HubCounts,
+    /// What is known of the others' wall clocks.
+    pub clocks: Clocks,
     /// Why this node is limited, if it is.
     pub limited: RwLock<Option<String>>,
     net: OnceLock<Net>,
@@ -184,6 +188,7 @@ impl Hub {
             facts: RwLock::new(parts.facts),
             events,
             counts: HubCounts::default(),
+            clocks: Clocks::default(),
             limited: RwLock::new(None),
             net: OnceLock::new(),
             journal: OnceLock::new(),

@@ -6,7 +6,7 @@ use crate::history::Lineage;
 use crate::ids::{Fence, Generation, Incarnation, Index, JobId, NodeId, RaftId, Reign};
 use crate::record::{Finish, NodeFacts, Outcomes, Record};
 use crate::spec::OnDisconnect;
-use crate::time::Mono;
+use crate::time::{Mono, UnixMs};
 use serde::{Deserialize, Serialize};
 
 /// Cap of a datagram, in bytes.
@@ -116,6 +116,8 @@ pub enum Control {
     Peers,
     /// The last count and hash of your rows.
     Audit,
+    /// What does your wall clock say?
+    Time,
 }
 
 /// What is answered to [`Control`].
@@ -135,6 +137,8 @@ pub enum ControlAnswer {
     Refused(String),
     /// To `Audit`: index, rows and their order-free hash.
     Audit(Option<(Index, u64, u128)>),
+    /// To `Time`.
+    Time(UnixMs),
 }
 
 /// Orders of a dispatcher to one worker.

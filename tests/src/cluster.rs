@@ -145,6 +145,7 @@ impl Cluster {
             data_dir: self.folder.path().join(&name),
             folder: self.folder.path().to_owned(),
             slots: self.options.slots,
+            witness: false,
             env: env.map(|(_, name, value)| ((*name).to_owned(), value.clone())).collect(),
             join: self.join_line(),
             under: place.map(|place| place.under.clone()).unwrap_or_default(),

@@ -12,7 +12,8 @@
 //! - `cargo test --release -p relais-tests --test faults`: one test a fault, one short run of each quick
 //!   variant (`RELAIS_FAULT_RUNS=5` for more);
 //! - `cargo run --release -p relais-tests --bin faults -- [F7 F8 …] [--runs 5]`: the table, at least that
-//!   many runs a fault, its variants in turn; the program exits with 1 if a row fails.
+//!   many runs a fault, its variants in turn; the program exits with 1 if a row fails. With `--rounds 300`
+//!   instead: so many rounds of kill -9 of a random node or two, in one run.
 //!
 //! # How to add a fault
 //! 1. A file in `faults/` (by noun: `kill.rs`, `partition.rs`), with one function `fn(&mut Run)` a variant.
@@ -28,7 +29,9 @@
 //! test run, where other tests have the machine too.
 
 mod cable;
+mod certificate;
 mod clock;
+mod garbage;
 mod kill;
 mod lossy;
 mod marks;
@@ -37,6 +40,7 @@ mod pair;
 mod pause;
 mod record;
 mod rolling;
+mod rounds;
 mod row;
 pub mod run;
 mod scene;
@@ -97,6 +101,9 @@ pub const FAULTS: &[Fault] = &[
     rolling::F16,
     pair::F33,
     pair::F34,
+    certificate::F18,
+    garbage::F19,
+    rounds::ROW,
 ];
 
 /// The fault of this number, upper or lower case.

@@ -34,4 +34,7 @@ faults! {
     f16_a_rolling_restart = "F16",
     f33_one_of_a_pair_dies = "F33",
     f34_a_pair_is_cut_in_two = "F34",
+    f18_a_certificate_is_wrong = "F18",
+    f19_garbage_arrives = "F19",
+    rounds_of_kills = "rounds",
 }

@@ -134,8 +134,7 @@ impl Route {
                 Needs::Submit
             }
             Self::NodeDrain(..) | Self::NodeDrill(_) | Self::Handover => Needs::Admin,
-            Self::Settings | Self::SettingsChange => Needs::Admin,
-            Self::Recover => Needs::Admin,
+            Self::Settings | Self::SettingsChange | Self::Recover => Needs::Admin,
             Self::Tokens | Self::TokenMake | Self::TokenRevoke(_) => Needs::Admin,
         }
     }
@@ -202,9 +201,9 @@ impl Route {
             Self::TokenRevoke(_) => (23, "/v1/tokens/{id}"),
             Self::Settings => (24, "/v1/cluster/settings"),
             Self::SettingsChange => (25, "PATCH /v1/cluster/settings"),
-            Self::NodeDrill(_) => (26, "/v1/nodes/{name}:drill"),
-            Self::Journal => (27, "/v1/cluster/journal"),
-            Self::Recover => (28, "/v1/cluster:recover"),
+            Self::NodeDrill(_) => (28, "/v1/nodes/{name}:drill"),
+            Self::Journal => (26, "/v1/cluster/journal"),
+            Self::Recover => (27, "/v1/cluster:recover"),
         }
     }
 }

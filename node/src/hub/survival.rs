@@ -178,8 +178,8 @@ impl Look<'_> {
             return vec![format!("of any {word} together: it depends on which")];
         }
         let name = |set: &Vec<usize>| {
-            let names: Vec<String> = set.iter().map(|at| self.units[*at].name()).collect();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let nodes = set.iter().flat_map(|at| &self.units[*at].nodes);
+            let names: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
             format!("{} together: {verdict}", list(&names))
         };
         named.iter().map(name).chain([format!("any other {word} together: {rest}")]).collect()

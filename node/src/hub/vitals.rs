@@ -58,6 +58,7 @@ impl Hub {
         let view = self.pulse.view();
         let members: BTreeMap<NodeId, Member> =
             self.members().into_iter().map(|member| (member.node, member)).collect();
+        let clocks = self.wrong_clocks();
         let row_of = |row: &NodeRow| {
             let own = row.id == self.me.node;
             let member = members.get(&row.id);
@@ -72,6 +73,7 @@ impl Hub {
                 voter: view.voters.contains(&row.id),
                 suspect: member.is_some_and(|m| m.state == MemberState::Suspect),
                 limited: if own { self.limited.read().clone() } else { None },
+                clock: clocks.get(&row.id).cloned(),
                 cpu_percent: vitals.as_ref().map(|v| v.cpu_percent),
                 memory_available_bytes: vitals.as_ref().map(|v| v.memory_available_bytes),
                 net_in_bytes_per_second: vitals.as_ref().map(|v| v.net_in_bytes_per_second),

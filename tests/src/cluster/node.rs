@@ -32,6 +32,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     pub(super) folder: PathBuf,
     pub(super) slots: u32,
+    /// Whether it only votes and stores the journal.
+    pub witness: bool,
     /// Further variables of its environment.
     pub env: Vec<(String, String)>,
     /// Where to join, with what token, as long as it has no state.
@@ -62,6 +64,7 @@ impl Node {
             data_dir,
             folder: self.folder.clone(),
             slots: self.slots,
+            witness: self.witness,
             env: self.env.clone(),
             join: None,
             under: self.under.clone(),
@@ -83,7 +86,11 @@ impl Node {
         };
         command.args(["start", "--exit-with-stdin", "--name", &self.name]).arg("--data-dir").arg(&self.data_dir);
         command.args(["--http", &self.http.to_string(), "--listen", &self.quic.to_string()]);
-        command.args(["--advertise", &self.advertise.to_string(), "--slots", &self.slots.to_string()]);
+        command.args(["--advertise", &self.advertise.to_string()]);
+        match self.witness {
+            true => command.arg("--witness"),
+            false => command.args(["--slots", &self.slots.to_string()]),
+        };
         if !self.http.ip().is_loopback() {
             // A network of the test's own, which ends with it.
             command.arg("--insecure-http");

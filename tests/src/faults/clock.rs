@@ -18,11 +18,7 @@ const CLOCK_FILE: &str = "RELAIS_TEST_CLOCK_FILE";
 pub(super) const F9: Fault = Fault {
     id: "F9",
     title: "clock +1 h, −1 h, drifting",
-    variants: &[
-        Variant::quick("ahead", ahead),
-        Variant::quick("behind", behind),
-        Variant::long("drifting", drifting),
-    ],
+    variants: &[Variant::quick("ahead", ahead), Variant::long("behind", behind), Variant::long("drifting", drifting)],
 };
 
 fn ahead(run: &mut Run) {

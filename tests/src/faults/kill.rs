@@ -11,7 +11,7 @@ const FOLLOWED: Duration = Duration::from_millis(500);
 /// What ran on a dead node runs elsewhere within this: its lease, a second, and the way.
 const MOVED: Duration = Duration::from_secs(6);
 /// How long the jobs run that are to be caught in the middle.
-const LONG_S: u32 = 7;
+const LONG_S: u32 = 5;
 /// Kills in one run.
 const KILLS: usize = 2;
 

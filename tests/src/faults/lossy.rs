@@ -22,7 +22,7 @@ const EPOCH_EVERY_S: u64 = 10;
 pub(super) const F8: Fault = Fault {
     id: "F8",
     title: "20 % loss, 100 ± 50 ms; a link flapping 2 s up, 2 s down",
-    variants: &[Variant::quick("loss", loss), Variant::quick("flapping", flapping)],
+    variants: &[Variant::quick("loss", loss), Variant::long("flapping", flapping)],
 };
 
 /// Lets `bad` have its way with the network for a while: how much of the load got through.
@@ -53,6 +53,7 @@ fn through(run: &mut Run, bad: impl FnOnce(&Scene, Duration), good: impl FnOnce(
 fn loss(run: &mut Run) {
     let rule = Rule {
         drop: 0.2,
+        double: 0.05,
         delay: Duration::from_millis(50),
         jitter: Duration::from_millis(100),
         ..Rule::default()

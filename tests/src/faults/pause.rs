@@ -9,8 +9,9 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::time::Duration;
 
-/// How long the dispatcher is stopped.
+/// How long the dispatcher is stopped: in the table, and in the test run, past its leases.
 const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE_SHORT: Duration = Duration::from_secs(5);
 /// How soon it must follow afterwards.
 const FOLLOWS: Duration = Duration::from_secs(1);
 /// A dispatcher that is silent is followed within this: a lease of 0.4 s, and the election.
@@ -46,7 +47,8 @@ fn dispatcher(run: &mut Run) {
     let blow = scene.blow(old, |node| node.signal(Signal::SIGSTOP));
     let gap = scene.gap(&blow);
     let (new, after) = scene.cluster.successor(old, epoch);
-    until("the end of the pause", PAUSE * 2, || (blow.at.elapsed() >= PAUSE).then_some(()));
+    let pause = if run.is_long() { PAUSE } else { PAUSE_SHORT };
+    until("the end of the pause", pause * 2, || (blow.at.elapsed() >= pause).then_some(()));
     let goes_on = scene.blow(old, |node| node.signal(Signal::SIGCONT));
     until("the paused node to follow", SOON, || {
         scene.cluster.sight(old).filter(|sight| sight.dispatcher == Some(new) && sight.epoch == after)
@@ -100,7 +102,8 @@ pub(super) fn place(scene: &mut Scene, reader: usize, node: usize, spec: &Value)
     let name = scene.cluster.nodes[node].name.clone();
     for _ in 0..20 {
         let id = scene.submit(reader, spec);
-        let at = scene.cluster.until("a job to run", |cluster| Some(attempts(cluster, reader, &id)?.first()?.0.clone()));
+        let at =
+            scene.cluster.until("a job to run", |cluster| Some(attempts(cluster, reader, &id)?.first()?.0.clone()));
         if at == name {
             return id;
         }

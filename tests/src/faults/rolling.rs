@@ -7,6 +7,9 @@ use std::time::Duration;
 /// How long a node may take to stop: what runs there has a second.
 const STOP: Duration = Duration::from_secs(30);
 
+/// What a move of the role may keep clients waiting.
+const MOVED: Duration = Duration::from_secs(1);
+
 /// A rolling restart.
 pub(super) const F16: Fault =
     Fault { id: "F16", title: "rolling restart under load", variants: &[Variant::quick("", rolling)] };
@@ -33,6 +36,8 @@ fn rolling(run: &mut Run) {
     let (_, last) = scene.cluster.dispatcher();
     let closed = scene.close(run);
     let (failed, again) = (closed.verdict.given_up.len(), closed.verdict.sent_again);
+    let gap = run.tally.unavailable;
     run.note(format!("{failed} failed submits, {again} sent again, epoch {first} to {last}"));
+    assert!(gap <= run.bound(MOVED), "nothing was acknowledged for {gap:?}");
     assert_eq!(last, first + dispatchers, "one epoch for each restart of a dispatcher");
 }

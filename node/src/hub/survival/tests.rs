@@ -74,7 +74,7 @@ fn machines_are_counted_and_not_processes() {
         (
             "+n1@a +n2@a +n3@b +n4@c +n5@d",
             "loss of n1 and n2 (one machine): yes; loss of n3: yes; loss of n4: yes; loss of n5: yes; \
-             n3 and n4 together: yes; n3 and n5 together: yes; n4 and n5 together: yes; any other two together: no",
+             n1, n2 and n3 together: no; n1, n2 and n4 together: no; n1, n2 and n5 together: no; any other two together: yes",
             true,
         ),
         (
