@@ -52,6 +52,7 @@ mod transfer;
 mod types;
 mod verify;
 
+pub mod inspect;
 pub mod memory;
 
 pub use checkpoint::Checkpoint;

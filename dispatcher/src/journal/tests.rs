@@ -5,6 +5,7 @@ mod cluster;
 mod damage;
 mod fixture;
 mod fork;
+mod inspect;
 mod load;
 mod rows;
 mod suite;
