@@ -9,5 +9,6 @@ pub mod checkers;
 pub mod cluster;
 pub mod history;
 pub mod load;
+pub mod model;
 pub mod relay;
 pub mod world;
