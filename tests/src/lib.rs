@@ -10,5 +10,6 @@ pub mod cluster;
 pub mod faults;
 pub mod history;
 pub mod load;
+pub mod model;
 pub mod relay;
 pub mod world;
