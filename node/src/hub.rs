@@ -25,8 +25,8 @@ mod link;
 mod members;
 mod metrics;
 mod recover;
-mod takeover;
 mod survival;
+mod takeover;
 mod vitals;
 mod work;
 

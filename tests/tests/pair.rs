@@ -59,7 +59,12 @@ fn a_cold_node_waits_and_says_why_and_a_recovery_forces_it() {
     let refused = cluster.nodes[1].relais(&["cluster", "recover", "--lost", "n1"]);
     assert_eq!(refused.status.code(), Some(2), "nobody can be asked, and --yes is not given: {refused:?}");
     let done = cluster.nodes[1].relais(&["cluster", "recover", "--lost", "n1", "--yes"]);
-    assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
     let alone = cluster.await_alone(1);
     assert!(alone["generation"].as_u64().is_some_and(|generation| generation >= 1_000), "{alone}");
     let id = kept["id"].as_str().expect("an id");
@@ -157,7 +162,8 @@ fn a_majority_that_is_lost_is_recovered_from_a_survivor_and_no_guess_is_made() {
     cluster.nodes[2].start();
     cluster.until("a second node", |cluster| {
         let sight = cluster.nodes[2].cluster()?;
-        (sight["dispatcher"] == "n1" && sight["generation"] == 1_000 && !cluster.nodes[2].put_aside().is_empty()).then_some(())
+        (sight["dispatcher"] == "n1" && sight["generation"] == 1_000 && !cluster.nodes[2].put_aside().is_empty())
+            .then_some(())
     });
     cluster.nodes[1].start();
     let whole = cluster.await_whole();
