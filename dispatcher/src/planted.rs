@@ -27,6 +27,12 @@ pub fn sync_skipped() -> bool {
     is_planted("sync-skipped")
 }
 
+/// Whether the dispatcher's actor panics as often as it is started.
+#[must_use]
+pub fn dispatcher_panics() -> bool {
+    is_planted("dispatcher-panics")
+}
+
 #[cfg(feature = "planted")]
 fn is_planted(name: &str) -> bool {
     static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();

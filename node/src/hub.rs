@@ -13,21 +13,27 @@ mod calls;
 mod dispatch;
 mod gossip;
 mod handover;
+mod health;
 mod inbound;
 mod joining;
 mod keeper;
 mod leaving;
+mod limits;
 mod link;
+mod lost;
 mod metrics;
+mod slow;
 mod vitals;
 mod work;
 
 pub use backend::HubBackend;
 pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
+pub use health::Health;
 pub use inbound::HubInbound;
 pub use joining::{JoinReply, JoinRequest};
 pub use keeper::watch_journal;
+pub use limits::Limits;
 pub use link::JournalLink;
 pub use work::WorkOutlet;
 
@@ -114,6 +120,11 @@ pub struct Hub {
     pub counts: HubCounts,
     /// Why this node is limited, if it is.
     pub limited: RwLock<Option<String>>,
+    /// What it may have too little of.
+    pub limits: Limits,
+    /// Which of its parts are not well.
+    pub health: Arc<Health>,
+    lost_told: Mutex<Option<String>>,
     net: OnceLock<Net>,
     journal: OnceLock<Arc<RaftJournal>>,
     barrier: Barrier,
@@ -142,6 +153,8 @@ pub struct HubParts {
     pub output: Output,
     /// Spreads what is random and need not be secret.
     pub seed: u64,
+    /// Bytes of disk space below which the journal is closed.
+    pub min_free: u64,
 }
 
 impl Hub {
@@ -170,6 +183,9 @@ impl Hub {
             events,
             counts: HubCounts::default(),
             limited: RwLock::new(None),
+            limits: Limits::new(parts.min_free),
+            health: Arc::default(),
+            lost_told: Mutex::new(None),
             net: OnceLock::new(),
             journal: OnceLock::new(),
             barrier: Barrier::default(),

@@ -4,6 +4,7 @@
 //! before it tries again.
 
 use super::Link;
+use super::guard::Guard;
 use super::ledger_writer::{Job, LedgerJobs};
 use super::rpc::{self, Envelope, Request, Response};
 use super::snapshot::SnapshotData;
@@ -16,10 +17,13 @@ use openraft::{EmptyNode, OptionalSend, Raft, Snapshot};
 use relais_protocol::ids::RaftId;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Between two tries to reach a peer.
 const BACKOFF: Duration = Duration::from_millis(15);
+/// Between two tries while the peer has no room: each carries entries for nothing.
+const FULL_BACKOFF: Duration = Duration::from_millis(500);
 /// For one part of a snapshot to be taken; for all of it to be installed, or the rest of one that failed
 /// to be cleared away.
 const PART_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +44,8 @@ enum CallError {
     Answer,
     #[error("no answer within {0:?}")]
     Late(Duration),
+    #[error("the peer has no room on its disk")]
+    Full,
     #[error("the checkpoint cannot be read: {0}")]
     Rows(String),
 }
@@ -60,7 +66,7 @@ impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
-        Peer { link: self.link.clone(), from: self.id, to: RaftId(target) }
+        Peer { link: self.link.clone(), from: self.id, to: RaftId(target), is_full: false }
     }
 }
 
@@ -69,6 +75,8 @@ pub(super) struct Peer {
     link: Arc<dyn Link>,
     from: RaftId,
     to: RaftId,
+    /// Whether it last said that it has no room.
+    is_full: bool,
 }
 
 impl Peer {
@@ -77,6 +85,7 @@ impl Peer {
         let answer = self.link.call(self.to, rpc::encode(&envelope)).await?;
         match rpc::decode(&answer)? {
             Response::Failed(reason) => Err(CallError::Peer(reason)),
+            Response::Full => Err(CallError::Full),
             response => Ok(response),
         }
     }
@@ -120,7 +129,9 @@ impl RaftNetwork<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RpcError> {
-        match self.ask(Request::Append(rpc)).await {
+        let answer = self.ask(Request::Append(rpc)).await;
+        self.is_full = matches!(answer, Err(CallError::Full));
+        match answer {
             Ok(Response::Append(response)) => Ok(response),
             Ok(_) => Err(unreachable(&CallError::Answer)),
             Err(e) => Err(unreachable(&e)),
@@ -146,18 +157,27 @@ impl RaftNetwork<Types> for Peer {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = self.send(vote, snapshot) => match sent {
                 Ok(vote) => Ok(SnapshotResponse::new(vote)),
-                Err(e) => Err(StreamingError::Unreachable(Unreachable::new(&e))),
+                Err(e) => {
+                    self.is_full = matches!(e, CallError::Full);
+                    Err(StreamingError::Unreachable(Unreachable::new(&e)))
+                }
             },
         }
     }
 
     fn backoff(&self) -> Backoff {
-        Backoff::new(std::iter::repeat(BACKOFF))
+        Backoff::new(std::iter::repeat(if self.is_full { FULL_BACKOFF } else { BACKOFF }))
     }
 }
 
 /// Answers the peer `from`, on behalf of journal `own`.
-pub(super) async fn answer(raft: &Raft<Types>, jobs: &LedgerJobs, own: RaftId, from: RaftId, bytes: &[u8]) -> Bytes {
+pub(super) async fn answer(
+    raft: &Raft<Types>,
+    (jobs, guard): (&LedgerJobs, &Guard),
+    own: RaftId,
+    from: RaftId,
+    bytes: &[u8],
+) -> Bytes {
     let response = match rpc::decode::<Envelope>(bytes) {
         Ok(envelope) if envelope.to != own.0 => {
             Response::Failed(format!("this is journal {own}, the request is for {}", RaftId(envelope.to)))
@@ -165,7 +185,8 @@ pub(super) async fn answer(raft: &Raft<Types>, jobs: &LedgerJobs, own: RaftId, f
         Ok(envelope) if !is_from(&envelope, from) => {
             Response::Failed(format!("{from} speaks for {}", RaftId(envelope.from)))
         }
-        Ok(envelope) => respond(raft, jobs, envelope.request).await,
+        Ok(envelope) if guard.is_closed() && envelope.request.needs_room() => Response::Full,
+        Ok(envelope) => respond(raft, jobs, guard, envelope.request).await,
         Err(e) => Response::Failed(format!("the request was not understood: {e}")),
     };
     rpc::encode(&response)
@@ -176,7 +197,7 @@ fn is_from(envelope: &Envelope, from: RaftId) -> bool {
     is_own_vote && RaftId(envelope.from).node() == from.node()
 }
 
-async fn respond(raft: &Raft<Types>, jobs: &LedgerJobs, request: Request) -> Response {
+async fn respond(raft: &Raft<Types>, jobs: &LedgerJobs, guard: &Guard, request: Request) -> Response {
     let failed = |what: &str| Response::Failed(what.to_owned());
     match request {
         Request::Append(append) => match raft.append_entries(append).await {
@@ -184,7 +205,10 @@ async fn respond(raft: &Raft<Types>, jobs: &LedgerJobs, request: Request) -> Res
             Err(e) => Response::Failed(e.to_string()),
         },
         Request::Vote(vote) => match raft.vote(vote).await {
-            Ok(response) => Response::Vote(response),
+            Ok(response) => {
+                guard.counters.votes_granted.fetch_add(u64::from(response.vote_granted), Ordering::Relaxed);
+                Response::Vote(response)
+            }
             Err(e) => Response::Failed(e.to_string()),
         },
         Request::Begin { vote } => match raft.with_raft_state(|state| *state.vote_ref()).await {

@@ -54,7 +54,7 @@ pub struct RaftJournal {
     log: Log,
     ledger: Arc<Ledger>,
     ledger_jobs: LedgerJobs,
-    counters: Arc<Counters>,
+    guard: Arc<Guard>,
     status: watch::Receiver<JournalStatus>,
     applied_next: watch::Receiver<u64>,
     tasks: Vec<JoinHandle<()>>,
@@ -111,13 +111,20 @@ impl RaftJournal {
             log,
             ledger,
             ledger_jobs,
-            counters: guard.counters.clone(),
+            guard,
             status,
             applied_next,
             tasks: vec![tokio::spawn(follow), keep],
             is_closing,
             threads: Arc::new(Mutex::new(Some(threads))),
         })
+    }
+
+    /// Takes no more entries or snapshots from a leader, for want of room, or takes them again. Heartbeats
+    /// and votes go on, and so does what is in the log already. A leader's own entries are for its
+    /// dispatcher to hold back.
+    pub fn close(&self, closed: bool) {
+        self.guard.close(closed);
     }
 
     /// Bytes of frames in the log, for metrics.
@@ -341,8 +348,8 @@ impl Journal for RaftJournal {
     }
 
     fn handle_rpc(&self, from: RaftId, request: Bytes) -> BoxFuture<'static, Bytes> {
-        let (raft, jobs, id) = (self.raft.clone(), self.ledger_jobs.clone(), self.id);
-        async move { network::answer(&raft, &jobs, id, from, &request).await }.boxed()
+        let (raft, jobs, guard, id) = (self.raft.clone(), self.ledger_jobs.clone(), self.guard.clone(), self.id);
+        async move { network::answer(&raft, (&jobs, &guard), id, from, &request).await }.boxed()
     }
 
     fn purged(&self) -> u64 {
@@ -350,7 +357,7 @@ impl Journal for RaftJournal {
     }
 
     fn counters(&self) -> Arc<Counters> {
-        self.counters.clone()
+        self.guard.counters.clone()
     }
 
     fn shutdown(&self) -> BoxFuture<'static, ()> {

@@ -57,6 +57,15 @@ pub(super) enum Request {
 }
 
 impl Request {
+    /// Whether it makes the journal here longer, or its rows more. A heartbeat and a vote do not.
+    pub(super) fn needs_room(&self) -> bool {
+        match self {
+            Self::Append(append) => !append.entries.is_empty(),
+            Self::Vote(_) => false,
+            Self::Begin { .. } | Self::Rows { .. } | Self::End { .. } => true,
+        }
+    }
+
     /// Whose vote it bears: who asks asks for itself.
     pub(super) fn speaker(&self) -> Option<u64> {
         let vote = match self {
@@ -90,6 +99,8 @@ pub(super) enum Response {
     },
     /// It could not be done; the reason is for the log.
     Failed(String),
+    /// There is no room for entries or rows just now; the leader may ask again in a while.
+    Full,
 }
 
 /// To bytes.

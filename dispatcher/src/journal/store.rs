@@ -4,13 +4,15 @@
 //!   journal/log/       sled: frames, base, committed       journal/log.mark     last acknowledged entry
 //!   journal/ledger/    sled: rows of the checkpoint, meta  journal/ledger.mark  last installed snapshot
 //!   journal/ledger/redo  the checkpoint being made         journal/vote         whose journal, and its vote
-//!   journal/ballast    1 MiB to give back when the disk is full
+//!   journal/format     which format all of it has        journal/ballast      room to give back when the disk is full
 //! ```
 //! A new store is made under another name and renamed when whole, so a store lacks files only by damage.
 
+use super::ballast;
 use super::book::{Book, BookError};
 use super::checkpoint::LedgerMeta;
 pub use super::guard::{Counters, OnFatal, PlantedBug, SyncMode};
+use super::format::{self, Found};
 use super::guard::{Guard, sync_dir};
 use super::ledger::{Ledger, META_KEY};
 use super::ledger_writer::{self, LedgerJobs};
@@ -21,7 +23,7 @@ use super::verify;
 use relais_protocol::codec;
 use relais_protocol::ids::RaftId;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +32,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-const BALLAST_BYTES: usize = 1 << 20;
 /// How often, 50 ms apart, a store that is still locked is tried again.
 const LOCK_TRIES: u32 = 100;
 
@@ -84,6 +85,16 @@ pub enum OpenError {
     Locked {
         /// The folder.
         dir: PathBuf,
+    },
+    /// A newer version made it. Nothing in it was changed.
+    #[error("the journal in {dir} has format {found}, this version reads formats up to {known}; start the newer version again, or, to begin without this journal, move its folder away")]
+    TooNew {
+        /// The folder.
+        dir: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest known.
+        known: u32,
     },
     /// It is the journal of another raft id.
     #[error("the journal in {dir} belongs to {found}, not to {wanted}")]
@@ -177,10 +188,17 @@ pub fn put_aside(dir: &Path) -> io::Result<PathBuf> {
 
 fn open_patiently(options: &StoreOptions) -> Result<Opened, OpenError> {
     let dir = options.dir.clone();
-    let mut tries = 0;
+    check_format(&dir)?;
+    let (mut tries, mut released) = (0, false);
     loop {
         let error = match open_once(options) {
-            Ok(store) => return Ok(Opened::Clean(store)),
+            Ok(store) => {
+                // Where it was just given back there is no room for it; it is made again when there is.
+                if let Err(error) = if released { Ok(()) } else { ballast::keep(&dir) } {
+                    tracing::warn!(%error, "no room for the journal's ballast");
+                }
+                return Ok(Opened::Clean(store));
+            }
             Err(Trouble::Foreign(found)) => return Err(OpenError::Foreign { dir, found, wanted: options.id }),
             Err(Trouble::Book(BookError::Io(error))) => error,
             Err(Trouble::Book(e)) => return Ok(Opened::Damaged { reason: e.to_string() }),
@@ -192,13 +210,27 @@ fn open_patiently(options: &StoreOptions) -> Result<Opened, OpenError> {
             std::thread::sleep(Duration::from_millis(50));
         } else if is_locked {
             return Err(OpenError::Locked { dir });
-        } else if is_full && fs::remove_file(dir.join("ballast")).is_ok() {
+        } else if is_full && ballast::release(&dir) {
+            released = true;
             tracing::warn!("the disk is full; gave back the ballast to open the journal");
         } else if is_environment(&error) {
             return Err(OpenError::Io { dir, error });
         } else {
             return Ok(Opened::Damaged { reason: error.to_string() });
         }
+    }
+}
+
+/// Refuses a journal that a newer version made, without changing anything.
+///
+/// # Errors
+/// [`OpenError::TooNew`], or that the folder can't be read.
+pub fn check_format(dir: &Path) -> Result<(), OpenError> {
+    let dir = dir.to_path_buf();
+    match format::look(&dir) {
+        Ok(Found::Newer(found)) => Err(OpenError::TooNew { dir, found, known: format::FORMAT }),
+        Ok(Found::Known | Found::Unsaid | Found::Damaged) => Ok(()),
+        Err(error) => Err(OpenError::Io { dir, error }),
     }
 }
 
@@ -236,6 +268,11 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     if !dir.exists() {
         create(dir, options.id)?;
     }
+    match format::look(dir)? {
+        Found::Unsaid => format::write(dir)?,
+        Found::Damaged => return Err(Trouble::Book(BookError::Damaged("the format file is not as written".to_owned()))),
+        Found::Known | Found::Newer(_) => {}
+    }
     let (vote, bytes) = SlotFile::open(&dir.join("vote"))?;
     let ballot: Ballot = verify::decode("the vote", Some(&bytes))?;
     if ballot.raft_id != options.id.0 {
@@ -252,7 +289,7 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let log_book = Arc::new(Book::open(&dir.join("log"))?);
     let memory = verify::log(&log_book, acknowledged, &meta)?;
 
-    let guard = Arc::new(Guard::new(options.sync, dir.join("ballast"), options.on_fatal.clone()));
+    let guard = Arc::new(Guard::new(options.sync, dir.clone(), options.on_fatal.clone()));
     let ledger = Arc::new(Ledger::new(ledger_book, ledger_dir, guard.clone(), ledger_mark, meta));
     let (ledger_jobs, ledger_thread) = ledger_writer::spawn(ledger.clone())?;
     let writer = LogWriter {
@@ -266,9 +303,6 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
         end: memory.last().map_or(0, |last| last.index + 1),
     };
     let (log_jobs, log_thread) = log_writer::spawn(writer)?;
-    if let Err(error) = ballast(dir) {
-        tracing::warn!(%error, "no room for the journal's ballast");
-    }
     let log = Log::new(log_book.clone(), guard.clone(), log_jobs.clone(), memory, ballot.vote, options.id.0);
     let threads = Threads { log_jobs, log_book, handles: vec![log_thread, ledger_thread] };
     Ok(Store { id: options.id, log, ledger, ledger_jobs, guard, threads })
@@ -297,20 +331,10 @@ fn create(dir: &Path, id: RaftId) -> Result<(), BookError> {
         fs::File::open(new.join(name).join("conf"))?.sync_all()?;
         sync_dir(&new.join(name))?;
     }
-    ballast(&new)?;
+    format::write(&new)?;
+    ballast::keep(&new)?;
     sync_dir(&new)?;
     fs::rename(&new, dir)?;
     sync_dir(parent)?;
     Ok(())
-}
-
-fn ballast(dir: &Path) -> io::Result<()> {
-    let path = dir.join("ballast");
-    if fs::metadata(&path).is_ok_and(|meta| meta.len() == BALLAST_BYTES as u64) {
-        return Ok(());
-    }
-    // Not zeros, which some file systems keep without taking room.
-    let mut file = fs::File::create(path)?;
-    file.write_all(&[0xa5; BALLAST_BYTES])?;
-    file.sync_all()
 }

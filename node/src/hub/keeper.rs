@@ -1,9 +1,8 @@
 //! Keeping house: the dispatcher sees to it that there are enough voters and that the cluster is founded;
-//! every node keeps its peers, its CA key and its free space in order.
+//! every node keeps its peers and its CA key in order.
 
 use super::Hub;
 use crate::datadir::KnownPeer;
-use crate::machine::free_bytes;
 use crate::net::{Peer, Purpose};
 use bytes::Bytes;
 use relais_dispatcher::journal::{Journal, JournalStatus, Role};
@@ -20,8 +19,6 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_millis(250);
 /// Voters that a cluster has, once there are as many nodes.
 const VOTERS: usize = 3;
-/// A node with less free space than this is not fit to be the dispatcher.
-const FREE_BYTES_MIN: u64 = 64 << 20;
 /// How long a control call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -33,7 +30,6 @@ impl Hub {
         loop {
             tick.tick().await;
             self.keep_peers();
-            self.check_space();
             self.clone().fetch_ca_key().await;
             if self.pulse.view().leads {
                 self.clone().found_cluster().await;
@@ -74,22 +70,6 @@ impl Hub {
             net.set_peers(addresses.iter().map(|(node, (_, addr))| Peer { node: *node, addr: *addr }).collect());
         }
         *self.addresses.write() = addresses;
-    }
-
-    fn check_space(&self) {
-        let path = self.dir.lock().path().to_path_buf();
-        let reason = match free_bytes(&path) {
-            Ok(free) if free < FREE_BYTES_MIN => Some(format!("only {} MiB of disk space are free", free >> 20)),
-            _ => None,
-        };
-        let changed = {
-            let mut limited = self.limited.write();
-            std::mem::replace(&mut *limited, reason.clone()) != reason
-        };
-        if changed {
-            tracing::warn!(reason = reason.as_deref().unwrap_or("disk space is back"), "readiness changed");
-            self.pulse.ready(reason.is_none());
-        }
     }
 
     /// A voter holds the CA key, so that it can admit nodes when the first machine is gone.

@@ -107,6 +107,17 @@ impl Hub {
             counters.mark_syncs.load(Ordering::Relaxed),
         );
         page.counter(
+            "relais_journal_sync_us_total",
+            "Time that all syncs of the log took, in microseconds.",
+            counters.log_sync_us.load(Ordering::Relaxed),
+        );
+        page.counter(
+            "relais_journal_votes_granted_total",
+            "Votes given to others.",
+            counters.votes_granted.load(Ordering::Relaxed),
+        );
+        page.gauge("relais_journal_last_index", "Last entry in the log.", status.last_log.map_or(0, |at| at.index));
+        page.counter(
             "relais_journal_checkpoints_total",
             "Checkpoints of the ledger.",
             counters.checkpoints.load(Ordering::Relaxed),
