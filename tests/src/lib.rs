@@ -7,6 +7,7 @@
 
 pub mod checkers;
 pub mod cluster;
+pub mod disk;
 pub mod history;
 pub mod load;
 pub mod relay;
