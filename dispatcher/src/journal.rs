@@ -53,6 +53,8 @@ pub mod memory;
 
 pub use ballast::{keep as keep_ballast, release as release_ballast};
 pub use checkpoint::Checkpoint;
+#[doc(hidden)]
+pub use format::put as put_format;
 pub use format::FORMAT;
 pub use raft::{RaftJournal, StartError};
 pub use status::{JournalStatus, Role};

@@ -22,7 +22,7 @@ pub use ports::free_address;
 use crate::relay::Relay;
 use relais_node::clock::Clock;
 use relais_protocol::time::UnixMs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -44,11 +44,13 @@ pub struct Options {
     pub relay: bool,
     /// Further variables, by number of the node (0 is `n1`).
     pub env: Vec<(usize, &'static str, String)>,
+    /// Data directories of nodes that do not have theirs in the cluster's folder, by number of the node.
+    pub data_dirs: Vec<(usize, PathBuf)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { slots: 8, relay: false, env: Vec::new() }
+        Self { slots: 8, relay: false, env: Vec::new(), data_dirs: Vec::new() }
     }
 }
 
@@ -121,12 +123,13 @@ impl Cluster {
     pub fn plan(&self, number: usize) -> Node {
         let name = format!("n{}", number + 1);
         let quic = free_address();
+        let elsewhere = self.options.data_dirs.iter().find(|(of, _)| *of == number).map(|(_, dir)| dir.clone());
         let env = self.options.env.iter().filter(|(of, ..)| *of == number);
         Node {
             http: free_address(),
             advertise: self.relay.as_ref().map_or(quic, |relay| relay.front(number, quic)),
             quic,
-            data_dir: self.folder.path().join(&name),
+            data_dir: elsewhere.unwrap_or_else(|| self.folder.path().join(&name)),
             folder: self.folder.path().to_owned(),
             slots: self.options.slots,
             env: env.map(|(_, name, value)| ((*name).to_owned(), value.clone())).collect(),
@@ -230,6 +233,12 @@ impl Cluster {
             let sight = cluster.agreed(&cluster.others(old)).filter(|sight| sight.epoch > epoch)?;
             sight.dispatcher.filter(|node| *node != old).map(|node| (node, sight.epoch))
         })
+    }
+
+    /// The numbers of the nodes that were started and not ended by the test.
+    #[must_use]
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|number| self.nodes[*number].child.is_some()).collect()
     }
 
     /// All numbers but one.

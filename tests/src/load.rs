@@ -58,6 +58,8 @@ pub struct Load {
 struct Shared {
     nodes: Vec<SocketAddr>,
     stop: AtomicBool,
+    /// Nobody will ask what became of it.
+    abandoned: AtomicBool,
     avoided: AtomicUsize,
     sent: Mutex<Vec<Sent>>,
 }
@@ -70,6 +72,7 @@ impl Load {
         let shared = Arc::new(Shared {
             nodes,
             stop: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             avoided: AtomicUsize::new(NOBODY),
             sent: Mutex::default(),
         });
@@ -114,11 +117,18 @@ impl Load {
     /// # Panics
     /// When a client panicked.
     #[must_use]
-    pub fn finish(self) -> Vec<Sent> {
+    pub fn finish(mut self) -> Vec<Sent> {
         self.shared.stop.store(true, Ordering::Release);
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             thread.join().expect("a client of the load ends well");
         }
         std::mem::take(&mut self.shared.sent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.shared.abandoned.store(true, Ordering::Release);
+        self.shared.stop.store(true, Ordering::Release);
     }
 }

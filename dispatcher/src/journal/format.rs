@@ -59,9 +59,18 @@ fn judge(format: u32) -> Found {
 
 /// Puts the present format on record.
 pub(super) fn write(dir: &Path) -> io::Result<()> {
+    put(dir, FORMAT)
+}
+
+/// Puts a format on record, whatever it is: for tests, which can't wait for the next one.
+///
+/// # Errors
+/// As the system says.
+#[doc(hidden)]
+pub fn put(dir: &Path, format: u32) -> io::Result<()> {
     let temporary = dir.join("format.new");
     let mut file = File::create(&temporary)?;
-    file.write_all(line(FORMAT).as_bytes())?;
+    file.write_all(line(format).as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, dir.join(NAME))?;
     sync_dir(dir)

@@ -88,7 +88,7 @@ impl RaftJournal {
     /// # Errors
     /// The machine cannot be loaded, or openraft refuses what is in the store.
     pub async fn start(store: Store, machine: Arc<dyn Machine>, link: Arc<dyn Link>) -> Result<Self, StartError> {
-        let Store { id, log, ledger, ledger_jobs, guard, threads } = store;
+        let Store { id, log, ledger, ledger_jobs, guard, threads, .. } = store;
         let (loading, rows) = (machine.clone(), ledger.clone());
         let loaded = tokio::task::spawn_blocking(move || loading.load(rows)).await;
         loaded.map_err(|e| StartError::Raft(e.to_string()))??;

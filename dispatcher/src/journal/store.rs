@@ -111,11 +111,20 @@ pub enum OpenError {
 /// An open store whose writers run; closed when dropped.
 pub struct Store {
     pub(super) id: RaftId,
+    last: Option<u64>,
     pub(super) log: Log,
     pub(super) ledger: Arc<Ledger>,
     pub(super) ledger_jobs: LedgerJobs,
     pub(super) guard: Arc<Guard>,
     pub(super) threads: Threads,
+}
+
+impl Store {
+    /// The last entry in its log when it was opened.
+    #[must_use]
+    pub fn last_index(&self) -> Option<u64> {
+        self.last
+    }
 }
 
 /// The writers, to end them.
@@ -303,9 +312,10 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
         end: memory.last().map_or(0, |last| last.index + 1),
     };
     let (log_jobs, log_thread) = log_writer::spawn(writer)?;
+    let last = memory.last().map(|last| last.index);
     let log = Log::new(log_book.clone(), guard.clone(), log_jobs.clone(), memory, ballot.vote, options.id.0);
     let threads = Threads { log_jobs, log_book, handles: vec![log_thread, ledger_thread] };
-    Ok(Store { id: options.id, log, ledger, ledger_jobs, guard, threads })
+    Ok(Store { id: options.id, last, log, ledger, ledger_jobs, guard, threads })
 }
 
 fn create(dir: &Path, id: RaftId) -> Result<(), BookError> {

@@ -146,7 +146,10 @@ async fn open_store(dir: &mut DataDir, node: relais_protocol::ids::NodeId) -> Re
         let mut options = StoreOptions::new(dir.journal().join("current"), raft, Arc::new(|reason| fail_stop(&reason)));
         options.sync = sync_mode();
         match journal::open(options).await.map_err(StartFailed::of)? {
-            Opened::Clean(store) => return Ok(store),
+            Opened::Clean(store) => {
+                tracing::info!(%raft, last = store.last_index(), "the journal is open");
+                return Ok(store);
+            }
             Opened::Damaged { reason } => {
                 // The next number is on disk before the old journal is out of the way: it is never used again.
                 dir.update(|node| node.journal += 1).map_err(StartFailed::of)?;

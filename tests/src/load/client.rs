@@ -60,7 +60,7 @@ impl Client {
             ("Idempotency-Key", sent.key.as_str()),
             ("Prefer", "return=minimal"),
         ];
-        while sent.at.elapsed() < PATIENCE {
+        while sent.at.elapsed() < PATIENCE && !self.shared.abandoned.load(Ordering::Acquire) {
             sent.tries += 1;
             let node = self.pick();
             match self.links[node].send("POST", "/v1/jobs", &headers, body) {
