@@ -56,7 +56,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// File descriptors that are not for clients of the API.
-const FILES_KEPT: u64 = 192;
+const FILES_KEPT: u64 = 112;
 
 /// How the API is served.
 #[derive(Clone, Debug)]

@@ -139,7 +139,7 @@ impl Hub {
 
     fn look_at_files(&self) {
         if let (Ok(figures), Ok(max)) = (process_figures(), open_files_max()) {
-            self.limits.files_short.store(figures.open_fds >= max - max / 8, Ordering::Relaxed);
+            self.limits.files_short.store(figures.open_fds >= max - max / 4, Ordering::Relaxed);
         }
     }
 
