@@ -204,7 +204,8 @@ impl Disk {
     #[must_use]
     pub fn after_power_cut(disks: &[Self]) -> Vec<Self> {
         let folder = || tempfile::Builder::new().prefix("relais-disk-").tempdir().expect("a folder");
-        let copies: Vec<Self> = disks.iter().map(|disk| Self { kind: disk.kind, mib: disk.mib, folder: folder() }).collect();
+        let copies: Vec<Self> =
+            disks.iter().map(|disk| Self { kind: disk.kind, mib: disk.mib, folder: folder() }).collect();
         for (disk, copy) in disks.iter().zip(&copies) {
             assert_eq!(disk.kind, Kind::Honest, "made for it");
             copy_at_rest(&disk.outer_image(), &copy.outer_image());

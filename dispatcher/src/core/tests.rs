@@ -285,9 +285,7 @@ fn without_room_nothing_is_proposed_but_leases_go_on_and_ends_wait() {
     assert!(matches!(bench.told[..], [Effect::Reply(_, Err(Rejection::Full))]), "{:?}", bench.told);
     bench.told.clear();
     bench.report(3, vec![], vec![finish(1, fence)]);
-    let settles = |effect: &Effect, wanted: usize| {
-        matches!(effect, Effect::Answer(_, ReportAnswer::Taken { lease_ms: 3_000, settled, .. }) if settled.len() == wanted)
-    };
+    let settles = |effect: &Effect, wanted: usize| matches!(effect, Effect::Answer(_, ReportAnswer::Taken { lease_ms: 3_000, settled, .. }) if settled.len() == wanted);
     assert!(bench.told.iter().any(|effect| settles(effect, 0)), "{:?}", bench.told);
     bench.ms += 2_000;
     bench.input(Input::Tick);

@@ -11,8 +11,8 @@
 use super::ballast;
 use super::book::{Book, BookError};
 use super::checkpoint::LedgerMeta;
-pub use super::guard::{Counters, OnFatal, PlantedBug, SyncMode};
 use super::format::{self, Found};
+pub use super::guard::{Counters, OnFatal, PlantedBug, SyncMode};
 use super::guard::{Guard, sync_dir};
 use super::ledger::{Ledger, META_KEY};
 use super::ledger_writer::{self, LedgerJobs};
@@ -87,7 +87,9 @@ pub enum OpenError {
         dir: PathBuf,
     },
     /// A newer version made it. Nothing in it was changed.
-    #[error("the journal in {dir} has format {found}, this version reads formats up to {known}; start the newer version again, or, to begin without this journal, move its folder away")]
+    #[error(
+        "the journal in {dir} has format {found}, this version reads formats up to {known}; start the newer version again, or, to begin without this journal, move its folder away"
+    )]
     TooNew {
         /// The folder.
         dir: PathBuf,
@@ -279,7 +281,9 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     }
     match format::look(dir)? {
         Found::Unsaid => format::write(dir)?,
-        Found::Damaged => return Err(Trouble::Book(BookError::Damaged("the format file is not as written".to_owned()))),
+        Found::Damaged => {
+            return Err(Trouble::Book(BookError::Damaged("the format file is not as written".to_owned())));
+        }
         Found::Known | Found::Newer(_) => {}
     }
     let (vote, bytes) = SlotFile::open(&dir.join("vote"))?;

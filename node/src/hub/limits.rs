@@ -206,10 +206,7 @@ impl Hub {
     fn give_role_away(self: Arc<Self>, slow: &mut SlowDisk) {
         let Some(journal) = self.journal.get() else { return };
         let counters = journal.counters();
-        let own = slow.sample(
-            counters.log_syncs.load(Ordering::Relaxed),
-            counters.log_sync_us.load(Ordering::Relaxed),
-        );
+        let own = slow.sample(counters.log_syncs.load(Ordering::Relaxed), counters.log_sync_us.load(Ordering::Relaxed));
         if let Some(own) = own {
             self.limits.sync_us.store(own, Ordering::Relaxed);
         }

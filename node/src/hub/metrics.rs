@@ -125,6 +125,8 @@ impl Hub {
         page.gauge("relais_journal_applied_index", "Last entry applied.", status.applied.unwrap_or_default());
         page.gauge("relais_journal_term", "Term of the log.", status.term);
         page.gauge("relais_journal_voters", "Voters.", status.voters.len());
+        let votes = u8::from(status.voters.contains(&status.id) && !status.is_joint);
+        page.gauge("relais_journal_votes", "Whether this journal is one of the voters' for good.", votes);
         let (audits, differ) = (&self.counts.audits, &self.counts.disagreements);
         page.counter(
             "relais_replicas_compared_total",

@@ -88,13 +88,7 @@ impl Hub {
         rows.iter().map(row_of).collect()
     }
 
-    fn status(
-        &self,
-        nodes: &[NodeVitals],
-        voters_up: usize,
-        registered: usize,
-        online: usize,
-    ) -> (String, String) {
+    fn status(&self, nodes: &[NodeVitals], voters_up: usize, registered: usize, online: usize) -> (String, String) {
         let view = self.pulse.view();
         let voters = view.voters.len();
         if view.dispatcher.is_none() {
@@ -163,10 +157,13 @@ impl Hub {
             (
                 "dispatcher".to_owned(),
                 turning && dispatcher.is_none(),
-                dispatcher
-                    .unwrap_or_else(|| if turning { "turns" } else { "has made no progress for 2 s" }.to_owned()),
+                dispatcher.unwrap_or_else(|| if turning { "turns" } else { "has made no progress for 2 s" }.to_owned()),
             ),
-            ("worker".to_owned(), self.health.of("worker").is_none(), format!("runs {} attempts", self.bench.state().running)),
+            (
+                "worker".to_owned(),
+                self.health.of("worker").is_none(),
+                format!("runs {} attempts", self.bench.state().running),
+            ),
             ("membership".to_owned(), true, format!("knows {gossip} others")),
             ("limits".to_owned(), limited.is_none(), limited.unwrap_or_else(|| "nothing is lacking".to_owned())),
         ];

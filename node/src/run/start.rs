@@ -71,18 +71,17 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     let facts = facts(&config, &me);
     let (work_dir, reign) = (dir.work(), dir.node().reign);
     let seed = seed::random_u64();
-    let parts =
-        HubParts {
-            me: me.clone(),
-            clock: clock.clone(),
-            engine: engine.clone(),
-            dir,
-            identity,
-            facts,
-            output,
-            seed,
-            min_free: config.min_free,
-        };
+    let parts = HubParts {
+        me: me.clone(),
+        clock: clock.clone(),
+        engine: engine.clone(),
+        dir,
+        identity,
+        facts,
+        output,
+        seed,
+        min_free: config.min_free,
+    };
     let hub = Hub::new(parts);
     let net = start_net(&config, &hub)?;
     let journal = start_journal(&hub, store, engine).await?;
@@ -269,7 +268,9 @@ fn start_dispatcher(hub: &Arc<Hub>, journal: Arc<RaftJournal>, stopping: &Stoppi
         arbiter.spawn_fn(move || relais_dispatcher::actor::start(parts, &desk, ward));
     };
     let pulse = hub.pulse.clone();
-    ward::keep("dispatcher", (hub.clock.clone(), hub.health.clone()), stopping.clone(), start, move || pulse.dispatcher_died());
+    ward::keep("dispatcher", (hub.clock.clone(), hub.health.clone()), stopping.clone(), start, move || {
+        pulse.dispatcher_died()
+    });
 }
 
 fn start_worker(

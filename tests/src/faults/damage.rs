@@ -33,11 +33,8 @@ pub(super) const F12: Fault = Fault {
 };
 
 /// The same damage on two of three.
-pub(super) const F13: Fault = Fault {
-    id: "F13",
-    title: "the same damage on 2 of 3",
-    variants: &[Variant::quick("", no_majority)],
-};
+pub(super) const F13: Fault =
+    Fault { id: "F13", title: "the same damage on 2 of 3", variants: &[Variant::quick("", no_majority)] };
 
 /// The number of a node's journal: another one after each that was put aside.
 fn journal_number(cluster: &Cluster, node: usize) -> u64 {
@@ -66,7 +63,7 @@ fn made_good(run: &mut Run, harm: Harm) {
         what = harm.does(&mut dice, &node.journal().join("current"));
         node.start();
     });
-    scene.cluster.await_whole();
+    await_votes(&scene.cluster);
     let detected = journal_number(&scene.cluster, hit) > number;
     run.note(format!("{what}: {}", if detected { "detected" } else { "harmless" }));
     assert_eq!(detected, scene.cluster.nodes[hit].log().contains("the journal is damaged"), "it says so");
@@ -109,6 +106,18 @@ fn await_rest(cluster: &Cluster) -> u64 {
     })
 }
 
+/// Waits until every node's present journal is a voter's: one that was put aside is replaced.
+fn await_votes(cluster: &Cluster) {
+    cluster.until("a vote of every node's present journal", |cluster| {
+        let votes = |node: usize| {
+            let voters = figure(cluster, node, "relais_journal_voters")?;
+            (voters == cluster.nodes.len() as u64).then(|| figure(cluster, node, "relais_journal_votes"))?
+        };
+        (0..cluster.nodes.len()).all(|node| votes(node) == Some(1)).then_some(())
+    });
+    cluster.await_whole();
+}
+
 fn no_majority(run: &mut Run) {
     let mut cluster = Cluster::start(3, Options::default());
     let sent = acknowledged(&cluster, 200);
@@ -139,9 +148,9 @@ fn no_majority(run: &mut Run) {
     });
     run.note(reason);
     stays("a majority that is none", REFUSES, || {
-        (0..3).filter_map(|node| cluster.sight(node)).find_map(|sight| {
-            (sight.dispatcher.is_some() || sight.epoch > epoch).then(|| format!("{sight:?}"))
-        })
+        (0..3)
+            .filter_map(|node| cluster.sight(node))
+            .find_map(|sight| (sight.dispatcher.is_some() || sight.epoch > epoch).then(|| format!("{sight:?}")))
     });
     assert!(cluster.nodes[survivor].log().contains(&command), "the log names it, too");
     for node in &hit {

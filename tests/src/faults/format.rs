@@ -66,7 +66,8 @@ fn refused(run: &mut Run, make_newer: fn(&Node)) {
     let ended = scene.cluster.nodes[old].reap(ENDED);
     assert_eq!(ended.code(), Some(1), "its end: {ended}");
     let after = contents(&folder);
-    let changed: Vec<_> = before.iter().filter(|(path, bytes)| after.get(*path) != Some(bytes)).map(|(p, _)| p).collect();
+    let changed: Vec<_> =
+        before.iter().filter(|(path, bytes)| after.get(*path) != Some(bytes)).map(|(p, _)| p).collect();
     assert!(changed.is_empty() && before.len() == after.len(), "it changed {changed:?}");
     let log = scene.cluster.nodes[old].log();
     let said = log.lines().rev().find(|line| line.starts_with("relais: ")).unwrap_or_default().to_owned();

@@ -65,7 +65,8 @@ fn descriptors(run: &mut Run) {
 
 fn panics(run: &mut Run, dispatcher: bool) {
     if !has_planted_bugs() {
-        return run.skip("this `relais` was built without the feature `planted`, so no part of it can be made to panic");
+        return run
+            .skip("this `relais` was built without the feature `planted`, so no part of it can be made to panic");
     }
     let mut scene = Scene::start(3, Options { slots: 16, ..Options::default() });
     let (leader, epoch) = scene.cluster.dispatcher();

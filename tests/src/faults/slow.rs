@@ -1,8 +1,8 @@
 //! F14: disks that are slow: each sync takes 200 ms longer.
 
 use super::{Fault, Run, Scene, Variant};
-use crate::cluster::wait::stays;
 use crate::cluster::Options;
+use crate::cluster::wait::stays;
 use crate::load::Sent;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -170,7 +170,8 @@ fn an_end_that_was_taken_but_not_settled_is_told_again_in_a_while() {
     let mut worker = leased();
     worker.handle(Mono(20), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
     let reports = |effects: Vec<Effect>| {
-        let finished = effects.into_iter().find_map(|e| if let Effect::Report(_, n, r) = e { Some((n, r)) } else { None });
+        let finished =
+            effects.into_iter().find_map(|e| if let Effect::Report(_, n, r) = e { Some((n, r)) } else { None });
         finished.map(|(number, report)| (number, report.finished.len()))
     };
     let (number, count) = reports(worker.handle(Mono(30), finish(1, 5))).unwrap();

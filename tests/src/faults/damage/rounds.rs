@@ -10,7 +10,7 @@
 //! A mended node's record is compared with the dispatcher's, job by job.
 
 use super::harm::{Dice, Harm, jobs_here};
-use super::{acknowledged, await_rest, figure, journal_number};
+use super::{acknowledged, await_rest, await_votes, figure, journal_number};
 use crate::cluster::wait::{look_for, stays};
 use crate::cluster::{Cluster, Options};
 use crate::load::Sent;
@@ -142,7 +142,7 @@ impl Rounds {
             self.no_vote(hit, dispatcher, detected, &what);
             self.cluster.nodes[dispatcher].start();
         }
-        self.cluster.await_whole();
+        await_votes(&self.cluster);
         let kind = self.report.kinds.entry(harm).or_default();
         *if detected { &mut kind.0 } else { &mut kind.1 } += 1;
         println!("{what}: {}", if detected { "detected" } else { "harmless" });
@@ -166,7 +166,11 @@ impl Rounds {
                 }
                 // The line is written once the store has been opened, or made anew.
                 let log = self.cluster.nodes[hit].log();
-                log[said..].lines().rev().find(|line| line.contains("the journal is open")).map(|line| Some(line.to_owned()))
+                log[said..]
+                    .lines()
+                    .rev()
+                    .find(|line| line.contains("the journal is open"))
+                    .map(|line| Some(line.to_owned()))
             });
             match seen {
                 Some(Some(line)) if journal_number(&self.cluster, hit) > number => {
@@ -222,7 +226,8 @@ impl Rounds {
             let differ = there.iter().filter(|(id, job)| here.get(*id) != Some(job)).count();
             self.report.silent.push(format!("{what}: {differ} jobs are missing or differ"));
         }
-        let missing = self.sent.iter().filter_map(|sent| sent.acked.as_ref()).filter(|(_, id, _)| !here.contains_key(id));
+        let missing =
+            self.sent.iter().filter_map(|sent| sent.acked.as_ref()).filter(|(_, id, _)| !here.contains_key(id));
         let missing = missing.count();
         if missing > 0 {
             self.report.silent.push(format!("{what}: {missing} acknowledged jobs are missing"));
