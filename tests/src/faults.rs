@@ -42,6 +42,7 @@ mod slow;
 mod space;
 mod watch;
 
+pub use power::lost_without_syncs;
 pub use row::{Row, Tally, table};
 pub use run::Run;
 pub use scene::{Blow, Closed, Scene};

@@ -81,7 +81,7 @@ fn panics(run: &mut Run, dispatcher: bool) {
     let ended = look_for(LIMIT, || {
         let answer = scene.cluster.nodes[hit].ask("GET", "/readyz", "");
         assert!(answer.as_ref().is_none_or(|answer| answer.status != 200) || reds == 0, "green again while it dies");
-        reds += usize::from(answer.is_some_and(|answer| answer.status == 503));
+        reds += usize::from(answer.is_some_and(|answer| answer.text().contains("dispatcher: died")));
         (!scene.cluster.nodes[hit].runs()).then_some(())
     });
     assert!(ended.is_some(), "it half-lives");
