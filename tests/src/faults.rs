@@ -12,7 +12,8 @@
 //! - `cargo test --release -p relais-tests --test faults`: one test a fault, one short run of each quick
 //!   variant (`RELAIS_FAULT_RUNS=5` for more);
 //! - `cargo run --release -p relais-tests --bin faults -- [F7 F8 …] [--runs 5]`: the table, at least that
-//!   many runs a fault, its variants in turn; the program exits with 1 if a row fails.
+//!   many runs a fault, its variants in turn; the program exits with 1 if a row fails. With `--rounds 300`
+//!   instead: so many rounds of kill -9 of a random node or two, in one run.
 //!
 //! # How to add a fault
 //! 1. A file in `faults/` (by noun: `kill.rs`, `partition.rs`), with one function `fn(&mut Run)` a variant.
@@ -28,18 +29,29 @@
 //! test run, where other tests have the machine too.
 
 mod broken;
+mod cable;
+mod certificate;
+mod clock;
 pub mod damage;
 mod format;
+mod garbage;
 mod kill;
 mod limits;
+mod lossy;
 mod marks;
+mod pair;
+mod partition;
+mod pause;
 mod power;
 mod record;
+mod rolling;
+mod rounds;
 mod row;
 pub mod run;
 mod scene;
 mod slow;
 mod space;
+mod twice;
 mod watch;
 
 pub use power::lost_without_syncs;
@@ -86,14 +98,28 @@ impl Variant {
 /// All faults, in the order of the table.
 pub const FAULTS: &[Fault] = &[
     kill::F1,
+    kill::F2,
+    kill::F3,
+    pause::F4,
+    pause::F5,
+    twice::F6,
+    partition::F7,
+    lossy::F8,
+    clock::F9,
     space::F10,
     broken::F11,
     damage::F12,
     damage::F13,
     slow::F14,
     power::F15,
+    rolling::F16,
+    pair::F33,
+    pair::F34,
+    certificate::F18,
+    garbage::F19,
     limits::F35,
     format::F36,
+    rounds::ROW,
 ];
 
 /// The fault of this number, upper or lower case.

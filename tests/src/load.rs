@@ -13,13 +13,10 @@ use crate::cluster::Cluster;
 use client::Client;
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::time::Instant;
-
-/// No node is avoided.
-const NOBODY: usize = usize::MAX;
 
 /// What is submitted, by whom and how often.
 #[derive(Clone)]
@@ -60,7 +57,8 @@ struct Shared {
     stop: AtomicBool,
     /// Nobody will ask what became of it.
     abandoned: AtomicBool,
-    avoided: AtomicUsize,
+    /// One bit a node.
+    avoided: AtomicU64,
     sent: Mutex<Vec<Sent>>,
 }
 
@@ -73,7 +71,7 @@ impl Load {
             nodes,
             stop: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            avoided: AtomicUsize::new(NOBODY),
+            avoided: AtomicU64::new(0),
             sent: Mutex::default(),
         });
         let mut threads = Vec::new();
@@ -88,12 +86,18 @@ impl Load {
 
     /// From now on nothing is sent to this node.
     pub fn avoid(&self, number: usize) {
-        self.shared.avoided.store(number, Ordering::Release);
+        self.avoid_all(&[number]);
+    }
+
+    /// From now on nothing is sent to these nodes, and to all others again. Some node must be left.
+    pub fn avoid_all(&self, numbers: &[usize]) {
+        let bits = numbers.iter().fold(0, |bits, number| bits | 1 << number);
+        self.shared.avoided.store(bits, Ordering::Release);
     }
 
     /// All nodes are good again.
     pub fn avoid_nobody(&self) {
-        self.avoid(NOBODY);
+        self.avoid_all(&[]);
     }
 
     /// How many jobs have been acknowledged.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What the store counted since it was opened.
@@ -56,6 +56,8 @@ pub enum PlantedBug {
     None,
     /// Acknowledge without having synced.
     SkipFsync,
+    /// Fail at this durable step of a fork, from 1, as a process does that is killed there.
+    DieInFork(u32),
 }
 
 /// Shared by all that writes.
@@ -66,14 +68,15 @@ pub(super) struct Guard {
     dir: PathBuf,
     failed: AtomicBool,
     closed: AtomicBool,
+    steps: AtomicU32,
     on_fatal: OnFatal,
 }
 
 impl Guard {
     /// A guard of the journal in `dir`, whose ballast it gives back when the disk is full.
-    pub(super) fn new(mode: SyncMode, dir: PathBuf, on_fatal: OnFatal) -> Self {
+    pub(super) fn new(mode: SyncMode, dir: PathBuf, on_fatal: OnFatal, counters: Arc<Counters>) -> Self {
         let (failed, closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { counters: Arc::default(), mode, dir, failed, closed, on_fatal }
+        Self { counters, mode, dir, failed, closed, steps: AtomicU32::new(0), on_fatal }
     }
 
     /// Takes no more entries from a leader, or takes them again.
@@ -105,6 +108,23 @@ impl Guard {
         }
         sync()?;
         counter.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A fork begins, or is over.
+    pub(super) fn count_steps(&self, on: bool) {
+        self.steps.store(u32::from(on), Ordering::Relaxed);
+    }
+
+    /// Between two durable steps of a fork: where a test may have the process die.
+    pub(super) fn step(&self) -> io::Result<()> {
+        if self.steps.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let step = self.steps.fetch_add(1, Ordering::Relaxed);
+        if self.mode.planted == PlantedBug::DieInFork(step) {
+            return Err(io::Error::other("a test wants it to end here"));
+        }
         Ok(())
     }
 

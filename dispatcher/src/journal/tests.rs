@@ -4,6 +4,7 @@ mod changes;
 mod cluster;
 mod damage;
 mod fixture;
+mod fork;
 mod golden;
 mod load;
 mod rows;

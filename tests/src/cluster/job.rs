@@ -68,7 +68,11 @@ impl Job {
         let limit = |name: &str| value["retry"][name].as_u64().and_then(|limit| u16::try_from(limit).ok());
         Self {
             failures_max: limit("max_attempts").expect("a job has a limit of failures"),
-            losses_max: limit("max_lost").expect("a job has a limit of losses"),
+            losses_max: if value["retry"]["on_lost"] == "fail" {
+                0
+            } else {
+                limit("max_lost").expect("a job has a limit of losses")
+            },
             id: text("id").expect("a job has an id"),
             state: text("state").expect("a job has a state"),
             key: text("idempotency_key"),

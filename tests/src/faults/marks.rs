@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The time between two marks, and how many there are in one execution.
+/// Marks in a second, and the time between two.
+const PER_SECOND: u32 = 5;
 const PAUSE_S: f64 = 0.2;
-const COUNT: u32 = 5;
 
 /// The file of a scene's marks.
 #[derive(Clone, Debug)]
@@ -36,13 +36,14 @@ impl Marks {
         Self { file: folder.join("marks"), began: uptime() }
     }
 
-    /// A job of about a second that leaves marks.
-    pub(super) fn spec(&self) -> Value {
+    /// A job of about so many seconds that leaves marks.
+    pub(super) fn spec(&self, seconds: u32) -> Value {
+        let count = seconds * PER_SECOND;
         let file = self.file.display();
         let mark = format!(
             "m() {{ read up _ < /proc/uptime; echo \"$RELAIS_JOB_ID $RELAIS_FENCE $RELAIS_NODE $up\" >> '{file}'; }}"
         );
-        let script = format!("{mark}; m; i=0; while [ $i -lt {COUNT} ]; do sleep {PAUSE_S}; m; i=$((i+1)); done");
+        let script = format!("{mark}; m; i=0; while [ $i -lt {count} ]; do sleep {PAUSE_S}; m; i=$((i+1)); done");
         json!({"kind": "exec", "payload": {"command": ["sh", "-c", script]}, "retry": {"max_lost": 100}})
     }
 

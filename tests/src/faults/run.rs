@@ -1,7 +1,7 @@
 //! Runs faults: as often as asked, each run by itself, a failed one noted and not the end of the others.
 
 use super::row::{Row, Tally};
-use super::{Fault, Variant, find};
+use super::{Fault, find};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,11 +65,11 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
-fn once(fault: &Fault, variant: &Variant, number: usize, strict: bool, row: &mut Row) {
+fn once(fault: &Fault, variant: &'static str, act: impl FnOnce(&mut Run), number: usize, strict: bool, row: &mut Row) {
     let began = Instant::now();
-    println!("── {} {}, {} run {}", fault.id, fault.title, variant.name, number + 1);
+    println!("── {} {}, {} run {}", fault.id, fault.title, variant, number + 1);
     let mut run = Run::new(number, strict);
-    let ended = catch_unwind(AssertUnwindSafe(|| (variant.run)(&mut run)));
+    let ended = catch_unwind(AssertUnwindSafe(|| act(&mut run)));
     let failure = ended.err().map(|panic| words(panic.as_ref()));
     let tally = run.tally;
     println!(
@@ -81,7 +81,7 @@ fn once(fault: &Fault, variant: &Variant, number: usize, strict: bool, row: &mut
         tally.unavailable.as_millis(),
         began.elapsed().as_secs_f64()
     );
-    row.add(variant.name, tally, failure);
+    row.add(variant, tally, failure);
 }
 
 /// Runs a fault for the table: at least `runs` times, its variants in turn, each at least once.
@@ -89,8 +89,17 @@ fn once(fault: &Fault, variant: &Variant, number: usize, strict: bool, row: &mut
 pub fn row(fault: &Fault, runs: usize) -> Row {
     let mut row = Row::of(fault);
     for number in 0..runs.max(fault.variants.len()) {
-        once(fault, &fault.variants[number % fault.variants.len()], number, true, &mut row);
+        let variant = &fault.variants[number % fault.variants.len()];
+        once(fault, variant.name, variant.run, number, true, &mut row);
     }
+    row
+}
+
+/// Runs so many rounds of kill -9 in one run.
+#[must_use]
+pub fn rounds(count: usize) -> Row {
+    let mut row = Row::of(&super::rounds::ROW);
+    once(&super::rounds::ROW, "", |run| super::rounds::rounds(run, count), 0, true, &mut row);
     row
 }
 
@@ -104,7 +113,7 @@ pub fn short(id: &str) {
     let mut row = Row::of(fault);
     for variant in fault.variants.iter().filter(|variant| variant.quick) {
         for number in 0..runs {
-            once(fault, variant, number, false, &mut row);
+            once(fault, variant.name, variant.run, number, false, &mut row);
         }
     }
     print!("{}", super::row::table(std::slice::from_ref(&row)));

@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, Node, Options};
 use crate::history::{At, Recovery};
 use crate::load::{Hit, Load, Plan, Sent, Verdict};
 use relais_protocol::time::UnixMs;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -33,6 +33,7 @@ pub struct Scene {
     began_unix: UnixMs,
     healed: Option<Instant>,
     earlier: Vec<Sent>,
+    expected_failed: Vec<String>,
 }
 
 /// Harm that was done to a node.
@@ -81,12 +82,23 @@ impl Scene {
         let quick = json!({"kind": "noop", "payload": {}, "retry": {"max_lost": 100}});
         let plans = [
             Plan { clients, per_second, prefix: "quick", spec: quick },
-            Plan { clients: 1, per_second: 4.0, prefix: "marked", spec: marks.spec() },
+            Plan { clients: 1, per_second: 4.0, prefix: "marked", spec: marks.spec(1) },
         ];
         let (began, began_unix) = (Instant::now(), cluster.now());
         let load = Load::start(&cluster, &plans);
         let watch = Watch::of(&cluster);
-        Self { cluster, load, marks, watch, hits: Vec::new(), began, began_unix, healed: None, earlier: Vec::new() }
+        Self {
+            cluster,
+            load,
+            marks,
+            watch,
+            hits: Vec::new(),
+            began,
+            began_unix,
+            healed: None,
+            earlier: Vec::new(),
+            expected_failed: Vec::new(),
+        }
     }
 
     /// Waits until so many more jobs are acknowledged.
@@ -144,6 +156,32 @@ impl Scene {
         first - blow.at
     }
 
+    /// Submits one more job at a node, to be judged with the others; its id.
+    ///
+    /// # Panics
+    /// When it is not acknowledged.
+    pub fn submit(&mut self, node: usize, spec: &Value) -> String {
+        let mut spec = spec.clone();
+        let key = format!("single-{}", self.earlier.len());
+        spec["idempotency_key"] = Value::from(key.as_str());
+        let at = Instant::now();
+        let id = self.cluster.nodes[node].submit(&spec);
+        let acked = Some((Instant::now(), id.clone(), node));
+        self.earlier.push(Sent { key, at, acked, tries: 1, troubles: Vec::new() });
+        id
+    }
+
+    /// A job of so many seconds that leaves marks of its executions.
+    #[must_use]
+    pub fn marked(&self, seconds: u32) -> Value {
+        self.marks.spec(seconds)
+    }
+
+    /// This job is expected to fail.
+    pub fn expect_failed(&mut self, id: &str) {
+        self.expected_failed.push(id.to_owned());
+    }
+
     /// Jobs that were sent to this cluster by other loads, to be judged with the others.
     pub fn also_sent(&mut self, sent: Vec<Sent>) {
         self.earlier.extend(sent);
@@ -175,7 +213,8 @@ impl Scene {
         let reader = self.cluster.running().first().copied().expect("a node that runs");
         self.cluster.await_all_ended(reader, ENDED_LIMIT);
         let jobs = self.cluster.nodes[reader].jobs();
-        let verdict = Verdict::of(&sent, &jobs, &self.hits);
+        let mut verdict = Verdict::of(&sent, &jobs, &self.hits);
+        verdict.failed.retain(|text| !self.expected_failed.iter().any(|id| text.contains(id.as_str())));
         let terminals = self.watch.end();
         let gathered = Gathered {
             cluster: &self.cluster,
