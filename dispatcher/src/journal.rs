@@ -55,6 +55,7 @@ mod transfer;
 mod types;
 mod verify;
 
+pub mod inspect;
 pub mod memory;
 
 pub use ballast::{keep as keep_ballast, release as release_ballast};

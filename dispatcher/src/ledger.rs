@@ -10,6 +10,7 @@
 
 mod attempts;
 mod check;
+pub mod dump;
 mod entries;
 mod export;
 mod graves;

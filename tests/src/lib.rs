@@ -11,5 +11,6 @@ pub mod disk;
 pub mod faults;
 pub mod history;
 pub mod load;
+pub mod model;
 pub mod relay;
 pub mod world;

@@ -361,3 +361,39 @@ fn without_room_nothing_is_proposed_but_leases_go_on_and_ends_wait() {
     bench.submit(2);
     assert!(bench.told.iter().any(|effect| matches!(effect, Effect::Reply(_, Ok(_)))), "{:?}", bench.told);
 }
+
+#[test]
+fn a_takeover_begins_a_reign_of_its_own_history() {
+    use relais_protocol::history::{Side, TakeoverCause};
+    let mut bench = Bench::new();
+    let before = bench.ledger.reign();
+    let takeover = Takeover {
+        node: NodeId(1),
+        generation: before.generation.after_takeover(Side::Odd),
+        side: Side::Odd,
+        cause: TakeoverCause::Takeover,
+        common: Index(2),
+        at: UnixMs(9),
+    };
+    bench.input(Input::TakeOver(Box::new(takeover), Incarnation(1)));
+    let reign = bench.ledger.reign();
+    assert_eq!((bench.core.reign(), reign.generation), (Some(reign), Generation(1)));
+    assert!(reign.epoch > before.epoch && reign.epoch.0 % 2 == 1);
+    assert!(bench.ledger.is_unhealed() && bench.ledger.lineage().len() == 1);
+}
+
+#[test]
+fn a_merge_of_higher_epochs_begins_a_reign_and_reigns_of_before_do_not_come_back() {
+    use relais_protocol::merge::Merge;
+    let mut bench = Bench::new();
+    let before = bench.ledger.reign();
+    let from = Reign { generation: Generation(0), epoch: Epoch(40) };
+    let merge = Merge { from, since: (Generation(0), Index(0)), rows: Vec::new(), last: true };
+    bench.input(Input::Propose(Ticket(7), vec![Record::Merge(Box::new(merge))]));
+    let reign = bench.ledger.reign();
+    assert_eq!((reign.epoch, bench.core.reign()), (Epoch(41), Some(reign)));
+    let (node, incarnation) = (NodeId(1), Incarnation(1));
+    let old = Event::Promoted { reign: before, node, incarnation, before: None };
+    bench.input(Input::Applied(vec![old]));
+    assert_eq!(bench.core.reign(), Some(reign));
+}

@@ -129,6 +129,11 @@ impl Log {
         Some(last.id.index)
     }
 
+    /// The index that the next entry has.
+    pub(super) fn next_index(&self) -> u64 {
+        self.memory.lock().next_index()
+    }
+
     /// The first index that was not purged.
     pub(super) fn purged_next(&self) -> u64 {
         self.memory.lock().base.next_index()

@@ -282,7 +282,7 @@ impl From<SlotError> for BookError {
 }
 
 /// Whose journal is in `dir`, if that can be read.
-fn whose(dir: &Path) -> Option<RaftId> {
+pub(super) fn whose(dir: &Path) -> Option<RaftId> {
     let (_, bytes) = SlotFile::open(&dir.join("vote")).ok()?;
     verify::ballot(&bytes).ok().map(|ballot| RaftId(ballot.raft_id))
 }

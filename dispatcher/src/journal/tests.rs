@@ -6,6 +6,7 @@ mod damage;
 mod fixture;
 mod fork;
 mod golden;
+mod inspect;
 mod load;
 mod rows;
 mod suite;

@@ -20,6 +20,8 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_millis(250);
 /// How long a change of voters may take, those who are new catching up included.
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
+/// A change of voters that is half done for so long was left so by another dispatcher, in ms.
+const HALF_DONE_MS: u64 = 5_000;
 /// How long a control call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -101,6 +103,12 @@ impl Hub {
         let status = journal.status().borrow().clone();
         if status.role != Role::Leader {
             return;
+        }
+        if status.is_joint && absences.half_done_ms(self.clock.mono()) < HALF_DONE_MS {
+            return;
+        }
+        if !status.is_joint {
+            absences.is_whole();
         }
         let wanted = self.members_wanted(&status, absences);
         if let Some(learner) = wanted.learner.filter(|_| !status.is_joint) {
