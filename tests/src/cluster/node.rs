@@ -67,6 +67,7 @@ impl Node {
             env: self.env.clone(),
             join: None,
             under: self.under.clone(),
+            witness: self.witness,
             child: None,
         }
     }
