@@ -68,6 +68,7 @@ impl Node {
             env: self.env.clone(),
             join: None,
             under: self.under.clone(),
+            witness: self.witness,
             child: None,
         }
     }
