@@ -186,7 +186,9 @@ pub async fn open(options: StoreOptions) -> Result<Opened, OpenError> {
     match tokio::time::timeout(limit, rx).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(_)) => Ok(Opened::Damaged { reason: "it could not be opened".to_owned(), found: whose(&dir) }),
-        Err(_) => Ok(Opened::Damaged { reason: format!("it was not open after {} s", limit.as_secs()), found: whose(&dir) }),
+        Err(_) => {
+            Ok(Opened::Damaged { reason: format!("it was not open after {} s", limit.as_secs()), found: whose(&dir) })
+        }
     }
 }
 
