@@ -336,6 +336,33 @@ fn a_hold_drains_and_lets_go() {
 }
 
 #[test]
+fn without_room_nothing_is_proposed_but_leases_go_on_and_ends_wait() {
+    let mut bench = Bench::new();
+    bench.submit(1);
+    let fence = bench.fence();
+    bench.report(2, vec![(JobId(1), fence)], vec![]);
+    bench.input(Input::Full(true));
+    let index = bench.index;
+    bench.told.clear();
+    bench.submit(2);
+    assert!(matches!(bench.told[..], [Effect::Reply(_, Err(Rejection::Full))]), "{:?}", bench.told);
+    bench.told.clear();
+    bench.report(3, vec![], vec![finish(1, fence)]);
+    let settles = |effect: &Effect, wanted: usize| matches!(effect, Effect::Answer(_, ReportAnswer::Taken { lease_ms: 3_000, settled, .. }) if settled.len() == wanted);
+    assert!(bench.told.iter().any(|effect| settles(effect, 0)), "{:?}", bench.told);
+    bench.ms += 2_000;
+    bench.input(Input::Tick);
+    assert_eq!(bench.index, index, "nothing was written");
+    assert!(!bench.core.has_work(), "what waits for room is not stuck");
+    bench.input(Input::Full(false));
+    bench.told.clear();
+    bench.report(4, vec![], vec![finish(1, fence)]);
+    assert!(bench.told.iter().any(|effect| settles(effect, 1)), "{:?}", bench.told);
+    bench.submit(2);
+    assert!(bench.told.iter().any(|effect| matches!(effect, Effect::Reply(_, Ok(_)))), "{:?}", bench.told);
+}
+
+#[test]
 fn a_takeover_begins_a_reign_of_its_own_history() {
     use relais_protocol::history::{Side, TakeoverCause};
     let mut bench = Bench::new();

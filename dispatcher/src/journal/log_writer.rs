@@ -4,9 +4,9 @@
 //! order: entries beyond the mark were never acknowledged, entries up to it must be there at open.
 
 use super::book::{Book, BookError};
+use super::fork::ForkMark;
 use super::guard::Guard;
 use super::ledger::Ledger;
-use super::fork::ForkMark;
 use super::log::{BASE_KEY, COMMITTED_KEY, FRAMES};
 use super::log_memory::{Base, Memory};
 use super::slots::SlotFile;
@@ -302,7 +302,7 @@ impl LogWriter {
 
     fn sync(&self) -> Result<(), BookError> {
         self.book.flush()?;
-        self.guard.sync(&self.guard.counters.log_syncs, || self.book.file().sync_data())?;
+        self.guard.sync_log(|| self.book.file().sync_data())?;
         Ok(())
     }
 

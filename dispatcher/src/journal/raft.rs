@@ -105,8 +105,7 @@ impl RaftJournal {
     pub async fn start(store: Store, machine: Arc<dyn Machine>, link: Arc<dyn Link>) -> Result<Self, StartError> {
         let id = store.id;
         let (status, applied_next) = (watch::channel(JournalStatus::default()).0, watch::channel(0).0);
-        let lasting =
-            Lasting { machine, link, status: Arc::new(status), applied_next: Arc::new(applied_next) };
+        let lasting = Lasting { machine, link, status: Arc::new(status), applied_next: Arc::new(applied_next) };
         let shared = Shared {
             lasting,
             changing: tokio::sync::Mutex::default(),
@@ -118,6 +117,13 @@ impl RaftJournal {
         let instance = Instance::start(id, &shared.lasting, &stored, at).await?;
         shared.current.write().instance = Some(instance);
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Takes no more entries or snapshots from a leader, for want of room, or takes them again. Heartbeats
+    /// and votes go on, and so does what is in the log already. A leader's own entries are for its
+    /// dispatcher to hold back.
+    pub fn close(&self, closed: bool) {
+        self.shared.current.read().stored.guard.close(closed);
     }
 
     /// Bytes of frames in the log, for metrics.
@@ -234,6 +240,7 @@ impl Journal for RaftJournal {
             raft: instance.raft.clone(),
             jobs: current.stored.ledger_jobs.clone(),
             log: current.stored.log.clone(),
+            guard: current.stored.guard.clone(),
             own: instance.id,
         });
         async move {

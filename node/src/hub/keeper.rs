@@ -1,11 +1,10 @@
 //! Keeping house: the dispatcher sees to it that there are enough voters and that the cluster is founded;
-//! every node keeps its peers, its CA key and its free space in order.
+//! every node keeps its peers and its CA key in order.
 
 use super::Hub;
 use super::members::{self, Absences, Applicant, Members, Rules, Wanted};
 use super::survival::domain;
 use crate::datadir::KnownPeer;
-use crate::machine::free_bytes;
 use crate::net::{Peer, Purpose};
 use bytes::Bytes;
 use relais_dispatcher::journal::{Journal, JournalStatus, Role};
@@ -19,8 +18,6 @@ use std::time::Duration;
 
 /// How often the house is looked after.
 const EVERY: Duration = Duration::from_millis(250);
-/// A node with less free space than this is not fit to be the dispatcher.
-const FREE_BYTES_MIN: u64 = 64 << 20;
 /// How long a change of voters may take, those who are new catching up included.
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
 /// A change of voters that is half done for so long was left so by another dispatcher, in ms.
@@ -37,7 +34,6 @@ impl Hub {
         loop {
             tick.tick().await;
             self.keep_peers();
-            self.check_space();
             self.clone().fetch_ca_key().await;
             if self.pulse.view().leads {
                 self.clone().found_cluster().await;
@@ -80,22 +76,6 @@ impl Hub {
             net.set_peers(addresses.iter().map(|(node, (_, addr))| Peer { node: *node, addr: *addr }).collect());
         }
         *self.addresses.write() = addresses;
-    }
-
-    fn check_space(&self) {
-        let path = self.dir.lock().path().to_path_buf();
-        let reason = match free_bytes(&path) {
-            Ok(free) if free < FREE_BYTES_MIN => Some(format!("only {} MiB of disk space are free", free >> 20)),
-            _ => None,
-        };
-        let changed = {
-            let mut limited = self.limited.write();
-            std::mem::replace(&mut *limited, reason.clone()) != reason
-        };
-        if changed {
-            tracing::warn!(reason = reason.as_deref().unwrap_or("disk space is back"), "readiness changed");
-            self.pulse.ready(reason.is_none());
-        }
     }
 
     /// A voter holds the CA key, so that it can admit nodes when the first machine is gone.
