@@ -28,10 +28,7 @@ mod lost;
 mod members;
 mod metrics;
 mod recover;
-<<<<<<< HEAD
-=======
 mod slow;
->>>>>>> main
 mod survival;
 mod takeover;
 mod vitals;

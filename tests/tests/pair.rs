@@ -142,7 +142,7 @@ fn a_peer_that_comes_back_without_its_journal_counts_as_lost_though_it_is_up() {
     let (status, job) = cluster.nodes[0].submit_noop("before");
     assert_eq!(status, 201);
     cluster.nodes[1].kill();
-    let vote = cluster.nodes[1].journal().join("vote");
+    let vote = cluster.nodes[1].journal().join("current/vote");
     std::fs::write(&vote, b"this is no vote").expect("its file can be spoilt");
     cluster.nodes[1].start();
     cluster.until("a journal put aside", |cluster| (!cluster.nodes[1].put_aside().is_empty()).then_some(()));
