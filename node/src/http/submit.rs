@@ -51,7 +51,13 @@ pub(super) async fn submit(api: &Api, request: &Request) -> Answered {
     let wait = request.query.wait()?;
     let checked = spec::check(&request.body, request.key.clone())?;
     let record = record(api, checked, &request.caller.name);
-    let accepted = accepted(api.backend.propose(vec![record]).await?)?;
+    let own = match &record {
+        Record::Submit(submit) => Some(submit.id),
+        _ => None,
+    };
+    let mut accepted = accepted(api.backend.propose(vec![record]).await?)?;
+    // Its own id is known already when this node had to send it again: that is no second submit.
+    accepted.deduplicated &= Some(accepted.id) != own;
     let answer = match wait {
         Some(wait) => ended(api, &accepted, wait).await?,
         None => present(api, &accepted, request.minimal).await?,
