@@ -36,6 +36,9 @@ mod tokens;
 mod view;
 mod waiters;
 
+pub use batch::specs_of;
+pub use spec::spec_of;
+
 use crate::backend::Backend;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
