@@ -211,6 +211,7 @@ impl Handler<Wake> for DispatcherActor {
 impl DispatcherActor {
     /// Takes all that has gathered.
     fn turn(&mut self, ctx: &mut Context<Self>) {
+        assert!(!crate::planted::dispatcher_panics(), "a planted panic");
         self.desk.intake.woken.store(false, Ordering::Release);
         let items = std::mem::take(&mut *self.desk.intake.items.lock());
         for item in items {

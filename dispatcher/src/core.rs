@@ -61,6 +61,8 @@ pub enum Rejection {
     NotDispatcher,
     /// It was sent into the journal, and nobody knows whether it arrived.
     Unknown,
+    /// A majority of voters has no disk space left: nothing was done.
+    Full,
 }
 
 /// What happens to the dispatcher.
@@ -92,6 +94,9 @@ pub enum Input {
     Majority(bool),
     /// Begin, or end, to hold back proposals for a handover.
     Hold(bool),
+    /// A majority of voters has no disk space left, or has again: nothing is proposed meanwhile. Leases are
+    /// renewed all the same; ends that are reported wait at their workers.
+    Full(bool),
     /// How many voters there are: a pair has a lease of its own.
     Voters(usize),
 }
@@ -190,7 +195,7 @@ impl Core {
     /// Whether something is in flight or waits to be: then the journal must turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.batches.in_flight() || !self.batches.is_empty()
+        self.batches.in_flight() || !self.batches.is_empty() && !self.batches.is_full()
     }
 
     /// How the reign came about, for the record of the failover.
@@ -226,6 +231,10 @@ impl Core {
             Input::OrdersFailed(node) => self.workers.orders_failed(node),
             Input::Majority(majority) => self.majority = majority,
             Input::Hold(hold) => self.batches.hold(hold),
+            Input::Full(full) => {
+                self.batches.close(full, &mut effects);
+                self.workers.unsettle(&mut effects);
+            }
             Input::Voters(voters) => self.voters = voters,
         }
         self.send_batch(now, ledger, &mut effects);
@@ -235,6 +244,10 @@ impl Core {
     fn propose(&mut self, ticket: Ticket, records: Vec<Record>, effects: &mut Vec<Effect>) {
         if self.reign.is_none() {
             effects.push(Effect::Reply(ticket, Err(Rejection::NotDispatcher)));
+            return;
+        }
+        if self.batches.is_full() {
+            effects.push(Effect::Reply(ticket, Err(Rejection::Full)));
             return;
         }
         if crate::planted::early_acknowledgement() {

@@ -19,6 +19,7 @@
 //! The journal's own vote then decides; nothing here can make two dispatchers of one epoch.
 
 mod confirm;
+mod heard;
 mod rank;
 mod signals;
 mod unready;
@@ -26,7 +27,7 @@ mod unready;
 pub use signals::{Cause, Claim, Effect, ElectionConfig, Heir, Input, JournalView};
 
 use relais_protocol::ids::{NodeId, Reign};
-use relais_protocol::message::{Beat, LogPosition};
+use relais_protocol::message::LogPosition;
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -189,46 +190,6 @@ impl Election {
 
     fn believed_dead(&self, now: Mono) -> bool {
         self.gone || now.since(self.heard_at) >= self.config.lease_ms
-    }
-
-    fn on_beat(&mut self, now: Mono, beat: &Beat, effects: &mut Vec<Effect>) {
-        if beat.voter {
-            let voter = Voter { heard_at: now, last_log: beat.last_log, ready: beat.ready, hears: beat.hears };
-            self.voters.insert(beat.from, voter);
-        }
-        if beat.reign < self.reign || !beat.dispatcher || beat.from == self.me {
-            return;
-        }
-        if beat.goodbye {
-            self.on_gone(now, beat.from);
-            self.cause = Cause::Handover;
-            return;
-        }
-        if beat.reign > self.reign && matches!(self.phase, Phase::Leading | Phase::Promoting | Phase::Resigned) {
-            effects.push(Effect::Resign("a higher reign is heard"));
-        } else if self.phase == Phase::Leading {
-            return;
-        }
-        self.reign = beat.reign;
-        self.follow(now, beat.from);
-    }
-
-    fn follow(&mut self, now: Mono, dispatcher: NodeId) {
-        self.dispatcher = Some(dispatcher);
-        self.heard_at = now;
-        self.gone = false;
-        self.suspected_at = None;
-        self.failures = 0;
-        self.phase = Phase::Following;
-    }
-
-    fn on_gone(&mut self, now: Mono, node: NodeId) {
-        self.voters.remove(&node);
-        if self.dispatcher == Some(node) && !self.leads() && !self.gone {
-            self.gone = true;
-            self.cause = Cause::Killed;
-            self.suspected_at.get_or_insert(now);
-        }
     }
 
     fn on_journal(&mut self, now: Mono, view: JournalView, effects: &mut Vec<Effect>) {

@@ -58,6 +58,8 @@ pub struct StartConfig {
     pub witness: bool,
     /// The cluster to join when the data directory has no state yet.
     pub join: Option<JoinTarget>,
+    /// With less free disk space than this, in bytes, the journal takes no more entries; 0: never mind.
+    pub min_free: u64,
     /// Serve HTTP on other addresses than loopback even though there is no API token.
     pub insecure_http: bool,
     /// How log lines are written.

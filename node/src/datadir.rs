@@ -99,6 +99,12 @@ pub enum DataDirError {
 }
 
 impl DataDirError {
+    /// Whether there was no space for it.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+
     fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { doing, path, source }
@@ -129,6 +135,18 @@ impl DataDir {
     /// See [`DataDirError`]; each says cause and next step.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataDirError> {
         Self::open_with(path, &DirOptions::default())
+    }
+
+    /// Refuses a directory whose files a newer version wrote; changes nothing. One that is not there is fine.
+    ///
+    /// # Errors
+    /// See [`DataDirError`], above all [`DataDirError::TooNew`].
+    pub fn refuse_newer(path: &Path) -> Result<(), DataDirError> {
+        if Marker::exists(path) {
+            Marker::check_format(path)?;
+            NodeFile::load(&path.join(NODE_FILE))?;
+        }
+        Ok(())
     }
 
     /// Like [`DataDir::open`], with options.
@@ -220,6 +238,37 @@ impl DataDir {
     fn store_node(&self) -> Result<(), DataDirError> {
         let file = self.path.join(NODE_FILE);
         write_atomically(&file, &self.node.to_bytes(), 0o600).map_err(DataDirError::io("write", &file))
+    }
+}
+
+/// The data directory of a stopped node, held so that it stays stopped. Nothing in it is changed.
+#[derive(Debug)]
+pub struct HeldDir {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl HeldDir {
+    /// Locks `path`, which must be there and ours. It counts as no start of the node.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn hold(path: impl AsRef<Path>) -> Result<Self, DataDirError> {
+        let path = path.as_ref();
+        let path = path.canonicalize().map_err(DataDirError::io("find", path))?;
+        if !Marker::exists(&path) {
+            refuse_foreign(&path)?;
+            let none = io::Error::new(io::ErrorKind::NotFound, "no node was ever started with it");
+            return Err(DataDirError::io("use", &path)(none));
+        }
+        let lock = lock(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The folder of the replicated log.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal")
     }
 }
 

@@ -40,6 +40,7 @@ pub use batch::specs_of;
 pub use spec::spec_of;
 
 use crate::backend::Backend;
+use crate::machine::open_files_max;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use answer::{Answer, Answered};
@@ -58,6 +59,9 @@ const WORKERS: usize = 2;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long the head of a request may take.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// File descriptors that are not for clients of the API.
+const FILES_KEPT: u64 = 112;
 
 /// How the API is served.
 #[derive(Clone, Debug)]
@@ -140,6 +144,7 @@ impl Api {
         });
         let server = server
             .workers(WORKERS)
+            .max_connections(connections_max())
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIME_MAX)
             .client_disconnect_timeout(Duration::from_secs(1))
@@ -164,6 +169,15 @@ pub fn serve(
     backend: Arc<dyn Backend>,
 ) -> Result<(actix_web::dev::Server, SocketAddr), ServeError> {
     Api::new(config, backend).serve()
+}
+
+/// Connections of each worker. Where few file descriptors may be open, the journal and the other nodes come
+/// first: further connections wait to be accepted.
+fn connections_max() -> usize {
+    const USUAL: u64 = 25_000;
+    let files = open_files_max().unwrap_or(u64::MAX);
+    let connections = files.saturating_sub(FILES_KEPT).max(FILES_KEPT / 8) / WORKERS as u64;
+    usize::try_from(connections.min(USUAL)).unwrap_or(USUAL as usize)
 }
 
 async fn answer_http(http: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {

@@ -16,17 +16,21 @@ mod drill;
 mod gossip;
 mod handover;
 mod heal;
+mod health;
 mod history;
 mod inbound;
 mod joining;
 mod keeper;
 mod leaving;
+mod limits;
 mod link;
+mod lost;
 mod members;
 mod metrics;
 mod recover;
-mod takeover;
+mod slow;
 mod survival;
+mod takeover;
 mod vitals;
 mod work;
 
@@ -34,10 +38,12 @@ pub use backend::HubBackend;
 pub use clocks::Clocks;
 pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
+pub use health::Health;
 pub use history::History;
 pub use inbound::HubInbound;
 pub use joining::{JoinReply, JoinRequest};
 pub use keeper::watch_journal;
+pub use limits::Limits;
 pub use link::JournalLink;
 pub use work::WorkOutlet;
 
@@ -126,6 +132,11 @@ pub struct Hub {
     pub clocks: Clocks,
     /// Why this node is limited, if it is.
     pub limited: RwLock<Option<String>>,
+    /// What it may have too little of.
+    pub limits: Limits,
+    /// Which of its parts are not well.
+    pub health: Arc<Health>,
+    lost_told: Mutex<Option<String>>,
     net: OnceLock<Net>,
     journal: OnceLock<Arc<RaftJournal>>,
     barrier: Barrier,
@@ -160,6 +171,8 @@ pub struct HubParts {
     pub output: Output,
     /// Spreads what is random and need not be secret.
     pub seed: u64,
+    /// Bytes of disk space below which the journal is closed.
+    pub min_free: u64,
 }
 
 impl Hub {
@@ -190,6 +203,9 @@ impl Hub {
             counts: HubCounts::default(),
             clocks: Clocks::default(),
             limited: RwLock::new(None),
+            limits: Limits::new(parts.min_free),
+            health: Arc::default(),
+            lost_told: Mutex::new(None),
             net: OnceLock::new(),
             journal: OnceLock::new(),
             barrier: Barrier::default(),

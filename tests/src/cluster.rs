@@ -24,7 +24,7 @@ use crate::relay::Relay;
 use relais_node::clock::Clock;
 use relais_protocol::time::UnixMs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -46,6 +46,8 @@ pub struct Options {
     pub relay: bool,
     /// Further variables, by number of the node (0 is `n1`).
     pub env: Vec<(usize, &'static str, String)>,
+    /// Data directories of nodes that do not have theirs in the cluster's folder, by number of the node.
+    pub data_dirs: Vec<(usize, PathBuf)>,
     /// Where the nodes are, by number; those without a place are on loopback.
     pub places: Vec<Place>,
 }
@@ -63,7 +65,7 @@ pub struct Place {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { slots: 8, relay: false, env: Vec::new(), places: Vec::new() }
+        Self { slots: 8, relay: false, env: Vec::new(), data_dirs: Vec::new(), places: Vec::new() }
     }
 }
 
@@ -137,12 +139,13 @@ impl Cluster {
         let name = format!("n{}", number + 1);
         let place = self.options.places.get(number);
         let quic = place.map_or_else(free_address, |place| place.quic);
+        let elsewhere = self.options.data_dirs.iter().find(|(of, _)| *of == number).map(|(_, dir)| dir.clone());
         let env = self.options.env.iter().filter(|(of, ..)| *of == number);
         Node {
             http: place.map_or_else(free_address, |place| place.http),
             advertise: self.relay.as_ref().map_or(quic, |relay| relay.front(number, quic)),
             quic,
-            data_dir: self.folder.path().join(&name),
+            data_dir: elsewhere.unwrap_or_else(|| self.folder.path().join(&name)),
             folder: self.folder.path().to_owned(),
             slots: self.options.slots,
             witness: false,

@@ -28,25 +28,33 @@
 //! A time that the design promises is asked for with [`Run::bound`]: as it is in the table, stretched in the
 //! test run, where other tests have the machine too.
 
+mod broken;
 mod cable;
 mod certificate;
 mod clock;
+pub mod damage;
+mod format;
 mod garbage;
 mod kill;
+mod limits;
 mod lossy;
 mod marks;
-mod partition;
 mod pair;
+mod partition;
 mod pause;
+mod power;
 mod record;
 mod rolling;
 mod rounds;
 mod row;
 pub mod run;
 mod scene;
+mod slow;
+mod space;
 mod twice;
 mod watch;
 
+pub use power::lost_without_syncs;
 pub use row::{Row, Tally, table};
 pub use run::Run;
 pub use scene::{Blow, Closed, Scene};
@@ -98,11 +106,19 @@ pub const FAULTS: &[Fault] = &[
     partition::F7,
     lossy::F8,
     clock::F9,
+    space::F10,
+    broken::F11,
+    damage::F12,
+    damage::F13,
+    slow::F14,
+    power::F15,
     rolling::F16,
     pair::F33,
     pair::F34,
     certificate::F18,
     garbage::F19,
+    limits::F35,
+    format::F36,
     rounds::ROW,
 ];
 

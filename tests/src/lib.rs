@@ -8,6 +8,7 @@
 
 pub mod checkers;
 pub mod cluster;
+pub mod disk;
 pub mod faults;
 pub mod fuzz;
 pub mod history;

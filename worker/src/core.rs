@@ -231,6 +231,7 @@ impl Worker {
                 for key in settled {
                     self.settle(key);
                 }
+                self.tell_again(now);
                 for (job, fence) in stop {
                     self.carry_out(Order::Stop { job, fence, report: false }, effects);
                 }
@@ -248,6 +249,16 @@ impl Worker {
                 self.ask_again(now);
             }
             ReportAnswer::Busy => self.ask_again(now),
+        }
+    }
+
+    /// A dispatcher without room renews the lease and settles none of the ends that it was told: they are told
+    /// again, not faster than it is reported to anyway.
+    fn tell_again(&mut self, now: Mono) {
+        let told = self.news.len();
+        self.news.extend(self.unsettled.keys().copied());
+        if self.news.len() > told {
+            self.quiet_until = now.plus(self.config.beat_ms);
         }
     }
 

@@ -334,3 +334,66 @@ fn a_hold_drains_and_lets_go() {
     bench.input(Input::Hold(false));
     assert!(bench.ledger.job(JobId(1)).is_some());
 }
+
+#[test]
+fn without_room_nothing_is_proposed_but_leases_go_on_and_ends_wait() {
+    let mut bench = Bench::new();
+    bench.submit(1);
+    let fence = bench.fence();
+    bench.report(2, vec![(JobId(1), fence)], vec![]);
+    bench.input(Input::Full(true));
+    let index = bench.index;
+    bench.told.clear();
+    bench.submit(2);
+    assert!(matches!(bench.told[..], [Effect::Reply(_, Err(Rejection::Full))]), "{:?}", bench.told);
+    bench.told.clear();
+    bench.report(3, vec![], vec![finish(1, fence)]);
+    let settles = |effect: &Effect, wanted: usize| matches!(effect, Effect::Answer(_, ReportAnswer::Taken { lease_ms: 3_000, settled, .. }) if settled.len() == wanted);
+    assert!(bench.told.iter().any(|effect| settles(effect, 0)), "{:?}", bench.told);
+    bench.ms += 2_000;
+    bench.input(Input::Tick);
+    assert_eq!(bench.index, index, "nothing was written");
+    assert!(!bench.core.has_work(), "what waits for room is not stuck");
+    bench.input(Input::Full(false));
+    bench.told.clear();
+    bench.report(4, vec![], vec![finish(1, fence)]);
+    assert!(bench.told.iter().any(|effect| settles(effect, 1)), "{:?}", bench.told);
+    bench.submit(2);
+    assert!(bench.told.iter().any(|effect| matches!(effect, Effect::Reply(_, Ok(_)))), "{:?}", bench.told);
+}
+
+#[test]
+fn a_takeover_begins_a_reign_of_its_own_history() {
+    use relais_protocol::history::{Side, TakeoverCause};
+    let mut bench = Bench::new();
+    let before = bench.ledger.reign();
+    let takeover = Takeover {
+        node: NodeId(1),
+        generation: before.generation.after_takeover(Side::Odd),
+        side: Side::Odd,
+        cause: TakeoverCause::Takeover,
+        common: Index(2),
+        at: UnixMs(9),
+    };
+    bench.input(Input::TakeOver(Box::new(takeover), Incarnation(1)));
+    let reign = bench.ledger.reign();
+    assert_eq!((bench.core.reign(), reign.generation), (Some(reign), Generation(1)));
+    assert!(reign.epoch > before.epoch && reign.epoch.0 % 2 == 1);
+    assert!(bench.ledger.is_unhealed() && bench.ledger.lineage().len() == 1);
+}
+
+#[test]
+fn a_merge_of_higher_epochs_begins_a_reign_and_reigns_of_before_do_not_come_back() {
+    use relais_protocol::merge::Merge;
+    let mut bench = Bench::new();
+    let before = bench.ledger.reign();
+    let from = Reign { generation: Generation(0), epoch: Epoch(40) };
+    let merge = Merge { from, since: (Generation(0), Index(0)), rows: Vec::new(), last: true };
+    bench.input(Input::Propose(Ticket(7), vec![Record::Merge(Box::new(merge))]));
+    let reign = bench.ledger.reign();
+    assert_eq!((reign.epoch, bench.core.reign()), (Epoch(41), Some(reign)));
+    let (node, incarnation) = (NodeId(1), Incarnation(1));
+    let old = Event::Promoted { reign: before, node, incarnation, before: None };
+    bench.input(Input::Applied(vec![old]));
+    assert_eq!(bench.core.reign(), Some(reign));
+}

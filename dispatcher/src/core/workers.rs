@@ -129,6 +129,12 @@ impl Core {
             effects.push(Effect::Answer(ticket, ReportAnswer::Busy));
             return;
         }
+        if self.batches.is_full() {
+            self.renew(now.mono, &report);
+            let (lease_ms, settled, stop) = (self.config.lease_ms, Vec::new(), Vec::new());
+            effects.push(Effect::Answer(ticket, ReportAnswer::Taken { reign, lease_ms, settled, stop }));
+            return;
+        }
         let mut records = self.standing_records(ledger, &report);
         self.renew(now.mono, &report);
         let settled: Vec<_> = report.finished.iter().map(|finish| (finish.job, finish.fence)).collect();

@@ -2,7 +2,7 @@
 
 use super::*;
 use relais_protocol::ids::{Epoch, Incarnation};
-use relais_protocol::message::{Confirm, ConfirmAnswer, Verdict};
+use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, Verdict};
 
 /// Three elections and a journal that lets whoever stands with a majority up win at once.
 struct World {

@@ -5,6 +5,8 @@ mod cluster;
 mod damage;
 mod fixture;
 mod fork;
+mod golden;
+mod inspect;
 mod load;
 mod rows;
 mod suite;

@@ -146,6 +146,10 @@ impl Ledger {
     }
 
     fn token_made(&mut self, token: Token) -> Outcome {
+        // Ids are never given twice: this is one that was revoked, told again.
+        if self.graves.has_token(token.id) {
+            return Outcome::Refused(Refusal::TokenUnknown);
+        }
         let changed = self.stamp();
         self.keep_token(TokenRow { token, changed });
         Outcome::Done

@@ -58,6 +58,9 @@ pub(crate) struct Start {
     /// The join token, of `relais token create`
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
+    /// With less free disk space than this, the journal here takes no more entries [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    min_free: Option<String>,
     /// Serve HTTP to other machines without any API token: whoever reaches it runs commands here
     #[arg(long)]
     insecure_http: bool,
@@ -115,6 +118,7 @@ impl Start {
             witness: switch("--witness", self.witness),
             join: given("--join", self.join),
             token: given("--token", self.token),
+            min_free: given("--min-free", self.min_free),
             insecure_http: switch("--insecure-http", self.insecure_http),
             log_format: given("--log-format", self.log_format),
             exit_with_stdin: switch("--exit-with-stdin", self.exit_with_stdin),

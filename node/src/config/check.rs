@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7800);
+const MIN_FREE_DEFAULT: u64 = 64 << 20;
 const DATA_DIR_DEFAULT: &str = "./relais-data";
 
 /// Why a node can't be started with these settings.
@@ -76,6 +77,7 @@ pub(super) fn check(all: Layer, host_name: &str) -> Result<StartConfig, ConfigEr
         labels: labels(all.labels)?,
         witness,
         join: join(all.join, all.token)?,
+        min_free: parsed("min_free", all.min_free, bytes)?.unwrap_or(MIN_FREE_DEFAULT),
         insecure_http: switch("insecure_http", all.insecure_http)?,
         log_format: parsed("log_format", all.log_format, log_format)?.unwrap_or_default(),
         exit_with_stdin: switch("exit_with_stdin", all.exit_with_stdin)?,
@@ -108,6 +110,16 @@ fn slots(text: &str) -> Result<u32, String> {
         Ok(n) if n <= SLOTS_MAX => Ok(n),
         _ => Err(format!("is no number from 0 to {SLOTS_MAX}")),
     }
+}
+
+/// `4096`, `512KiB`, `64MiB` or `2GiB`, in bytes.
+fn bytes(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
+    let sized = units.iter().find_map(|(unit, shift)| {
+        let count: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        count.checked_mul(1 << shift)
+    });
+    sized.ok_or_else(|| "is no size; write it like 64MiB (KiB, MiB, GiB, or plain bytes)".to_owned())
 }
 
 fn advertised(text: &str) -> Result<HostPort, String> {

@@ -27,6 +27,10 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.data_dir, PathBuf::from("./relais-data"));
     assert_eq!((config.slots, config.join, config.advertise), (None, None, None));
     assert_eq!((config.insecure_http, config.log_format), (false, LogFormat::Text));
+    assert_eq!(config.min_free, 64 << 20);
+    assert_eq!(load(Some("min_free = \"2GiB\""), &[], Layer::default()).unwrap().min_free, 2 << 30);
+    assert_eq!(load(None, &[("RELAIS_MIN_FREE", "0")], Layer::default()).unwrap().min_free, 0);
+    assert!(load(None, &[("RELAIS_MIN_FREE", "1 cup")], Layer::default()).unwrap_err().contains("64MiB"));
 }
 
 #[test]

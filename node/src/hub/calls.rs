@@ -52,11 +52,15 @@ impl Hub {
         deadline: Instant,
     ) -> Result<Committed, ProposeFailed> {
         loop {
+            if self.limits.majority_is_full() {
+                return Err(ProposeFailed::DiskFull);
+            }
             let mut changed = self.pulse.changed();
             let tried = tokio::select! {
                 tried = timeout_at(deadline, self.try_propose(&records)) => tried,
                 // Whoever was asked is not the dispatcher any more: an answer may never come.
                 () = changed.dispatcher_changes() => Ok(None),
+                () = self.limits.until_full() => return Err(ProposeFailed::DiskFull),
             };
             match tried {
                 Ok(Some(committed)) => return Ok(committed),
@@ -98,6 +102,7 @@ impl Hub {
                 Ok(committed) => Reply::Committed { index: committed.index, outcomes: committed.outcomes },
                 Err(Rejection::NotDispatcher) => Reply::NotDispatcher(self.pulse.view().dispatcher),
                 Err(Rejection::Unknown) => Reply::Unknown,
+                Err(Rejection::Full) => Reply::Failed("a majority of the voters has no disk space left".to_owned()),
             },
             Call::ReadIndex => match self.read_index_here().await {
                 Some(index) => Reply::ReadIndex(index),
@@ -213,6 +218,9 @@ impl Hub {
         let voters = view.voters.len();
         if voters == 0 {
             return "this node has no journal yet; it waits to be taken in by the dispatcher".to_owned();
+        }
+        if let Some(lost) = self.why_majority_is_lost() {
+            return lost;
         }
         let heard = view.heard_voters + usize::from(view.is_voter);
         if heard * 2 > voters {

@@ -1,11 +1,10 @@
 //! Keeping house: the dispatcher sees to it that there are enough voters and that the cluster is founded;
-//! every node keeps its peers, its CA key and its free space in order.
+//! every node keeps its peers and its CA key in order.
 
 use super::Hub;
 use super::members::{self, Absences, Applicant, Members, Rules, Wanted};
 use super::survival::domain;
 use crate::datadir::KnownPeer;
-use crate::machine::free_bytes;
 use crate::net::{Peer, Purpose};
 use bytes::Bytes;
 use relais_dispatcher::journal::{Journal, JournalStatus, Role};
@@ -19,10 +18,10 @@ use std::time::Duration;
 
 /// How often the house is looked after.
 const EVERY: Duration = Duration::from_millis(250);
-/// A node with less free space than this is not fit to be the dispatcher.
-const FREE_BYTES_MIN: u64 = 64 << 20;
 /// How long a change of voters may take, those who are new catching up included.
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
+/// A change of voters that is half done for so long was left so by another dispatcher, in ms.
+const HALF_DONE_MS: u64 = 5_000;
 /// How long a control call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -35,7 +34,6 @@ impl Hub {
         loop {
             tick.tick().await;
             self.keep_peers();
-            self.check_space();
             self.clone().fetch_ca_key().await;
             if self.pulse.view().leads {
                 self.clone().found_cluster().await;
@@ -80,22 +78,6 @@ impl Hub {
         *self.addresses.write() = addresses;
     }
 
-    fn check_space(&self) {
-        let path = self.dir.lock().path().to_path_buf();
-        let reason = match free_bytes(&path) {
-            Ok(free) if free < FREE_BYTES_MIN => Some(format!("only {} MiB of disk space are free", free >> 20)),
-            _ => None,
-        };
-        let changed = {
-            let mut limited = self.limited.write();
-            std::mem::replace(&mut *limited, reason.clone()) != reason
-        };
-        if changed {
-            tracing::warn!(reason = reason.as_deref().unwrap_or("disk space is back"), "readiness changed");
-            self.pulse.ready(reason.is_none());
-        }
-    }
-
     /// A voter holds the CA key, so that it can admit nodes when the first machine is gone.
     async fn fetch_ca_key(self: Arc<Self>) {
         let view = self.pulse.view();
@@ -121,6 +103,12 @@ impl Hub {
         let status = journal.status().borrow().clone();
         if status.role != Role::Leader {
             return;
+        }
+        if status.is_joint && absences.half_done_ms(self.clock.mono()) < HALF_DONE_MS {
+            return;
+        }
+        if !status.is_joint {
+            absences.is_whole();
         }
         let wanted = self.members_wanted(&status, absences);
         if let Some(learner) = wanted.learner.filter(|_| !status.is_joint) {

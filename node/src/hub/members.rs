@@ -56,18 +56,31 @@ pub(super) struct Rules {
     pub(super) replace_after_ms: u64,
 }
 
-/// Since when nodes are out of reach, by this dispatcher's own clock.
+/// Since when nodes are out of reach, and a change of voters is half done, by this dispatcher's own clock.
 #[derive(Debug, Default)]
-pub(super) struct Absences(BTreeMap<NodeId, Mono>);
+pub(super) struct Absences {
+    gone: BTreeMap<NodeId, Mono>,
+    half_done: Option<Mono>,
+}
 
 impl Absences {
     /// For how long `node` has not been up, in ms.
     pub(super) fn note(&mut self, now: Mono, node: NodeId, up: bool) -> u64 {
         if up {
-            self.0.remove(&node);
+            self.gone.remove(&node);
             return 0;
         }
-        now.since(*self.0.entry(node).or_insert(now))
+        now.since(*self.gone.entry(node).or_insert(now))
+    }
+
+    /// For how long a change has been seen half done, in ms.
+    pub(super) fn half_done_ms(&mut self, now: Mono) -> u64 {
+        now.since(*self.half_done.get_or_insert(now))
+    }
+
+    /// No change is half done.
+    pub(super) fn is_whole(&mut self) {
+        self.half_done = None;
     }
 }
 
@@ -97,17 +110,20 @@ struct Seat<'a> {
 pub(super) fn wanted(me: RaftId, members: &Members, nodes: &[Applicant], rules: Rules) -> Wanted {
     let is_old = |raft: &RaftId| nodes.iter().any(|node| node.raft.node() == raft.node() && node.raft != *raft);
     let known = |raft: &RaftId| members.voters.contains(raft) || members.learners.contains(raft);
+    // Of the leader's own node there is this journal and no other, whatever its row still says.
+    let others = nodes.iter().filter(|node| node.up && node.raft.node() != me.node());
     let seats = seats(me, members, nodes, rules);
     let size = size(&seats, members.voters.len(), rules.voters);
     Wanted {
-        learner: nodes.iter().filter(|node| node.up).map(|node| node.raft).find(|raft| !known(raft)),
+        learner: others.map(|node| node.raft).find(|raft| !known(raft)),
         voters: seated(seats, size),
         gone: members.learners.iter().copied().find(is_old),
     }
 }
 
 fn seats<'a>(me: RaftId, members: &Members, nodes: &'a [Applicant], rules: Rules) -> Vec<Seat<'a>> {
-    let node_of = |raft: &RaftId| nodes.iter().find(|node| node.raft == *raft);
+    let is_me = |node: &Applicant, raft: &RaftId| *raft == me && node.raft.node() == me.node();
+    let node_of = |raft: &RaftId| nodes.iter().find(|node| node.raft == *raft || is_me(node, raft));
     let voting = members.voters.iter().map(|raft| {
         let node = node_of(raft);
         let claim = match node {
@@ -120,7 +136,7 @@ fn seats<'a>(me: RaftId, members: &Members, nodes: &'a [Applicant], rules: Rules
         let (witness, domain) = node.map_or((false, ""), |node| (node.witness, node.domain.as_str()));
         Seat { raft: *raft, claim, witness, domain }
     });
-    let following = members.learners.iter().filter_map(node_of).filter(|node| node.up);
+    let following = members.learners.iter().filter_map(node_of).filter(|node| node.up && node.raft.node() != me.node());
     let following = following.map(|node| Seat {
         raft: node.raft,
         claim: Claim::Follows,

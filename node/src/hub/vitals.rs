@@ -1,7 +1,7 @@
 //! The state of the cluster, put into the words that people read.
 
-use super::Hub;
 use super::survival::{Place, domain, prospects};
+use super::{Hub, limits};
 use crate::backend::{ClusterVitals, NodeVitals, Readiness};
 use crate::config::FAILURE_DOMAIN_LABEL;
 use crate::membership::{Member, MemberState};
@@ -28,7 +28,7 @@ impl Hub {
         let places: Vec<Place> = rows.iter().map(|row| place(row, &view.voters, &up)).collect();
         let prospects = prospects(&places, &settings);
         let voters_up = view.voters.intersection(&up).count();
-        let (status, reason) = self.status(voters_up, registered, up.len(), view.dispatcher.is_some());
+        let (status, reason) = self.status(&nodes, voters_up, registered, up.len());
         // Bound before the literal: in it, the guard would live on while `name_of` asks for another, and a
         // second read of one thread waits for ever once somebody waits to write in between.
         let id = self.identity.read().cluster.to_string();
@@ -72,7 +72,11 @@ impl Hub {
                 dispatcher: view.dispatcher == Some(row.id),
                 voter: view.voters.contains(&row.id),
                 suspect: member.is_some_and(|m| m.state == MemberState::Suspect),
-                limited: if own { self.limited.read().clone() } else { None },
+                limited: if own {
+                    self.limited.read().clone()
+                } else {
+                    vitals.as_ref().and_then(|v| limits::reason(&v.limits))
+                },
                 clock: clocks.get(&row.id).cloned(),
                 cpu_percent: vitals.as_ref().map(|v| v.cpu_percent),
                 memory_available_bytes: vitals.as_ref().map(|v| v.memory_available_bytes),
@@ -84,14 +88,18 @@ impl Hub {
         rows.iter().map(row_of).collect()
     }
 
-    fn status(&self, voters_up: usize, registered: usize, online: usize, dispatcher: bool) -> (String, String) {
-        let seats = self.pulse.view().voters;
+    fn status(&self, nodes: &[NodeVitals], voters_up: usize, registered: usize, online: usize) -> (String, String) {
+        let view = self.pulse.view();
+        let seats = view.voters.clone();
         let voters = seats.len();
-        if !dispatcher {
+        if view.dispatcher.is_none() {
             return ("no dispatcher".to_owned(), self.why_no_dispatcher());
         }
-        if let Some(reason) = self.limited.read().clone() {
-            return ("running (limited)".to_owned(), reason);
+        let limited = nodes.iter().filter(|n| self.is_up(n)).find_map(|n| Some((n.id, n.limited.as_ref()?)));
+        if let Some((node, reason)) = limited {
+            let node = self.name_of(node).unwrap_or_else(|| node.to_string());
+            let full = if self.limits.majority_is_full() { "submits are refused with 507; " } else { "" };
+            return ("running (limited)".to_owned(), format!("{full}node {node}: {reason}"));
         }
         if voters == 1 && self.is_pair() {
             let other = self.machine.read().nodes().find(|row| !seats.contains(&row.id)).map(|row| row.name.clone());
@@ -129,7 +137,8 @@ impl Hub {
         let view = self.pulse.view();
         let now = self.clock.mono();
         let progress = self.desk.state().progress_ms.load(std::sync::atomic::Ordering::Acquire);
-        let turning = now.since(Mono(progress)) < 2_000;
+        let turning = now.since(Mono(progress)) < 2_000 || self.limits.majority_is_full();
+        let dispatcher = self.health.of("dispatcher");
         let limited = self.limited.read().clone();
         let gossip = self.members().len();
         let parts = vec![
@@ -148,12 +157,16 @@ impl Hub {
             ),
             (
                 "dispatcher".to_owned(),
-                turning,
-                if turning { "turns" } else { "has made no progress for 2 s" }.to_owned(),
+                turning && dispatcher.is_none(),
+                dispatcher.unwrap_or_else(|| if turning { "turns" } else { "has made no progress for 2 s" }.to_owned()),
             ),
-            ("worker".to_owned(), true, format!("runs {} attempts", self.bench.state().running)),
+            (
+                "worker".to_owned(),
+                self.health.of("worker").is_none(),
+                format!("runs {} attempts", self.bench.state().running),
+            ),
             ("membership".to_owned(), true, format!("knows {gossip} others")),
-            ("disk".to_owned(), limited.is_none(), limited.unwrap_or_else(|| "has room".to_owned())),
+            ("limits".to_owned(), limited.is_none(), limited.unwrap_or_else(|| "nothing is lacking".to_owned())),
         ];
         Readiness { ready: parts.iter().all(|(_, healthy, _)| *healthy), parts }
     }

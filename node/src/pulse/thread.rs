@@ -231,7 +231,8 @@ impl PulseThread {
     /// Whether the dispatcher's actor and journal still turn.
     fn is_turning(&self, hub: &Hub, now: Mono) -> bool {
         let progress = hub.desk.state().progress_ms.load(Ordering::Acquire);
-        now.since(Mono(progress)) < TURNING_MS
+        // What waits for room is not stuck.
+        now.since(Mono(progress)) < TURNING_MS || hub.limits.majority_is_full()
     }
 
     fn beat(&mut self, hub: &Arc<Hub>, now: Mono) {

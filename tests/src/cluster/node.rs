@@ -64,6 +64,7 @@ impl Node {
             data_dir,
             folder: self.folder.clone(),
             slots: self.slots,
+            witness: self.witness,
             env: self.env.clone(),
             join: None,
             under: self.under.clone(),

@@ -109,6 +109,14 @@ fn a_journal_put_aside_is_replaced_by_its_nodes_next_one() {
 }
 
 #[test]
+fn the_leaders_own_row_may_be_old() {
+    let me = RaftId::new(NodeId(1), 7);
+    let now = Members { voters: BTreeSet::from([me]), learners: rafts(&[2]) };
+    let next = wanted(me, &now, &up(2), RULES);
+    assert_eq!((next.learner, next.voters), (None, BTreeSet::from([me, raft(2)])));
+}
+
+#[test]
 fn voters_are_spread_over_what_falls_together() {
     let rack = |id: u32, rack: &str| Applicant { domain: rack.into(), ..node(id) };
     let nodes = [rack(1, "a"), rack(2, "a"), rack(3, "a"), rack(4, "b"), rack(5, "c")];
@@ -150,6 +158,9 @@ fn absences_are_counted_from_when_they_were_seen() {
     assert_eq!(absences.note(Mono(4_000), node, false), 3_000);
     assert_eq!(absences.note(Mono(5_000), node, true), 0);
     assert_eq!(absences.note(Mono(6_000), node, false), 0);
+    assert_eq!((absences.half_done_ms(Mono(1)), absences.half_done_ms(Mono(9))), (0, 8));
+    absences.is_whole();
+    assert_eq!(absences.half_done_ms(Mono(20)), 0);
 }
 
 /// The leader stays, sizes are right, and no seat goes to who is down.
