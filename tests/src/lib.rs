@@ -1,7 +1,8 @@
 //! Tests of whole clusters: what a run looked like ([`history`]), what must be true of every run
 //! ([`checkers`]), a seeded simulator that makes runs out of the pure cores ([`world`]), and real processes
 //! ([`cluster`]) with what is between them ([`relay`]), clients that remember what they were told
-//! ([`load`]), and all that may go wrong with them ([`faults`]).
+//! ([`load`]), and all that may go wrong with them ([`faults`]). Beside them stand a model of election and
+//! fencing that is looked at in every state ([`model`]), and all that reads bytes from outside ([`fuzz`]).
 //!
 //! The checkers know nothing of the simulator: real processes fill the same history.
 
@@ -9,6 +10,7 @@ pub mod checkers;
 pub mod cluster;
 pub mod disk;
 pub mod faults;
+pub mod fuzz;
 pub mod history;
 pub mod load;
 pub mod model;
