@@ -52,7 +52,9 @@ pub mod memory;
 pub use checkpoint::Checkpoint;
 pub use raft::{RaftJournal, StartError};
 pub use status::{JournalStatus, Role};
-pub use store::{Counters, OnFatal, OpenError, Opened, PlantedBug, Store, StoreOptions, SyncMode, open, put_aside};
+pub use store::{
+    Counters, Disk, OnFatal, OpenError, Opened, PlantedBug, Store, StoreOptions, SyncMode, Synced, open, put_aside,
+};
 pub use types::LogPosition;
 
 pub use crate::rows::Rows;

@@ -27,6 +27,18 @@ pub fn sync_skipped() -> bool {
     is_planted("sync-skipped")
 }
 
+/// Whether a node whose journal was put aside goes on under its old raft id.
+#[must_use]
+pub fn old_raft_id_reused() -> bool {
+    is_planted("old-raft-id-reused")
+}
+
+/// Whether a leader answers reads without asking a majority whether it still leads.
+#[must_use]
+pub fn read_round_skipped() -> bool {
+    is_planted("read-round-skipped")
+}
+
 #[cfg(feature = "planted")]
 fn is_planted(name: &str) -> bool {
     static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();

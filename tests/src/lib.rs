@@ -1,5 +1,6 @@
 //! Tests of whole clusters: what a run looked like ([`history`]), what must be true of every run
-//! ([`checkers`]), a seeded simulator that makes runs out of the pure cores ([`world`]), and real processes
+//! ([`checkers`]), a seeded simulator that makes runs out of the pure cores ([`world`]), the real journal under
+//! a simulated clock ([`replicas`]), and real processes
 //! ([`cluster`]) with what is between them ([`relay`]) and clients that remember what they were told
 //! ([`load`]).
 //!
@@ -10,4 +11,5 @@ pub mod cluster;
 pub mod history;
 pub mod load;
 pub mod relay;
+pub mod replicas;
 pub mod world;

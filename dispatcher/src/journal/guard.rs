@@ -16,7 +16,7 @@ pub struct Counters {
     pub mark_syncs: AtomicU64,
     /// `fdatasync`s of the vote.
     pub vote_syncs: AtomicU64,
-    /// `fdatasync`s of the ledger's database.
+    /// `fdatasync`s of the ledger's database and its mark.
     pub ledger_syncs: AtomicU64,
     /// Appends acknowledged; each needs one sync of the log and one of the mark before it.
     pub appends_acknowledged: AtomicU64,
@@ -53,11 +53,45 @@ pub enum PlantedBug {
     SkipFsync,
 }
 
+/// What is synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Synced {
+    /// The log's database.
+    Log,
+    /// The log's high-water mark.
+    LogMark,
+    /// The vote.
+    Vote,
+    /// The ledger's database.
+    Ledger,
+    /// How far an installed snapshot was acknowledged.
+    LedgerMark,
+}
+
+/// A disk of a simulation under the store: it says how long writes take, is told of each sync, and can fail.
+pub trait Disk: Send + Sync + 'static {
+    /// How long the next job takes a writer that works in line.
+    fn pace(&self) -> Duration;
+
+    /// Something is about to be synced.
+    ///
+    /// # Errors
+    /// The sync is not made, and fails.
+    fn before_sync(&self, what: Synced) -> io::Result<()>;
+
+    /// It was synced.
+    ///
+    /// # Errors
+    /// The sync was made, and fails all the same.
+    fn after_sync(&self, what: Synced) -> io::Result<()>;
+}
+
 /// Shared by all that writes.
 pub(super) struct Guard {
     /// What was counted.
     pub(super) counters: Arc<Counters>,
     mode: SyncMode,
+    disk: Option<Arc<dyn Disk>>,
     ballast: PathBuf,
     failed: AtomicBool,
     on_fatal: OnFatal,
@@ -65,21 +99,36 @@ pub(super) struct Guard {
 
 impl Guard {
     /// A guard; `ballast` is the file to delete when the disk is full.
-    pub(super) fn new(mode: SyncMode, ballast: PathBuf, on_fatal: OnFatal) -> Self {
-        Self { counters: Arc::default(), mode, ballast, failed: AtomicBool::new(false), on_fatal }
+    pub(super) fn new(mode: SyncMode, disk: Option<Arc<dyn Disk>>, ballast: PathBuf, on_fatal: OnFatal) -> Self {
+        Self { counters: Arc::default(), mode, disk, ballast, failed: AtomicBool::new(false), on_fatal }
+    }
+
+    /// How long the next job takes a writer that works in line.
+    pub(super) fn pace(&self) -> Duration {
+        self.disk.as_ref().map_or(self.mode.delay, |disk| disk.pace())
     }
 
     /// Syncs with `sync` and counts it.
-    pub(super) fn sync(&self, counter: &AtomicU64, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        if !self.mode.delay.is_zero() {
+    pub(super) fn sync(&self, what: Synced, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if !self.mode.delay.is_zero() && self.disk.is_none() {
             std::thread::sleep(self.mode.delay);
         }
         if self.mode.planted == PlantedBug::SkipFsync {
             return Ok(());
         }
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.before_sync(what))?;
         sync()?;
-        counter.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        self.counter(what).fetch_add(1, Ordering::Relaxed);
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.after_sync(what))
+    }
+
+    fn counter(&self, what: Synced) -> &AtomicU64 {
+        match what {
+            Synced::Log => &self.counters.log_syncs,
+            Synced::LogMark => &self.counters.mark_syncs,
+            Synced::Vote => &self.counters.vote_syncs,
+            Synced::Ledger | Synced::LedgerMark => &self.counters.ledger_syncs,
+        }
     }
 
     /// Stops the store for good.

@@ -5,7 +5,7 @@
 use super::book::{Book, BookError};
 use super::frame;
 use super::guard::Guard;
-use super::log_writer::{Append, LogJob};
+use super::log_writer::{Append, LogJob, LogJobs};
 use super::long::Space;
 use super::types::{LogId, StorageError, Types, Vote, read_error, write_error};
 use openraft::storage::{LogFlushed, RaftLogStorage};
@@ -17,7 +17,6 @@ use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use tokio::sync::oneshot;
 
 /// Where frames are.
@@ -156,7 +155,7 @@ pub(super) struct Log {
     memory: Arc<Mutex<Memory>>,
     book: Arc<Book>,
     guard: Arc<Guard>,
-    jobs: SyncSender<LogJob>,
+    jobs: LogJobs,
     vote: Arc<Mutex<Option<Vote>>>,
     committed: Arc<AtomicU64>,
     own_id: u64,
@@ -167,7 +166,7 @@ impl Log {
     pub(super) fn new(
         book: Arc<Book>,
         guard: Arc<Guard>,
-        jobs: SyncSender<LogJob>,
+        jobs: LogJobs,
         memory: Memory,
         vote: Option<Vote>,
         own_id: u64,
@@ -206,11 +205,11 @@ impl Log {
 
     /// Tells the writer that a checkpoint was made, so that a purge may go on.
     pub(super) fn nudge(&self) {
-        let _ = self.jobs.try_send(LogJob::Nudge);
+        self.jobs.nudge();
     }
 
     fn send(&self, job: LogJob) -> Result<(), BookError> {
-        self.jobs.send(job).map_err(|_| BookError::Closed)
+        self.jobs.send(job).ok_or(BookError::Closed)
     }
 
     async fn done(&self, answer: oneshot::Receiver<()>) -> Result<(), StorageError> {

@@ -10,12 +10,12 @@
 
 use super::book::{Book, BookError};
 use super::checkpoint::LedgerMeta;
-pub use super::guard::{Counters, OnFatal, PlantedBug, SyncMode};
+pub use super::guard::{Counters, Disk, OnFatal, PlantedBug, SyncMode, Synced};
 use super::guard::{Guard, sync_dir};
 use super::ledger::{Ledger, META_KEY};
 use super::ledger_writer::{self, LedgerJobs};
 use super::log::{BASE_KEY, Base, Log};
-use super::log_writer::{self, Ballot, LogJob, LogWriter, Mark};
+use super::log_writer::{self, Ballot, LogJob, LogJobs, LogWriter, Mark};
 use super::slots::{SlotError, SlotFile};
 use super::verify;
 use relais_protocol::codec;
@@ -25,12 +25,13 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 const BALLAST_BYTES: usize = 1 << 20;
+/// Entries kept behind a checkpoint.
+const KEPT_ENTRIES: u64 = 5_000;
 /// How often, 50 ms apart, a store that is still locked is tried again.
 const LOCK_TRIES: u32 = 100;
 
@@ -47,13 +48,18 @@ pub struct StoreOptions {
     pub open_limit: Duration,
     /// Called once when a write or sync fails.
     pub on_fatal: OnFatal,
+    /// Entries kept behind a checkpoint, for followers that are behind.
+    pub kept_entries: u64,
+    /// Set by simulations: the writers are tasks of the runtime over this disk, not threads, and nothing
+    /// of the store is ahead of or behind a clock that is simulated, too.
+    pub disk: Option<Arc<dyn Disk>>,
 }
 
 impl StoreOptions {
     /// Honest syncs, and two minutes to open.
     pub fn new(dir: impl Into<PathBuf>, id: RaftId, on_fatal: OnFatal) -> Self {
         let (sync, open_limit) = (SyncMode::default(), Duration::from_secs(120));
-        Self { dir: dir.into(), id, sync, open_limit, on_fatal }
+        Self { dir: dir.into(), id, sync, open_limit, on_fatal, kept_entries: KEPT_ENTRIES, disk: None }
     }
 }
 
@@ -105,24 +111,42 @@ pub struct Store {
     pub(super) ledger_jobs: LedgerJobs,
     pub(super) guard: Arc<Guard>,
     pub(super) threads: Threads,
+    pub(super) kept_entries: u64,
 }
 
 /// The writers, to end them.
 pub(super) struct Threads {
-    log_jobs: SyncSender<LogJob>,
+    log_jobs: LogJobs,
     log_book: Arc<Book>,
-    handles: Vec<JoinHandle<()>>,
+    writers: Writers,
+}
+
+enum Writers {
+    Threads([JoinHandle<()>; 2]),
+    InLine([tokio::task::JoinHandle<()>; 2]),
 }
 
 impl Threads {
-    /// Ends the writers after what they were told to do, and closes the databases. Blocks.
-    pub(super) fn close(self, ledger: &Ledger) {
-        let _ = self.log_jobs.send(LogJob::Close);
-        for handle in self.handles {
-            let _ = handle.join();
-        }
-        self.log_book.close();
-        ledger.book.close();
+    /// Ends the writers after what they were told to do, and closes the databases.
+    pub(super) async fn close(self, ledger: Arc<Ledger>) {
+        let Self { log_jobs, log_book, writers } = self;
+        let threads = match writers {
+            Writers::Threads(threads) => Some(threads),
+            Writers::InLine(tasks) => {
+                let _ = log_jobs.send(LogJob::Close);
+                drop(futures::future::join_all(tasks).await);
+                None
+            }
+        };
+        let closing = move || {
+            if let Some(threads) = threads {
+                let _ = log_jobs.send(LogJob::Close);
+                threads.into_iter().for_each(|thread| drop(thread.join()));
+            }
+            log_book.close();
+            ledger.book.close();
+        };
+        drop(tokio::task::spawn_blocking(closing).await);
     }
 }
 
@@ -134,15 +158,19 @@ pub async fn open(options: StoreOptions) -> Result<Opened, OpenError> {
     let (tx, rx) = oneshot::channel();
     let (dir, limit) = (options.dir.clone(), options.open_limit);
     let io_error = |error| OpenError::Io { dir: dir.clone(), error };
-    std::thread::Builder::new()
-        .name("journal-open".to_owned())
-        .spawn(move || {
-            // sled panics on some damage.
-            let opened = catch_unwind(AssertUnwindSafe(|| open_patiently(&options)))
-                .unwrap_or_else(|panic| Ok(Opened::Damaged { reason: panic_text(panic.as_ref()) }));
-            drop(tx.send(opened));
-        })
-        .map_err(io_error)?;
+    let is_simulated = options.disk.is_some();
+    let opening = move || {
+        // sled panics on some damage.
+        let opened = catch_unwind(AssertUnwindSafe(|| open_patiently(&options)))
+            .unwrap_or_else(|panic| Ok(Opened::Damaged { reason: panic_text(panic.as_ref()) }));
+        drop(tx.send(opened));
+    };
+    if is_simulated {
+        // A simulated clock stands still for this kind of thread only.
+        drop(tokio::task::spawn_blocking(opening));
+    } else {
+        std::thread::Builder::new().name("journal-open".to_owned()).spawn(opening).map_err(io_error)?;
+    }
     match tokio::time::timeout(limit, rx).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(_)) => Ok(Opened::Damaged { reason: "it could not be opened".to_owned() }),
@@ -252,9 +280,9 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let log_book = Arc::new(Book::open(&dir.join("log"))?);
     let memory = verify::log(&log_book, acknowledged, &meta)?;
 
-    let guard = Arc::new(Guard::new(options.sync, dir.join("ballast"), options.on_fatal.clone()));
+    let (ballast_file, disk) = (dir.join("ballast"), options.disk.clone());
+    let guard = Arc::new(Guard::new(options.sync, disk, ballast_file, options.on_fatal.clone()));
     let ledger = Arc::new(Ledger::new(ledger_book, ledger_dir, guard.clone(), ledger_mark, meta));
-    let (ledger_jobs, ledger_thread) = ledger_writer::spawn(ledger.clone())?;
     let writer = LogWriter {
         book: log_book.clone(),
         guard: guard.clone(),
@@ -265,13 +293,25 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
         base: memory.base,
         end: memory.last().map_or(0, |last| last.index + 1),
     };
-    let (log_jobs, log_thread) = log_writer::spawn(writer)?;
+    let (log_jobs, ledger_jobs, writers) = spawn(writer, options.disk.is_some())?;
     if let Err(error) = ballast(dir) {
         tracing::warn!(%error, "no room for the journal's ballast");
     }
     let log = Log::new(log_book.clone(), guard.clone(), log_jobs.clone(), memory, ballot.vote, options.id.0);
-    let threads = Threads { log_jobs, log_book, handles: vec![log_thread, ledger_thread] };
-    Ok(Store { id: options.id, log, ledger, ledger_jobs, guard, threads })
+    let threads = Threads { log_jobs, log_book, writers };
+    Ok(Store { id: options.id, log, ledger, ledger_jobs, guard, threads, kept_entries: options.kept_entries })
+}
+
+fn spawn(log: LogWriter, in_line: bool) -> io::Result<(LogJobs, LedgerJobs, Writers)> {
+    let ledger = log.ledger.clone();
+    if in_line {
+        let (log_jobs, log_task) = log_writer::spawn_in_line(log);
+        let (ledger_jobs, ledger_task) = ledger_writer::spawn_in_line(ledger);
+        return Ok((log_jobs, ledger_jobs, Writers::InLine([log_task, ledger_task])));
+    }
+    let (log_jobs, log_thread) = log_writer::spawn(log)?;
+    let (ledger_jobs, ledger_thread) = ledger_writer::spawn(ledger)?;
+    Ok((log_jobs, ledger_jobs, Writers::Threads([log_thread, ledger_thread])))
 }
 
 fn create(dir: &Path, id: RaftId) -> Result<(), BookError> {
