@@ -30,6 +30,7 @@ use relais_protocol::codec::{self, CodecError};
 use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{Place, StateName};
 use relais_protocol::record::{BATCH_DECODE_CAP, Batch, Failover, Outcome, Outcomes, Record, Refusal, Token};
+use relais_protocol::settings::Settings;
 use relais_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -129,6 +130,8 @@ pub struct Ledger {
     nodes: Nodes,
     tokens: BTreeMap<u64, Token>,
     settings: BTreeMap<String, String>,
+    /// The same, typed.
+    typed_settings: Settings,
     failovers: BTreeMap<Epoch, Failover>,
     events: Vec<Event>,
 }
@@ -146,6 +149,7 @@ impl Ledger {
             nodes: Nodes::default(),
             tokens: BTreeMap::new(),
             settings: BTreeMap::new(),
+            typed_settings: Settings::default(),
             failovers: BTreeMap::new(),
             events: Vec::new(),
         }
@@ -257,6 +261,7 @@ impl Ledger {
         ledger.failovers = keys::load_table(&*rows, keys::FAILOVER, |f: &Failover| f.epoch)?;
         ledger.settings =
             keys::load_table(&*rows, keys::SETTING, |(key, _): &(String, String)| key.clone())?.into_values().collect();
+        ledger.type_settings();
         ledger.load_jobs(&*rows)?;
         Ok(ledger)
     }

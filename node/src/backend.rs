@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_protocol::ids::{Index, JobId, NodeId, Reign};
+use relais_protocol::message::DrillFault;
 use relais_protocol::record::{Committed, Record};
 use relais_protocol::time::UnixMs;
 use std::sync::Arc;
@@ -176,6 +177,8 @@ pub trait Backend: Send + Sync + 'static {
     fn vitals(&self) -> ClusterVitals;
     /// Moves the dispatcher role; returns who has it then.
     fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<NodeId, String>>;
+    /// Lets a node do `fault` to itself for `for_ms`, for a rehearsal; returns when it is about to.
+    fn drill(&self, node: NodeId, fault: DrillFault, for_ms: u64) -> BoxFuture<'static, Result<(), String>>;
     /// Captured output, from whichever node holds it; at most 1 MiB at a time.
     fn output(
         &self,

@@ -24,6 +24,7 @@ mod view;
 
 mod cancel;
 mod cluster;
+mod drill;
 mod job;
 mod jobs;
 mod logs;
@@ -72,6 +73,7 @@ enum Command {
     Nodes(nodes::Nodes),
     Cluster(cluster::Cluster),
     Token(token::Token),
+    Drill(drill::Drill),
 }
 
 /// Parses the process's arguments, does what they say and returns the exit code of `api.md`.
@@ -121,6 +123,7 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Nodes(nodes) => nodes.run().await,
         Command::Cluster(cluster) => cluster.run().await,
         Command::Token(token) => token.run().await,
+        Command::Drill(drill) => drill.run().await,
     }
 }
 

@@ -11,6 +11,7 @@ mod audit;
 mod backend;
 mod calls;
 mod dispatch;
+mod drill;
 mod gossip;
 mod handover;
 mod inbound;

@@ -53,7 +53,10 @@ pub fn run(config: StartConfig) -> ExitCode {
         Err(failed) => Err(failed),
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            crate::drill::start_again_if_asked();
+            ExitCode::SUCCESS
+        }
         Err(StartFailed(reason)) => {
             eprintln!("relais: {reason}");
             ExitCode::FAILURE

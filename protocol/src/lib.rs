@@ -9,5 +9,6 @@ pub mod ids;
 pub mod job;
 pub mod message;
 pub mod record;
+pub mod settings;
 pub mod spec;
 pub mod time;

@@ -260,6 +260,26 @@ pub enum Call {
     Handover(Option<NodeId>),
     /// Figures that only a live node has.
     Vitals,
+    /// Do this to yourself, for a rehearsal.
+    Drill {
+        /// What.
+        fault: DrillFault,
+        /// For how long, in ms.
+        for_ms: u64,
+    },
+}
+
+/// What a rehearsal asks a node to do to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DrillFault {
+    /// End at once, like by kill -9, and start again later.
+    Kill,
+    /// Stand still, like by SIGSTOP, and go on later.
+    Pause,
+    /// Be cut off from all other nodes for a while; HTTP stays.
+    Cut,
+    /// Stop in good order and start again.
+    Restart,
 }
 
 /// The answer to [`Call`].
@@ -293,4 +313,6 @@ pub enum Reply {
     Unknown,
     /// It can't be done, and why.
     Failed(String),
+    /// To `Drill`: it is about to happen.
+    Struck,
 }

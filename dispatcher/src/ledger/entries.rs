@@ -7,6 +7,7 @@ use relais_protocol::codec;
 use relais_protocol::ids::{ClusterId, Incarnation, NodeId};
 use relais_protocol::job::Place;
 use relais_protocol::record::{Failover, Join, NodeFacts, Outcome, Record, Refusal, Standing, Token, TokenRole};
+use relais_protocol::settings::Settings;
 
 /// Failovers kept for people to look at.
 const FAILOVERS_MAX: usize = 200;
@@ -152,7 +153,13 @@ impl Ledger {
         let row = codec::encode(codec::FORMAT, &(&key, &value));
         self.sheet.write(keys::key(keys::SETTING, key.as_bytes()), Some(row));
         self.settings.insert(key, value);
+        self.type_settings();
         Outcome::Done
+    }
+
+    /// Reads the settings anew. What this build does not know is kept, and has no effect here.
+    pub(super) fn type_settings(&mut self) {
+        self.typed_settings = Settings::of(self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str())));
     }
 
     fn failover(&mut self, failover: Failover) -> Outcome {

@@ -6,6 +6,7 @@ use relais_protocol::ids::{Fence, JobId, NodeId};
 use relais_protocol::job::{Job, JobState, StateName};
 use relais_protocol::message::StartOrder;
 use relais_protocol::record::{Failover, Token};
+use relais_protocol::settings::Settings;
 use relais_protocol::time::UnixMs;
 
 /// Which jobs to list. Empty fields let everything pass.
@@ -162,10 +163,10 @@ impl Ledger {
         self.tokens.values()
     }
 
-    /// A setting of the cluster.
+    /// The settings of the cluster.
     #[must_use]
-    pub fn setting(&self, key: &str) -> Option<&str> {
-        self.settings.get(key).map(String::as_str)
+    pub fn settings(&self) -> &Settings {
+        &self.typed_settings
     }
 
     /// Failovers, oldest first.

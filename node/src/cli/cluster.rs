@@ -1,5 +1,7 @@
 //! `relais cluster`: how the cluster stands, and who dispatches.
 
+mod settings;
+
 use super::client::{Answer, Call, Client};
 use super::failure::{Failure, one_line};
 use super::remote::Remote;
@@ -9,13 +11,14 @@ use super::time_text::{ago, span};
 use super::view;
 use serde_json::{Value, json};
 
-/// Show the cluster's status, hand the dispatcher's role over, list failovers
+/// Show the cluster's status, hand the dispatcher's role over, list failovers, change settings
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   relais cluster status
   relais cluster handover --to n2
-  relais cluster failovers")]
+  relais cluster failovers
+  relais cluster set voters=5 replace_after=2m")]
 pub(crate) struct Cluster {
     #[command(subcommand)]
     command: Command,
@@ -38,6 +41,21 @@ enum Command {
     /// List the changes of the dispatcher, with how long no submit was taken
     #[command(after_help = "Example:\n  relais cluster failovers -o jsonl")]
     Failovers,
+    /// Change settings of the cluster; without any, show them
+    #[command(after_help = "\
+Examples:
+  relais cluster set voters=5 replace_after=2m
+  relais cluster set takeover=tiebreak:10.0.0.1:22
+  relais cluster set takeover=off
+  relais cluster set")]
+    Set {
+        /// The settings, of `relais cluster settings`
+        #[arg(value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+    },
+    /// Show the settings of the cluster
+    #[command(after_help = "Example:\n  relais cluster settings -o json")]
+    Settings,
 }
 
 impl Cluster {
@@ -48,6 +66,8 @@ impl Cluster {
             Command::Status => status(screen, &client).await?,
             Command::Handover { to } => handover(screen, &client, to).await?,
             Command::Failovers => failovers(screen, &client).await?,
+            Command::Set { settings } => settings::run(screen, &client, &settings).await?,
+            Command::Settings => settings::run(screen, &client, &[]).await?,
         }
         Ok(0)
     }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_protocol::ids::{Index, JobId, NodeId};
+use relais_protocol::message::DrillFault;
 use relais_protocol::record::{Committed, Record};
 use relais_protocol::time::UnixMs;
 use std::sync::Arc;
@@ -87,6 +88,11 @@ impl Backend for HubBackend {
 
     fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<NodeId, String>> {
         let work = self.on_engine(self.0.clone().hand_over_anywhere(to));
+        async move { work.await.unwrap_or_else(|| Err("the node is stopping".to_owned())) }.boxed()
+    }
+
+    fn drill(&self, node: NodeId, fault: DrillFault, for_ms: u64) -> BoxFuture<'static, Result<(), String>> {
+        let work = self.on_engine(self.0.clone().strike_anywhere(node, fault, for_ms));
         async move { work.await.unwrap_or_else(|| Err("the node is stopping".to_owned())) }.boxed()
     }
 

@@ -107,6 +107,10 @@ impl Hub {
                 Ok(node) => Reply::HandedOver(node),
                 Err(reason) => Reply::Failed(reason),
             },
+            Call::Drill { fault, for_ms } => match self.strike(fault, for_ms) {
+                Ok(()) => Reply::Struck,
+                Err(reason) => Reply::Failed(reason),
+            },
             Call::Http { .. } | Call::Vitals => Reply::Failed("this version does not answer it".to_owned()),
         }
     }

@@ -27,7 +27,7 @@ impl Hub {
         // Bound before the literal: in it, the guard would live on while `name_of` asks for another, and a
         // second read of one thread waits for ever once somebody waits to write in between.
         let id = self.identity.read().cluster.to_string();
-        let name = self.machine.read().setting("name").unwrap_or("relais").to_owned();
+        let name = self.machine.read().settings().name.clone();
         ClusterVitals {
             id,
             name,

@@ -12,6 +12,7 @@ use relais_dispatcher::ledger::{Event, Ledger};
 use relais_dispatcher::rows::MemoryRows;
 use relais_protocol::ids::{ClusterId, Incarnation, Index, JobId, NodeId};
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
+use relais_protocol::message::DrillFault;
 use relais_protocol::record::{BATCH_RECORDS_MAX, Batch, Committed, Finish, NodeFacts, Outcomes, RULES, Record};
 use relais_protocol::time::UnixMs;
 use serde_json::Value;
@@ -192,6 +193,10 @@ impl Backend for Rig {
 
     fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<NodeId, String>> {
         async move { to.ok_or_else(|| "no other node is ready".to_owned()) }.boxed()
+    }
+
+    fn drill(&self, _: NodeId, _: DrillFault, _: u64) -> BoxFuture<'static, Result<(), String>> {
+        async move { Err("this cluster does not agree to rehearsals".to_owned()) }.boxed()
     }
 
     fn output(
