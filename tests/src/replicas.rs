@@ -62,6 +62,9 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(20);
 /// Clients go on for this long after the last fault.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 
+/// What was seen of a run.
+type Seen = (History, Counts, Vec<Violation>);
+
 /// One run.
 struct Trial {
     seed: u64,
@@ -78,16 +81,17 @@ struct Trial {
 
 impl Trial {
     /// Runs a seed, in a runtime whose clock is paused.
-    async fn run(seed: u64, home: &Path) -> (History, Counts, Vec<Violation>) {
+    async fn run(seed: u64, home: &Path, told: bool) -> (Arc<Watch>, Seen) {
         let mut dice = Dice::new(seed);
         let plan = Plan::new(&mut dice.part());
-        let watch = Arc::new(Watch::new());
+        let watch = Arc::new(Watch::new(told));
         let hosts = (1..=plan.hosts).map(|n| Host::new(NodeId(n), home.join(n.to_string())));
         let hosts = match hosts.collect::<std::io::Result<Vec<_>>>() {
             Ok(hosts) => hosts,
             Err(error) => {
                 watch.broken("the-trial-itself", error.to_string());
-                return watch.into_parts();
+                let seen = watch.take();
+                return (watch, seen);
             }
         };
         let trial = Arc::new(Self {
@@ -112,7 +116,7 @@ impl Trial {
         for host in &trial.hosts {
             host.end(&trial, End::Killed).await;
         }
-        trial.watch.into_parts()
+        (trial.watch.clone(), trial.watch.take())
     }
 
     /// Founds the cluster and waits until it is as it was planned.

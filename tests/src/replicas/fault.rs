@@ -106,6 +106,9 @@ impl Kind {
 pub(super) async fn strike(trial: Arc<Trial>, mut plan: FaultPlan) {
     sleep(Duration::from_millis(plan.at)).await;
     let dispatcher = trial.dispatcher().unwrap_or(plan.node);
+    let node = plan.node;
+    let name = plan.kind.name();
+    trial.watch.say(node, || format!("FAULT {name} for {} ms, dispatcher {dispatcher}", plan.lasts));
     let has_struck = match plan.kind {
         KillDispatcher => end(&trial, &mut plan, dispatcher, End::Killed).await,
         KillNode => end(&trial, &mut plan.clone(), plan.node, End::Killed).await,
@@ -121,8 +124,9 @@ pub(super) async fn strike(trial: Arc<Trial>, mut plan: FaultPlan) {
         ReplaceVoter => replace_voter(&trial, &plan, dispatcher).await,
         Handover => hand_over(&trial, dispatcher),
     };
+    trial.watch.say(node, || format!("fault {name} is over: {has_struck}"));
     if has_struck {
-        trial.watch.count(|counts| *counts.faults.entry(plan.kind.name()).or_default() += 1);
+        trial.watch.count(|counts| *counts.faults.entry(name).or_default() += 1);
     }
 }
 

@@ -61,6 +61,7 @@ impl Host {
             state.run += 1;
             Incarnation(state.run)
         };
+        trial.watch.say(self.node, || format!("starts as {}, run {run}", self.raft_id()));
         trial.watch.count(|counts| counts.restarts += u64::from(run.0 > 1));
         let alive = Arc::new(AtomicBool::new(true));
         let dice = Dice::new(trial.seed_of(self.raft_id(), run));
@@ -131,6 +132,7 @@ impl Host {
     pub(super) async fn end(&self, trial: &Trial, end: End) {
         let Some(life) = self.state.lock().life.take() else { return };
         let left = life.disk.die();
+        trial.watch.say(self.node, || format!("has ended: {end:?}"));
         life.end().await;
         let disk = life.disk.clone();
         drop(life);

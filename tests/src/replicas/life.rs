@@ -67,6 +67,13 @@ impl Life {
             trial: trial.clone(),
             tasks: Mutex::default(),
         });
+        let (reign, dispatcher) = {
+            let ledger = life.machine.ledger.read();
+            (ledger.reign(), ledger.dispatcher())
+        };
+        if let Some((node, _)) = dispatcher {
+            life.tell(Told::Reigned(reign, node));
+        }
         let seed = trial.seed_of(id, run);
         let seat = Seat::new(trial.clone(), life.clone(), seed);
         let tasks = [tokio::spawn(seat.sit(told)), tokio::spawn(watch_status(life.clone())), watch_audits(&life)];

@@ -42,6 +42,8 @@ pub(super) enum Told {
     StandNow,
     Journal(JournalStatus),
     Applied(Vec<Event>),
+    /// The reign that the ledger knew at the start, and whose.
+    Reigned(Reign, NodeId),
     Landed(Result<(Index, Outcomes), ProposeError>),
     Propose(Vec<Record>, oneshot::Sender<Result<Committed, Rejection>>),
     /// Hold what comes, hand over once nothing is in flight.
@@ -129,6 +131,7 @@ impl Seat {
                 self.elect(Input::Journal(self.journal.clone()));
             }
             Told::Applied(events) => self.applied(events),
+            Told::Reigned(reign, node) => self.elect(Input::Promoted { reign, node, ours: false }),
             Told::Landed(result) => self.landed(result),
             Told::Propose(records, tx) => self.propose(records, tx),
             Told::HandOver => self.dispatch(CoreInput::Hold(true)),
@@ -167,6 +170,7 @@ impl Seat {
 
     fn perform(&mut self, effect: Effect) {
         let (me, wire) = (self.me, self.trial.wire.clone());
+        self.trial.watch.say(me, || format!("{effect:?}"));
         match effect {
             Effect::Ask(others, question) => {
                 for other in others {
@@ -278,6 +282,6 @@ fn view(status: &JournalStatus) -> JournalView {
         leads: status.role == Role::Leader,
         term: status.term,
         last_log: last.unwrap_or_default(),
-        voters: status.voters.iter().map(|raft| raft.node()).collect(),
+        voters: status.voting_nodes(),
     }
 }

@@ -21,12 +21,12 @@ pub struct Report {
     pub violations: Vec<Violation>,
 }
 
-/// Runs one seed on a runtime of its own.
+/// Runs one seed on a runtime of its own. With `told` what happened comes as text as well.
 ///
 /// # Panics
 /// When the system gives no folder or no runtime.
 #[must_use]
-pub fn one_seed(seed: u64) -> Report {
+pub fn one_seed(seed: u64, told: bool) -> (Report, Option<String>) {
     let memory = std::path::Path::new("/dev/shm");
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix("relais-replicas-");
@@ -34,24 +34,32 @@ pub fn one_seed(seed: u64) -> Report {
     let home = home.expect("a folder for the hosts' files");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
-    let (history, counts, mut violations) = runtime.block_on(Trial::run(seed, home.path()));
+    let (watch, seen) = runtime.block_on(Trial::run(seed, home.path(), told));
     drop(runtime);
+    let (history, counts, mut violations) = seen;
     violations.extend(checkers::check_all(&history));
     let recovered_ms = history.recovery.as_ref().and_then(|recovery| {
         let since = |at: Option<crate::history::At>| at.map(|at| at.0 - recovery.healed.0);
         Some((since(recovery.dispatcher)?, since(recovery.all_ended)?))
     });
-    Report { seed, counts, recovered_ms, violations }
+    (Report { seed, counts, recovered_ms, violations }, watch.trace())
 }
 
 impl Report {
-    /// How to see such a run again, and what it broke.
+    /// What it broke, and how to see such a run again; the trace of another run of this seed is written to a
+    /// file in the folder for temporary files.
     #[must_use]
     pub fn complaint(&self) -> String {
         let seed = self.seed;
+        let path = std::env::temp_dir().join(format!("relais-replicas-{seed}.trace"));
+        let (again, text) = one_seed(seed, true);
+        let written = match std::fs::write(&path, text.unwrap_or_default()) {
+            Ok(()) => format!("run again: {} violations, trace in {}", again.violations.len(), path.display()),
+            Err(error) => format!("no trace ({error})"),
+        };
         let first: Vec<String> = self.violations.iter().take(5).map(ToString::to_string).collect();
         format!(
-            "seed {seed}: {}\n  again: RELAIS_REPLICA_SEED={seed} cargo test -p relais-tests --test replicas -- one_seed --nocapture",
+            "seed {seed}: {}\n  again: RELAIS_REPLICA_SEED={seed} cargo test -p relais-tests --test replicas -- one_seed --nocapture\n  {written}",
             first.join("\n  ")
         )
     }
@@ -76,7 +84,7 @@ pub fn sweep(first: u64, count: u64, threads: usize) -> Swept {
                     if seed >= first + count {
                         return;
                     }
-                    let report = one_seed(seed);
+                    let (report, _) = one_seed(seed, false);
                     reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(report);
                 }
             });

@@ -46,6 +46,8 @@ pub struct Counts {
 /// Sees everything.
 pub(super) struct Watch {
     began: Instant,
+    /// What happened, in words, if anybody wants to read it.
+    trace: Option<Mutex<String>>,
     seen: Mutex<Seen>,
 }
 
@@ -59,8 +61,21 @@ struct Seen {
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
-        Self { began: Instant::now(), seen: Mutex::default() }
+    pub(super) fn new(told: bool) -> Self {
+        Self { began: Instant::now(), trace: told.then(Mutex::default), seen: Mutex::default() }
+    }
+
+    /// Writes down what happens, if anybody wants to read it.
+    pub(super) fn say(&self, node: NodeId, what: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            let line = format!("{:>6} n{node} {}\n", self.now().0, what());
+            trace.lock().push_str(&line);
+        }
+    }
+
+    /// What was written down.
+    pub(super) fn trace(&self) -> Option<String> {
+        self.trace.as_ref().map(|trace| std::mem::take(&mut *trace.lock()))
     }
 
     /// Milliseconds since the run began.
@@ -91,7 +106,7 @@ impl Watch {
     }
 
     /// What it has come to.
-    pub(super) fn into_parts(&self) -> (History, Counts, Vec<Violation>) {
+    pub(super) fn take(&self) -> (History, Counts, Vec<Violation>) {
         let mut seen = self.seen.lock();
         let leaders = seen.leaders.len() as u64;
         seen.counts.leaders = leaders;
@@ -115,6 +130,13 @@ impl Watch {
 
     /// A journal said what it is at.
     pub(super) fn status(&self, status: &JournalStatus) {
+        self.say(status.id.node(), || {
+            let (voters, learners) = (&status.voters, &status.learners);
+            format!(
+                "{} {:?} term {} leader {:?} last {:?} committed {:?} voters {voters:?} {learners:?}",
+                status.id, status.role, status.term, status.leader, status.last_log, status.committed
+            )
+        });
         let leader = if status.role == Role::Leader { Some(status.id) } else { status.leader };
         let Some(leader) = leader else { return };
         let known = *self.seen.lock().leaders.entry(status.term).or_insert(leader);
