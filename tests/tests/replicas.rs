@@ -7,7 +7,7 @@ use std::process::Command;
 /// Seeds of a sweep, where `RELAIS_REPLICA_SEEDS` does not say otherwise.
 const SEEDS: u64 = 200;
 /// Seeds in which each planted bug is looked for.
-const PLANTED_SEEDS: u64 = 24;
+const PLANTED_SEEDS: u64 = 40;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -275,7 +275,7 @@ async fn replace_voter(trial: &Trial, plan: &FaultPlan, dispatcher: NodeId) -> b
     let goes = {
         let mut voters = trial.voters.lock();
         let heir = trial.hosts.iter().map(|host| host.node).find(|node| !voters.contains(node));
-        let goes = voters.iter().copied().filter(|node| *node != dispatcher).last();
+        let goes = voters.iter().copied().rfind(|node| *node != dispatcher);
         let Some(goes) = goes.filter(|_| heir.is_some() || voters.len() > 3) else { return false };
         voters.remove(&goes);
         voters.extend(heir);

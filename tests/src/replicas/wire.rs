@@ -18,6 +18,9 @@ use tokio::time::sleep;
 /// How long a caller waits for an answer that does not come.
 const GIVES_UP_MS: (u64, u64) = (40, 400);
 
+/// The second copy of a message comes within so many ms: long enough for another to lead by then.
+const COPY_LATEST_MS: u64 = 400;
+
 /// One direction between two hosts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
@@ -86,11 +89,10 @@ impl Wire {
         if way.cuts > 0 || state.dice.chance(way.loss) {
             return Fate::Lost;
         }
-        let mut time = || Duration::from_millis(state.dice.range(way.delay.0, way.delay.1));
-        let first = time();
-        let second = time() + time();
+        let first = state.dice.range(way.delay.0, way.delay.1);
+        let second = state.dice.range(way.delay.0, COPY_LATEST_MS);
         let twice = state.dice.chance(way.twice);
-        Fate::Arrives(first, twice.then_some(second))
+        Fate::Arrives(Duration::from_millis(first), twice.then_some(Duration::from_millis(second)))
     }
 
     fn gives_up(&self) -> Duration {
