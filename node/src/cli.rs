@@ -27,6 +27,7 @@ mod cluster;
 mod drill;
 mod job;
 mod jobs;
+mod journal;
 mod logs;
 mod nodes;
 mod retry;
@@ -72,6 +73,7 @@ enum Command {
     Wait(wait::Wait),
     Nodes(nodes::Nodes),
     Cluster(cluster::Cluster),
+    Journal(journal::Journal),
     Token(token::Token),
     Drill(drill::Drill),
 }
@@ -122,6 +124,7 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Wait(wait) => wait.run().await,
         Command::Nodes(nodes) => nodes.run().await,
         Command::Cluster(cluster) => cluster.run().await,
+        Command::Journal(journal) => journal.run().await,
         Command::Token(token) => token.run().await,
         Command::Drill(drill) => drill.run().await,
     }

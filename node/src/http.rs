@@ -16,6 +16,7 @@ mod body;
 mod cluster;
 mod counters;
 mod drill;
+mod failovers;
 mod jobs;
 mod json;
 mod logs;
@@ -25,6 +26,7 @@ mod probes;
 mod problem;
 mod query;
 mod read;
+mod recover;
 mod request;
 mod route;
 mod settings;
@@ -221,8 +223,10 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::NodeDrill(name) => drill::strike(api, request, name).await,
         Route::NodeDrain(name, on) => nodes::drain(api, request, name, *on).await,
         Route::Cluster => cluster::show(api, request),
-        Route::Failovers => cluster::failovers(api, request).await,
+        Route::Failovers => failovers::list(api, request).await,
         Route::Handover => cluster::hand_over(api, request).await,
+        Route::Journal => recover::show(api, request),
+        Route::Recover => recover::recover(api, request).await,
         Route::Settings => settings::show(api, request).await,
         Route::SettingsChange => settings::change(api, request).await,
         Route::Tokens => tokens::list(api, request).await,

@@ -57,6 +57,8 @@ struct InFlight {
     goodbye: bool,
 }
 
+/// How often a worker reports while one lease lasts.
+const BEATS_IN_A_LEASE: u64 = 6;
 /// How long a leaving worker waits for its goodbye to be answered, in ms.
 const GOODBYE_MS: u64 = 2_000;
 
@@ -225,6 +227,7 @@ impl Worker {
                 }
                 self.obey(reign, effects);
                 self.lease_until = self.lease_until.max(Some(sent.sent_at.plus(lease_ms)));
+                self.config.beat_ms = lease_ms / BEATS_IN_A_LEASE;
                 for key in settled {
                     self.settle(key);
                 }

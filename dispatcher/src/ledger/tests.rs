@@ -9,6 +9,9 @@ use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError, JobState};
 use relais_protocol::record::{Finish, NodeFacts, RULES, Standing, Submit};
 use relais_protocol::spec::{JobOptions, JobSpec, QueueName, RetryPolicy, StartTime};
 
+mod heal;
+mod joins;
+
 struct Bench {
     ledger: Ledger,
     index: u64,

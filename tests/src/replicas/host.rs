@@ -80,7 +80,7 @@ impl Host {
                     self.state.lock().was_damaged = false;
                     return Some(store);
                 }
-                Ok(Opened::Damaged { reason }) => {
+                Ok(Opened::Damaged { reason, .. }) => {
                     if let Err(error) = self.put_aside(trial, &reason) {
                         trial.watch.broken("a-store-opens", format!("{}: {error}", self.raft_id()));
                     }
