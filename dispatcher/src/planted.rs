@@ -33,6 +33,18 @@ pub fn dispatcher_panics() -> bool {
     is_planted("dispatcher-panics")
 }
 
+/// Whether a node whose journal was put aside goes on under its old raft id.
+#[must_use]
+pub fn old_raft_id_reused() -> bool {
+    is_planted("old-raft-id-reused")
+}
+
+/// Whether a leader answers reads without asking a majority whether it still leads.
+#[must_use]
+pub fn read_round_skipped() -> bool {
+    is_planted("read-round-skipped")
+}
+
 /// Whether a takeover forgets the entries that are not known to be committed.
 #[must_use]
 pub fn tail_dropped() -> bool {

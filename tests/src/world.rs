@@ -18,7 +18,7 @@
 mod bench;
 mod client;
 mod desk;
-mod dice;
+pub(crate) mod dice;
 mod edge;
 mod event;
 mod fault;

@@ -11,7 +11,10 @@ impl Election {
     pub(super) fn on_asked(&mut self, now: Mono, question: &Confirm, effects: &mut Vec<Effect>) {
         self.learn_log(now, question);
         let held = self.held(now, question);
-        let verdict = if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
+        let verdict = if !self.journal.voters.contains(&self.me) {
+            // Who asks may count this node by a journal that it has lost.
+            Verdict::NoVoter
+        } else if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
             if let Some(dispatcher) = self.dispatcher.filter(|d| *d != self.me && *d != question.candidate) {
                 effects.push(Effect::Probe(dispatcher));
             }

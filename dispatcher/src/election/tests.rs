@@ -336,3 +336,25 @@ fn a_candidate_with_a_shorter_log_gives_way_to_the_better_one_at_once() {
     world.run(130);
     assert_eq!(world.leaders(), [NodeId(1)]);
 }
+
+#[test]
+fn who_has_no_vote_says_so() {
+    let question = Confirm {
+        candidate: NodeId(1),
+        round: 7,
+        last_log: LogPosition { term: 9, index: 9 },
+        reign: Reign::default(),
+    };
+    let verdict = |voters: [u32; 2]| {
+        let view = JournalView { voters: voters.map(NodeId).into(), ..JournalView::default() };
+        let mut node = Election::new(ElectionConfig::default(), NodeId(3), 3, Mono(0));
+        node.handle(Mono(1_000), Input::Journal(view));
+        let effects = node.handle(Mono(2_000), Input::Asked(question.clone()));
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer(NodeId(1), ConfirmAnswer { verdict, .. }) => Some(verdict),
+            _ => None,
+        })
+    };
+    assert_eq!(verdict([1, 3]), Some(Verdict::Yes));
+    assert_eq!(verdict([1, 2]), Some(Verdict::NoVoter), "its journal is new");
+}
