@@ -180,12 +180,14 @@ impl Seat {
             }
             Effect::Answer(to, answer) => wire.send(me, to, move || Told::Answered(answer.clone())),
             Effect::Probe(of) => self.probe(of),
+            // Every host here is fit to reign, so nobody has to lead for another.
+            Effect::HandOn(heir) => self.trial.watch.broken("progress", format!("{me} leads only for {heir}")),
             Effect::Stand => {
                 let journal = self.life.journal.clone();
                 tokio::spawn(async move { journal.stand().await });
             }
             Effect::Promote => {
-                self.core.explain_reign(self.election.cause().0.as_str(), self.wall());
+                self.core.explain_reign(self.election.cause().0.as_str(), self.wall(), None);
                 self.dispatch(CoreInput::Promote(me, self.life.run));
             }
             Effect::Resign(_) => {
