@@ -26,7 +26,7 @@ use workers::Workers;
 /// Times of the dispatcher, in ms.
 #[derive(Clone, Copy, Debug)]
 pub struct CoreConfig {
-    /// How long a worker may run what it runs after it sent a heartbeat.
+    /// How long a worker may run what it runs after it sent a heartbeat; follows the cluster's settings.
     pub lease_ms: u64,
     /// How long after the end of a lease its attempts are given up.
     pub lost_after_ms: u64,
@@ -61,6 +61,8 @@ pub enum Rejection {
     NotDispatcher,
     /// It was sent into the journal, and nobody knows whether it arrived.
     Unknown,
+    /// A majority of voters has no disk space left: nothing was done.
+    Full,
 }
 
 /// What happens to the dispatcher.
@@ -92,6 +94,11 @@ pub enum Input {
     Majority(bool),
     /// Begin, or end, to hold back proposals for a handover.
     Hold(bool),
+    /// A majority of voters has no disk space left, or has again: nothing is proposed meanwhile. Leases are
+    /// renewed all the same; ends that are reported wait at their workers.
+    Full(bool),
+    /// How many voters there are: a pair has a lease of its own.
+    Voters(usize),
 }
 
 /// What the dispatcher wishes.
@@ -133,6 +140,7 @@ pub struct Core {
     /// The highest reign that this run of the process has seen begin.
     seen: Reign,
     majority: bool,
+    voters: usize,
     batches: Batches,
     workers: Workers,
     chronicle: Chronicle,
@@ -162,6 +170,7 @@ impl Core {
             reign: None,
             seen: Reign::default(),
             majority: false,
+            voters: 0,
             batches: Batches::default(),
             workers: Workers::default(),
             chronicle: Chronicle::default(),
@@ -186,17 +195,20 @@ impl Core {
     /// Whether something is in flight or waits to be: then the journal must turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.batches.in_flight() || !self.batches.is_empty()
+        self.batches.in_flight() || !self.batches.is_empty() && !self.batches.is_full()
     }
 
     /// How the reign came about, for the record of the failover.
-    pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs) {
-        self.chronicle.explain(cause, suspected_at);
+    pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs, confirmed_at: Option<UnixMs>) {
+        self.chronicle.explain(cause, suspected_at, confirmed_at);
     }
 
     /// Takes one input.
     pub fn handle(&mut self, now: Now, ledger: &Ledger, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.config.lease_ms = ledger.settings().lease_of_ms(self.voters);
+        // Three missed reports: a worker makes six in a lease.
+        self.config.suspect_after_ms = self.config.lease_ms / 2;
         match input {
             Input::Tick => self.tick(now, ledger, &mut effects),
             Input::Propose(ticket, records) => self.propose(ticket, records, &mut effects),
@@ -219,6 +231,11 @@ impl Core {
             Input::OrdersFailed(node) => self.workers.orders_failed(node),
             Input::Majority(majority) => self.majority = majority,
             Input::Hold(hold) => self.batches.hold(hold),
+            Input::Full(full) => {
+                self.batches.close(full, &mut effects);
+                self.workers.unsettle(&mut effects);
+            }
+            Input::Voters(voters) => self.voters = voters,
         }
         self.send_batch(now, ledger, &mut effects);
         effects
@@ -227,6 +244,10 @@ impl Core {
     fn propose(&mut self, ticket: Ticket, records: Vec<Record>, effects: &mut Vec<Effect>) {
         if self.reign.is_none() {
             effects.push(Effect::Reply(ticket, Err(Rejection::NotDispatcher)));
+            return;
+        }
+        if self.batches.is_full() {
+            effects.push(Effect::Reply(ticket, Err(Rejection::Full)));
             return;
         }
         if crate::planted::early_acknowledgement() {
@@ -249,7 +270,7 @@ impl Core {
 
     fn applied(&mut self, now: Now, ledger: &Ledger, events: &[Event], effects: &mut Vec<Effect>) {
         if self.reign.is_some() && events.iter().any(|event| matches!(event, Event::Merged { .. })) {
-            self.chronicle.explain("healed", now.unix);
+            self.chronicle.explain("healed", now.unix, None);
         }
         for event in events {
             if let Event::Promoted { reign, node, incarnation, before } = event {
@@ -262,7 +283,7 @@ impl Core {
                     self.reign = Some(*reign);
                     self.audit_at = now.mono.plus(self.config.audit_every_ms);
                     self.workers.begin(now.mono, self.config.lease_ms, ledger);
-                    self.chronicle.begin(now, *reign, *before, *node);
+                    self.chronicle.begin(now, *reign, *before, *node, ledger);
                 } else if self.reign.is_some() {
                     self.depose(effects);
                 }

@@ -22,10 +22,12 @@
 //!   rather than one large sled batch: sled's batch lock is one for the whole process, and a checkpoint of
 //!   20,000 rows held it for up to 300 ms, in which no append could be acknowledged.
 
+mod ballast;
 mod book;
 mod calls;
 mod checkpoint;
 mod fork;
+mod format;
 mod frame;
 mod guard;
 mod instance;
@@ -39,6 +41,7 @@ mod machine;
 mod merge;
 mod network;
 mod packed;
+mod place;
 mod raft;
 mod redo;
 mod renew;
@@ -55,11 +58,15 @@ mod verify;
 pub mod inspect;
 pub mod memory;
 
+pub use ballast::{keep as keep_ballast, release as release_ballast};
 pub use checkpoint::Checkpoint;
 pub use fork::{Fork, ForkError, ForkMark, ResetError};
+#[doc(hidden)]
+pub use format::put as put_format;
+pub use format::FORMAT;
 pub use raft::{RaftJournal, StartError};
 pub use status::{JournalStatus, Role};
-pub use store::{Counters, OnFatal, OpenError, Opened, PlantedBug, Store, StoreOptions, SyncMode, open, put_aside};
+pub use store::{Counters, OnFatal, OpenError, Opened, PlantedBug, Store, StoreOptions, SyncMode, check_format, open, put_aside};
 pub use types::LogPosition;
 
 pub use crate::rows::Rows;

@@ -34,6 +34,7 @@ use graves::Graves;
 use lines::Lines;
 use nodes::Nodes;
 use relais_protocol::codec::{self, CodecError};
+use relais_protocol::failover::FailoverTale;
 use relais_protocol::history::{Lineage, Side, Takeover};
 use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{Place, StateName};
@@ -155,11 +156,12 @@ pub struct Ledger {
     nodes: Nodes,
     tokens: BTreeMap<u64, TokenRow>,
     settings: BTreeMap<String, SettingRow>,
-    graves: Graves,
-    /// The settings, typed.
+    /// The same, typed.
     typed_settings: Settings,
+    graves: Graves,
     failovers: BTreeMap<Epoch, Failover>,
     lineage: Vec<Lineage>,
+    tales: BTreeMap<Epoch, FailoverTale>,
     events: Vec<Event>,
 }
 
@@ -176,10 +178,11 @@ impl Ledger {
             nodes: Nodes::default(),
             tokens: BTreeMap::new(),
             settings: BTreeMap::new(),
-            graves: Graves::default(),
             typed_settings: Settings::default(),
+            graves: Graves::default(),
             failovers: BTreeMap::new(),
             lineage: Vec::new(),
+            tales: BTreeMap::new(),
             events: Vec::new(),
         }
     }
@@ -292,10 +295,11 @@ impl Ledger {
         ledger.nodes = Nodes::load(&*rows)?;
         ledger.tokens = keys::load_table(&*rows, keys::TOKEN, |row: &TokenRow| row.token.id)?;
         ledger.failovers = keys::load_table(&*rows, keys::FAILOVER, |f: &Failover| f.epoch)?;
+        ledger.tales = keys::load_table(&*rows, keys::TALE, |tale: &FailoverTale| tale.failover.epoch)?;
         ledger.settings = keys::load_table(&*rows, keys::SETTING, |row: &SettingRow| row.key.clone())?;
+        ledger.type_settings();
         ledger.graves = Graves::load(&*rows)?;
         keys::each_row(&*rows, keys::LINEAGE, |row: Lineage| ledger.lineage.push(row))?;
-        ledger.type_settings();
         ledger.load_jobs(&*rows)?;
         Ok(ledger)
     }

@@ -27,6 +27,12 @@ pub fn sync_skipped() -> bool {
     is_planted("sync-skipped")
 }
 
+/// Whether the dispatcher's actor panics as often as it is started.
+#[must_use]
+pub fn dispatcher_panics() -> bool {
+    is_planted("dispatcher-panics")
+}
+
 /// Whether a takeover forgets the entries that are not known to be committed.
 #[must_use]
 pub fn tail_dropped() -> bool {

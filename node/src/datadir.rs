@@ -99,6 +99,12 @@ pub enum DataDirError {
 }
 
 impl DataDirError {
+    /// Whether there was no space for it.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+
     fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { doing, path, source }
@@ -129,6 +135,18 @@ impl DataDir {
     /// See [`DataDirError`]; each says cause and next step.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataDirError> {
         Self::open_with(path, &DirOptions::default())
+    }
+
+    /// Refuses a directory whose files a newer version wrote; changes nothing. One that is not there is fine.
+    ///
+    /// # Errors
+    /// See [`DataDirError`], above all [`DataDirError::TooNew`].
+    pub fn refuse_newer(path: &Path) -> Result<(), DataDirError> {
+        if Marker::exists(path) {
+            Marker::check_format(path)?;
+            NodeFile::load(&path.join(NODE_FILE))?;
+        }
+        Ok(())
     }
 
     /// Like [`DataDir::open`], with options.

@@ -12,7 +12,7 @@
 //! | `200` with `deduplicated: true` | The key is known: this is the first job's record, no second job was made |
 //! | `202` to a cancel | The wish is on a majority and survives a failover; the job has ended only when it says so |
 //! | `503` with `Retry-After`, or a broken connection | Nobody knows. Send the same again under the same key: if the first try did arrive, it is found, and there is one job |
-//! | `507` | A majority of the voters has too little disk space; nothing was taken |
+//! | `507` with `Retry-After` | A majority of the voters has too little disk space. Nothing new is taken; what was on its way when that came about may yet be: send it again under the same key |
 //!
 //! An order to a worker, a settled report and an answer to a reader are told only after the entry that they
 //! rest on is committed: an outcome can't be had before (`relais_dispatcher::ledger::Effects`).

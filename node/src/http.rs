@@ -16,6 +16,7 @@ mod body;
 mod cluster;
 mod counters;
 mod drill;
+mod failovers;
 mod jobs;
 mod json;
 mod logs;
@@ -25,6 +26,7 @@ mod probes;
 mod problem;
 mod query;
 mod read;
+mod recover;
 mod request;
 mod route;
 mod settings;
@@ -35,6 +37,7 @@ mod view;
 mod waiters;
 
 use crate::backend::Backend;
+use crate::machine::open_files_max;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use answer::{Answer, Answered};
@@ -53,6 +56,9 @@ const WORKERS: usize = 2;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long the head of a request may take.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// File descriptors that are not for clients of the API.
+const FILES_KEPT: u64 = 112;
 
 /// How the API is served.
 #[derive(Clone, Debug)]
@@ -135,6 +141,7 @@ impl Api {
         });
         let server = server
             .workers(WORKERS)
+            .max_connections(connections_max())
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIME_MAX)
             .client_disconnect_timeout(Duration::from_secs(1))
@@ -159,6 +166,15 @@ pub fn serve(
     backend: Arc<dyn Backend>,
 ) -> Result<(actix_web::dev::Server, SocketAddr), ServeError> {
     Api::new(config, backend).serve()
+}
+
+/// Connections of each worker. Where few file descriptors may be open, the journal and the other nodes come
+/// first: further connections wait to be accepted.
+fn connections_max() -> usize {
+    const USUAL: u64 = 25_000;
+    let files = open_files_max().unwrap_or(u64::MAX);
+    let connections = files.saturating_sub(FILES_KEPT).max(FILES_KEPT / 8) / WORKERS as u64;
+    usize::try_from(connections.min(USUAL)).unwrap_or(USUAL as usize)
 }
 
 async fn answer_http(http: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {
@@ -221,8 +237,10 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::NodeDrill(name) => drill::strike(api, request, name).await,
         Route::NodeDrain(name, on) => nodes::drain(api, request, name, *on).await,
         Route::Cluster => cluster::show(api, request),
-        Route::Failovers => cluster::failovers(api, request).await,
+        Route::Failovers => failovers::list(api, request).await,
         Route::Handover => cluster::hand_over(api, request).await,
+        Route::Journal => recover::show(api, request),
+        Route::Recover => recover::recover(api, request).await,
         Route::Settings => settings::show(api, request).await,
         Route::SettingsChange => settings::change(api, request).await,
         Route::Tokens => tokens::list(api, request).await,

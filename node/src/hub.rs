@@ -10,25 +10,40 @@
 mod audit;
 mod backend;
 mod calls;
+mod clocks;
 mod dispatch;
 mod drill;
 mod gossip;
 mod handover;
+mod heal;
+mod health;
+mod history;
 mod inbound;
 mod joining;
 mod keeper;
 mod leaving;
+mod limits;
 mod link;
+mod lost;
+mod members;
 mod metrics;
+mod recover;
+mod slow;
+mod survival;
+mod takeover;
 mod vitals;
 mod work;
 
 pub use backend::HubBackend;
+pub use clocks::Clocks;
 pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
+pub use health::Health;
+pub use history::History;
 pub use inbound::HubInbound;
 pub use joining::{JoinReply, JoinRequest};
 pub use keeper::watch_journal;
+pub use limits::Limits;
 pub use link::JournalLink;
 pub use work::WorkOutlet;
 
@@ -66,8 +81,6 @@ pub struct Me {
     pub name: String,
     /// This run of its process.
     pub incarnation: Incarnation,
-    /// Its journal.
-    pub raft: RaftId,
 }
 
 /// Counts of things refused, for people who watch.
@@ -87,6 +100,8 @@ pub struct HubCounts {
 pub struct Hub {
     /// Who this node is.
     pub me: Me,
+    /// Which history its journal follows.
+    pub history: Arc<History>,
     /// The clock.
     pub clock: Clock,
     /// Where futures run.
@@ -113,14 +128,27 @@ pub struct Hub {
     pub events: broadcast::Sender<Arc<(Index, Vec<Event>)>>,
     /// Counts for people who watch.
     pub counts: HubCounts,
+    /// What is known of the others' wall clocks.
+    pub clocks: Clocks,
     /// Why this node is limited, if it is.
     pub limited: RwLock<Option<String>>,
+    /// What it may have too little of.
+    pub limits: Limits,
+    /// Which of its parts are not well.
+    pub health: Arc<Health>,
+    lost_told: Mutex<Option<String>>,
     net: OnceLock<Net>,
     journal: OnceLock<Arc<RaftJournal>>,
     barrier: Barrier,
     drained: Notify,
     left: Notify,
     leaving: AtomicBool,
+    /// A peer that stops by plan is being taken out of the voters.
+    unseating: AtomicBool,
+    /// Peers that were, each in which run of its process.
+    unseated: Mutex<BTreeMap<NodeId, Incarnation>>,
+    /// Who forks the journal, or begins it anew: one at a time.
+    journal_turn: tokio::sync::Mutex<()>,
     /// Where peers were last known to be.
     addresses: RwLock<BTreeMap<NodeId, (String, SocketAddr)>>,
 }
@@ -143,6 +171,8 @@ pub struct HubParts {
     pub output: Output,
     /// Spreads what is random and need not be secret.
     pub seed: u64,
+    /// Bytes of disk space below which the journal is closed.
+    pub min_free: u64,
 }
 
 impl Hub {
@@ -158,6 +188,7 @@ impl Hub {
             gossip: Gossip::new(parts.me.node, parts.me.incarnation, parts.seed),
             addresses: RwLock::new(known.collect()),
             me: parts.me,
+            history: Arc::default(),
             clock: parts.clock,
             engine: parts.engine,
             machine: Arc::new(LedgerMachine::new(sink)),
@@ -170,13 +201,20 @@ impl Hub {
             facts: RwLock::new(parts.facts),
             events,
             counts: HubCounts::default(),
+            clocks: Clocks::default(),
             limited: RwLock::new(None),
+            limits: Limits::new(parts.min_free),
+            health: Arc::default(),
+            lost_told: Mutex::new(None),
             net: OnceLock::new(),
             journal: OnceLock::new(),
             barrier: Barrier::default(),
             drained: Notify::new(),
             left: Notify::new(),
             leaving: AtomicBool::new(false),
+            unseating: AtomicBool::new(false),
+            unseated: Mutex::default(),
+            journal_turn: tokio::sync::Mutex::default(),
         })
     }
 
@@ -216,6 +254,11 @@ impl Hub {
     /// The journal, once it has started.
     pub fn journal(&self) -> Option<Arc<dyn Journal>> {
         self.journal.get().map(|journal| journal.clone() as Arc<dyn Journal>)
+    }
+
+    /// This node's journal, as its peers know it: a fork and a reset make it another one.
+    pub fn raft(&self) -> RaftId {
+        self.journal.get().map(|journal| journal.status().borrow().id).unwrap_or_default()
     }
 
     /// A node's address.

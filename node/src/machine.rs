@@ -156,6 +156,14 @@ pub fn free_bytes(path: &Path) -> Result<u64, FigureError> {
     Ok(blocks.saturating_mul(bytes))
 }
 
+/// How many file descriptors this process may have open.
+///
+/// # Errors
+/// See [`FigureError`].
+pub fn open_files_max() -> Result<u64, FigureError> {
+    figure("/proc/self/limits", "limit on open files", parse::open_files_max)
+}
+
 /// Names the machine, so that nodes on one machine can be told: 16 hexadecimal digits, the same for each
 /// process on it. It is a hash, as the machine's own id is not to be shown around.
 ///

@@ -25,7 +25,7 @@ mod wire;
 mod tests;
 
 pub use member::{Identity, Member, MemberState};
-pub use vitals::{RoleHint, Vitals};
+pub use vitals::{LimitVitals, RoleHint, Vitals};
 
 use foca::{Foca, Message};
 use peer::Peer;

@@ -6,6 +6,7 @@
 
 pub mod codec;
 pub mod history;
+pub mod failover;
 pub mod ids;
 pub mod job;
 pub mod merge;

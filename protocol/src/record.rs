@@ -3,6 +3,7 @@
 //! A journal entry is one [`Batch`]. Enums here only ever grow at their end.
 
 use crate::history::Takeover;
+use crate::failover::FailoverTale;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError, StateName};
 use crate::merge::{Merge, Merged};
@@ -124,6 +125,8 @@ pub enum Record {
     Takeover(Box<Takeover>),
     /// Rows of the other side of a split.
     Merge(Box<Merge>),
+    /// The same as [`Record::Failover`], in full.
+    FailoverTold(Box<FailoverTale>),
 }
 
 /// A job is submitted.

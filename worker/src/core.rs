@@ -57,6 +57,8 @@ struct InFlight {
     goodbye: bool,
 }
 
+/// How often a worker reports while one lease lasts.
+const BEATS_IN_A_LEASE: u64 = 6;
 /// How long a leaving worker waits for its goodbye to be answered, in ms.
 const GOODBYE_MS: u64 = 2_000;
 
@@ -225,9 +227,11 @@ impl Worker {
                 }
                 self.obey(reign, effects);
                 self.lease_until = self.lease_until.max(Some(sent.sent_at.plus(lease_ms)));
+                self.config.beat_ms = lease_ms / BEATS_IN_A_LEASE;
                 for key in settled {
                     self.settle(key);
                 }
+                self.tell_again(now);
                 for (job, fence) in stop {
                     self.carry_out(Order::Stop { job, fence, report: false }, effects);
                 }
@@ -245,6 +249,16 @@ impl Worker {
                 self.ask_again(now);
             }
             ReportAnswer::Busy => self.ask_again(now),
+        }
+    }
+
+    /// A dispatcher without room renews the lease and settles none of the ends that it was told: they are told
+    /// again, not faster than it is reported to anyway.
+    fn tell_again(&mut self, now: Mono) {
+        let told = self.news.len();
+        self.news.extend(self.unsettled.keys().copied());
+        if self.news.len() > told {
+            self.quiet_until = now.plus(self.config.beat_ms);
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) struct Batches {
     promoting: bool,
     held: bool,
     drained_told: bool,
+    full: bool,
 }
 
 impl Batches {
@@ -53,6 +54,22 @@ impl Batches {
         self.drained_told = false;
     }
 
+    /// Begins, or ends, to propose nothing for want of room. Who waits is told; the dispatcher's own records
+    /// stay, and go when there is room again.
+    pub(super) fn close(&mut self, full: bool, effects: &mut Vec<Effect>) {
+        self.full = full;
+        if full {
+            self.waiting.retain(|proposal| {
+                effects.extend(proposal.ticket.map(|ticket| Effect::Reply(ticket, Err(Rejection::Full))));
+                proposal.ticket.is_none()
+            });
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// Whether proposals are held and none is in flight; said once for each hold.
     pub(super) fn newly_drained(&mut self) -> bool {
         let drained = self.held && !self.in_flight() && !self.drained_told;
@@ -70,7 +87,7 @@ impl Batches {
             self.flight = Some(vec![(None, records.len())]);
             return Some(records);
         }
-        if self.held || self.waiting.is_empty() {
+        if self.held || self.full || self.waiting.is_empty() {
             return None;
         }
         let (mut records, mut flight, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -140,6 +157,7 @@ fn rough_bytes(record: &Record) -> usize {
             }
             Record::Finish(finish) => finish.output_tail.len() + finish.result.as_ref().map_or(0, String::len),
             Record::Merge(merge) => merge.rows.iter().map(MergeRow::rough_bytes).sum(),
+            Record::FailoverTold(tale) => tale.fates.len() * 32,
             _ => 0,
         }
 }

@@ -1,6 +1,7 @@
 //! What stands between the store and its acknowledgements: each sync is counted, each failure is final.
 
-use std::fs::{self, File};
+use super::ballast;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,10 @@ pub struct Counters {
     pub bytes_appended: AtomicU64,
     /// Checkpoints made.
     pub checkpoints: AtomicU64,
+    /// Time that all syncs of the log took together, in µs.
+    pub log_sync_us: AtomicU64,
+    /// Votes given to others.
+    pub votes_granted: AtomicU64,
 }
 
 /// Called once, with the reason, when a write or a sync failed: the process must end (exit code 74).
@@ -60,16 +65,37 @@ pub(super) struct Guard {
     /// What was counted.
     pub(super) counters: Arc<Counters>,
     mode: SyncMode,
-    ballast: PathBuf,
+    dir: PathBuf,
     failed: AtomicBool,
+    closed: AtomicBool,
     steps: AtomicU32,
     on_fatal: OnFatal,
 }
 
 impl Guard {
-    /// A guard; `ballast` is the file to delete when the disk is full.
-    pub(super) fn new(mode: SyncMode, ballast: PathBuf, on_fatal: OnFatal, counters: Arc<Counters>) -> Self {
-        Self { counters, mode, ballast, failed: AtomicBool::new(false), steps: AtomicU32::new(0), on_fatal }
+    /// A guard of the journal in `dir`, whose ballast it gives back when the disk is full.
+    pub(super) fn new(mode: SyncMode, dir: PathBuf, on_fatal: OnFatal, counters: Arc<Counters>) -> Self {
+        let (failed, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { counters, mode, dir, failed, closed, steps: AtomicU32::new(0), on_fatal }
+    }
+
+    /// Takes no more entries from a leader, or takes them again.
+    pub(super) fn close(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Release);
+    }
+
+    /// Whether entries are refused for want of room.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Syncs the log with `sync`, counts it and how long it took.
+    pub(super) fn sync_log(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let began = tokio::time::Instant::now();
+        self.sync(&self.counters.log_syncs, sync)?;
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.counters.log_sync_us.fetch_add(took, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Syncs with `sync` and counts it.
@@ -109,7 +135,7 @@ impl Guard {
         }
         // Whatever failed, room for the next open does no harm; it is made again when there is space.
         if reason.contains("No space") || reason.contains("os error 28") {
-            let _ = fs::remove_file(&self.ballast);
+            let _ = ballast::release(&self.dir);
         }
         tracing::error!(%reason, "the journal's store failed, nothing more is acknowledged");
         (self.on_fatal)(reason);

@@ -302,7 +302,7 @@ impl LogWriter {
 
     fn sync(&self) -> Result<(), BookError> {
         self.book.flush()?;
-        self.guard.sync(&self.guard.counters.log_syncs, || self.book.file().sync_data())?;
+        self.guard.sync_log(|| self.book.file().sync_data())?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! before it tries again.
 
 use super::Link;
+use super::guard::Guard;
 use super::ledger_writer::{Job, LedgerJobs};
 use super::log::Log;
 use super::rpc::{self, Envelope, Request, Response};
@@ -17,10 +18,13 @@ use openraft::{EmptyNode, OptionalSend, Raft, Snapshot};
 use relais_protocol::ids::RaftId;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Between two tries to reach a peer.
 const BACKOFF: Duration = Duration::from_millis(15);
+/// Between two tries while the peer has no room: each carries entries for nothing.
+const FULL_BACKOFF: Duration = Duration::from_millis(500);
 /// For one part of a snapshot to be taken; for all of it to be installed, or the rest of one that failed
 /// to be cleared away.
 const PART_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,6 +45,8 @@ enum CallError {
     Answer,
     #[error("no answer within {0:?}")]
     Late(Duration),
+    #[error("the peer has no room on its disk")]
+    Full,
     #[error("the checkpoint cannot be read: {0}")]
     Rows(String),
 }
@@ -63,7 +69,7 @@ impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
-        Peer { link: self.link.clone(), log: self.log.clone(), from: self.id, to: RaftId(target) }
+        Peer { link: self.link.clone(), log: self.log.clone(), from: self.id, to: RaftId(target), is_full: false }
     }
 }
 
@@ -73,6 +79,8 @@ pub(super) struct Peer {
     log: Log,
     from: RaftId,
     to: RaftId,
+    /// Whether it last said that it has no room.
+    is_full: bool,
 }
 
 impl Peer {
@@ -82,6 +90,7 @@ impl Peer {
         let answer = self.link.call(self.to, rpc::encode(&envelope)).await?;
         match rpc::decode(&answer)? {
             Response::Failed(reason) => Err(CallError::Peer(reason)),
+            Response::Full => Err(CallError::Full),
             response => Ok(response),
         }
     }
@@ -125,7 +134,9 @@ impl RaftNetwork<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RpcError> {
-        match self.ask(Request::Append(rpc)).await {
+        let answer = self.ask(Request::Append(rpc)).await;
+        self.is_full = matches!(answer, Err(CallError::Full));
+        match answer {
             Ok(Response::Append(response)) => Ok(response),
             Ok(_) => Err(unreachable(&CallError::Answer)),
             Err(e) => Err(unreachable(&e)),
@@ -151,13 +162,16 @@ impl RaftNetwork<Types> for Peer {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = self.send(vote, snapshot) => match sent {
                 Ok(vote) => Ok(SnapshotResponse::new(vote)),
-                Err(e) => Err(StreamingError::Unreachable(Unreachable::new(&e))),
+                Err(e) => {
+                    self.is_full = matches!(e, CallError::Full);
+                    Err(StreamingError::Unreachable(Unreachable::new(&e)))
+                }
             },
         }
     }
 
     fn backoff(&self) -> Backoff {
-        Backoff::new(std::iter::repeat(BACKOFF))
+        Backoff::new(std::iter::repeat(if self.is_full { FULL_BACKOFF } else { BACKOFF }))
     }
 }
 
@@ -169,6 +183,8 @@ pub(super) struct Host {
     pub(super) jobs: LedgerJobs,
     /// Its log.
     pub(super) log: Log,
+    /// Counts, and says whether there is room.
+    pub(super) guard: Arc<Guard>,
     /// Its id.
     pub(super) own: RaftId,
 }
@@ -183,8 +199,9 @@ impl Host {
             Ok(envelope) if !is_from(&envelope, from) => {
                 Response::Failed(format!("{from} speaks for {}", RaftId(envelope.from)))
             }
+            Ok(envelope) if self.guard.is_closed() && envelope.request.needs_room() => Response::Full,
             Ok(envelope) => match self.same_history(&envelope).await {
-                Ok(()) => respond(&self.raft, &self.jobs, envelope.request).await,
+                Ok(()) => respond(&self.raft, &self.jobs, &self.guard, envelope.request).await,
                 Err(why) => Response::Failed(why),
             },
             Err(e) => Response::Failed(format!("the request was not understood: {e}")),
@@ -215,7 +232,7 @@ fn is_from(envelope: &Envelope, from: RaftId) -> bool {
     is_own_vote && RaftId(envelope.from).node() == from.node()
 }
 
-async fn respond(raft: &Raft<Types>, jobs: &LedgerJobs, request: Request) -> Response {
+async fn respond(raft: &Raft<Types>, jobs: &LedgerJobs, guard: &Guard, request: Request) -> Response {
     let failed = |what: &str| Response::Failed(what.to_owned());
     match request {
         Request::Append(append) => match raft.append_entries(append).await {
@@ -223,7 +240,10 @@ async fn respond(raft: &Raft<Types>, jobs: &LedgerJobs, request: Request) -> Res
             Err(e) => Response::Failed(e.to_string()),
         },
         Request::Vote(vote) => match raft.vote(vote).await {
-            Ok(response) => Response::Vote(response),
+            Ok(response) => {
+                guard.counters.votes_granted.fetch_add(u64::from(response.vote_granted), Ordering::Relaxed);
+                Response::Vote(response)
+            }
             Err(e) => Response::Failed(e.to_string()),
         },
         Request::Begin { vote } => match raft.with_raft_state(|state| *state.vote_ref()).await {

@@ -119,6 +119,13 @@ impl RaftJournal {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Takes no more entries or snapshots from a leader, for want of room, or takes them again. Heartbeats
+    /// and votes go on, and so does what is in the log already. A leader's own entries are for its
+    /// dispatcher to hold back.
+    pub fn close(&self, closed: bool) {
+        self.shared.current.read().stored.guard.close(closed);
+    }
+
     /// Bytes of frames in the log, for metrics.
     pub fn log_bytes(&self) -> u64 {
         self.shared.current.read().stored.log.bytes()
@@ -233,6 +240,7 @@ impl Journal for RaftJournal {
             raft: instance.raft.clone(),
             jobs: current.stored.ledger_jobs.clone(),
             log: current.stored.log.clone(),
+            guard: current.stored.guard.clone(),
             own: instance.id,
         });
         async move {

@@ -60,6 +60,15 @@ pub(super) enum Request {
 }
 
 impl Request {
+    /// Whether it makes the journal here longer, or its rows more. A heartbeat and a vote do not.
+    pub(super) fn needs_room(&self) -> bool {
+        match self {
+            Self::Append(append) => !append.entries.is_empty(),
+            Self::Vote(_) => false,
+            Self::Begin { .. } | Self::Rows { .. } | Self::End { .. } => true,
+        }
+    }
+
     /// Whether only a leader asks so.
     pub(super) fn is_leaders(&self) -> bool {
         !matches!(self, Self::Vote(_))
@@ -98,6 +107,8 @@ pub(super) enum Response {
     },
     /// It could not be done; the reason is for the log.
     Failed(String),
+    /// There is no room for entries or rows just now; the leader may ask again in a while.
+    Full,
 }
 
 /// To bytes.

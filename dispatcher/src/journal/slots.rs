@@ -91,6 +91,13 @@ impl SlotFile {
     }
 }
 
+/// The first byte of the newest whole value, read without opening the file for writing.
+pub(super) fn peek(path: &Path) -> Option<u8> {
+    let file = File::open(path).ok()?;
+    let slots = [0, 1].into_iter().filter_map(|slot| read_slot(&file, slot).ok().flatten());
+    slots.max_by_key(|(sequence, _)| *sequence).and_then(|(_, value)| value.first().copied())
+}
+
 fn checksum(slot: &[u8], length: usize) -> u64 {
     let mut covered = slot[..12].to_vec();
     covered.extend_from_slice(&slot[HEADER..HEADER + length]);

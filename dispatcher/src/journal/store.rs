@@ -4,12 +4,14 @@
 //!   journal/log/       sled: frames, base, committed       journal/log.mark     last acknowledged entry
 //!   journal/ledger/    sled: rows of the checkpoint, meta  journal/ledger.mark  last installed snapshot
 //!   journal/ledger/redo  the checkpoint being made         journal/vote         whose journal, and its vote
-//!   journal/ballast    1 MiB to give back when the disk is full
+//!   journal/format     which format all of it has        journal/ballast      room to give back when the disk is full
 //! ```
 //! A new store is made under another name and renamed when whole, so a store lacks files only by damage.
 
+use super::ballast;
 use super::book::{Book, BookError};
 use super::checkpoint::LedgerMeta;
+use super::format::{self, Found};
 pub use super::guard::{Counters, OnFatal, PlantedBug, SyncMode};
 use super::guard::{Guard, sync_dir};
 use super::ledger::{Ledger, META_KEY, Outlook};
@@ -17,12 +19,15 @@ use super::ledger_writer::{self, LedgerJobs};
 use super::log::{BASE_KEY, Log};
 use super::log_memory::{Base, Memory};
 use super::log_writer::{self, Append, Ballot, LogJob, LogWriter, Mark};
+use super::place::{parent, successor};
+pub(super) use super::place::replace;
+pub use super::place::put_aside;
 use super::slots::{SlotError, SlotFile};
 use super::verify;
 use relais_protocol::codec;
 use relais_protocol::ids::RaftId;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +36,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-const BALLAST_BYTES: usize = 1 << 20;
 /// How often, 50 ms apart, a store that is still locked is tried again.
 const LOCK_TRIES: u32 = 100;
 
@@ -91,6 +95,18 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
+    /// A newer version made it. Nothing in it was changed.
+    #[error(
+        "the journal in {dir} has format {found}, this version reads formats up to {known}; start the newer version again, or, to begin without this journal, move its folder away"
+    )]
+    TooNew {
+        /// The folder.
+        dir: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest known.
+        known: u32,
+    },
     /// It is the journal of another raft id.
     #[error("the journal in {dir} belongs to {found}, not to {wanted}")]
     Foreign {
@@ -107,6 +123,7 @@ pub enum OpenError {
 pub struct Store {
     pub(super) id: RaftId,
     pub(super) options: StoreOptions,
+    last: Option<u64>,
     pub(super) log: Log,
     pub(super) ledger: Arc<Ledger>,
     pub(super) ledger_jobs: LedgerJobs,
@@ -115,6 +132,12 @@ pub struct Store {
 }
 
 impl Store {
+    /// The last entry in its log when it was opened.
+    #[must_use]
+    pub fn last_index(&self) -> Option<u64> {
+        self.last
+    }
+
     /// Whose journal it is: the one asked for, or a later one of the same node, if it was forked or begun
     /// anew and the process ended before the caller had written that down.
     #[must_use]
@@ -175,64 +198,38 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     format!("its store panicked: {text}")
 }
 
-/// Moves a damaged journal out of the way, beside its old place, and returns where to.
-///
-/// # Errors
-/// The folder cannot be renamed.
-pub fn put_aside(dir: &Path) -> io::Result<PathBuf> {
-    aside(dir, "damaged")
-}
-
-fn aside(dir: &Path, why: &str) -> io::Result<PathBuf> {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut number = 1;
-    let target = loop {
-        let target = dir.with_file_name(format!("{name}.{why}-{number}"));
-        if !target.exists() {
-            break target;
-        }
-        number += 1;
-    };
-    fs::rename(dir, &target)?;
-    sync_dir(parent(dir))?;
-    Ok(target)
-}
-
-fn parent(dir: &Path) -> &Path {
-    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Makes an empty store for `id` beside the one in `dir`. Once it is there it takes the other's place: by
 /// [`replace`], or at the next open.
 pub(super) fn prepare(dir: &Path, id: RaftId) -> Result<(), BookError> {
     create(&successor(dir), id)
 }
 
-/// Puts a store that was prepared in the place of the one in `dir`, which must be closed; does nothing if
-/// there is none, or it was done.
-pub(super) fn replace(dir: &Path) -> io::Result<()> {
-    let next = successor(dir);
-    if !next.exists() {
-        return Ok(());
+/// Refuses a journal that a newer version made, without changing anything.
+///
+/// # Errors
+/// [`OpenError::TooNew`], or that the folder can't be read.
+pub fn check_format(dir: &Path) -> Result<(), OpenError> {
+    let dir = dir.to_path_buf();
+    match format::look(&dir) {
+        Ok(Found::Newer(found)) => Err(OpenError::TooNew { dir, found, known: format::FORMAT }),
+        Ok(Found::Known | Found::Unsaid | Found::Damaged) => Ok(()),
+        Err(error) => Err(OpenError::Io { dir, error }),
     }
-    if dir.exists() {
-        let aside = aside(dir, "healed")?;
-        tracing::info!(aside = %aside.display(), "the journal was put aside, and an empty one begun");
-    }
-    fs::rename(&next, dir)?;
-    sync_dir(parent(dir))
-}
-
-fn successor(dir: &Path) -> PathBuf {
-    dir.with_extension("next")
 }
 
 fn open_patiently(options: &StoreOptions) -> Result<Opened, OpenError> {
     let dir = options.dir.clone();
-    let mut tries = 0;
+    check_format(&dir)?;
+    let (mut tries, mut released) = (0, false);
     loop {
         let error = match open_once(options) {
-            Ok(store) => return Ok(Opened::Clean(store)),
+            Ok(store) => {
+                // Where it was just given back there is no room for it; it is made again when there is.
+                if let Err(error) = if released { Ok(()) } else { ballast::keep(&dir) } {
+                    tracing::warn!(%error, "no room for the journal's ballast");
+                }
+                return Ok(Opened::Clean(store));
+            }
             Err(Trouble::Foreign(found)) => return Err(OpenError::Foreign { dir, found, wanted: options.id }),
             Err(Trouble::Book(BookError::Io(error))) => error,
             Err(Trouble::Book(e)) => {
@@ -246,7 +243,8 @@ fn open_patiently(options: &StoreOptions) -> Result<Opened, OpenError> {
             std::thread::sleep(Duration::from_millis(50));
         } else if is_locked {
             return Err(OpenError::Locked { dir });
-        } else if is_full && fs::remove_file(dir.join("ballast")).is_ok() {
+        } else if is_full && ballast::release(&dir) {
+            released = true;
             tracing::warn!("the disk is full; gave back the ballast to open the journal");
         } else if is_environment(&error) {
             return Err(OpenError::Io { dir, error });
@@ -288,7 +286,7 @@ impl From<SlotError> for BookError {
 /// Whose journal is in `dir`, if that can be read.
 pub(super) fn whose(dir: &Path) -> Option<RaftId> {
     let (_, bytes) = SlotFile::open(&dir.join("vote")).ok()?;
-    verify::decode("the vote", Some(&bytes)).ok().map(|ballot: Ballot| RaftId(ballot.raft_id))
+    verify::ballot(&bytes).ok().map(|ballot| RaftId(ballot.raft_id))
 }
 
 /// A journal can be a later one than its node's own files say: of a fork or a reset that was not written
@@ -303,8 +301,15 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     if !dir.exists() {
         create(dir, options.id)?;
     }
+    match format::look(dir)? {
+        Found::Unsaid => format::write(dir)?,
+        Found::Damaged => {
+            return Err(Trouble::Book(BookError::Damaged("the format file is not as written".to_owned())));
+        }
+        Found::Known | Found::Newer(_) => {}
+    }
     let (vote, bytes) = SlotFile::open(&dir.join("vote"))?;
-    let ballot: Ballot = verify::decode("the vote", Some(&bytes))?;
+    let ballot = verify::ballot(&bytes)?;
     let id = RaftId(ballot.raft_id);
     if !is_own(id, options.id) {
         return Err(Trouble::Foreign(id));
@@ -321,7 +326,7 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let mut memory = verify::log(&log_book, acknowledged, &meta)?;
 
     let (counters, outlook) = (options.outlook.counters.clone(), options.outlook.clone());
-    let guard = Arc::new(Guard::new(options.sync, dir.join("ballast"), options.on_fatal.clone(), counters));
+    let guard = Arc::new(Guard::new(options.sync, dir.clone(), options.on_fatal.clone(), counters));
     let ledger = Arc::new(Ledger::new(ledger_book, ledger_dir, guard.clone(), ledger_mark, meta, outlook));
     let mut writer = LogWriter {
         book: log_book.clone(),
@@ -336,12 +341,10 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     finish_fork(&mut writer, &mut memory)?;
     let (ledger_jobs, ledger_thread) = ledger_writer::spawn(ledger.clone())?;
     let (log_jobs, log_thread) = log_writer::spawn(writer)?;
-    if let Err(error) = ballast(dir) {
-        tracing::warn!(%error, "no room for the journal's ballast");
-    }
+    let last = memory.last().map(|last| last.index);
     let log = Log::new(log_book.clone(), guard.clone(), log_jobs.clone(), memory, ballot);
     let threads = Threads { log_jobs, log_book, handles: vec![log_thread, ledger_thread] };
-    Ok(Store { id, options: options.clone(), log, ledger, ledger_jobs, guard, threads })
+    Ok(Store { id, last, options: options.clone(), log, ledger, ledger_jobs, guard, threads })
 }
 
 /// Writes the first entry of a fork that was begun, if it is not there.
@@ -375,20 +378,10 @@ fn create(dir: &Path, id: RaftId) -> Result<(), BookError> {
         fs::File::open(new.join(name).join("conf"))?.sync_all()?;
         sync_dir(&new.join(name))?;
     }
-    ballast(&new)?;
+    format::write(&new)?;
+    ballast::keep(&new)?;
     sync_dir(&new)?;
     fs::rename(&new, dir)?;
     sync_dir(parent(dir))?;
     Ok(())
-}
-
-fn ballast(dir: &Path) -> io::Result<()> {
-    let path = dir.join("ballast");
-    if fs::metadata(&path).is_ok_and(|meta| meta.len() == BALLAST_BYTES as u64) {
-        return Ok(());
-    }
-    // Not zeros, which some file systems keep without taking room.
-    let mut file = fs::File::create(path)?;
-    file.write_all(&[0xa5; BALLAST_BYTES])?;
-    file.sync_all()
 }

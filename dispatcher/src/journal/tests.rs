@@ -5,6 +5,7 @@ mod cluster;
 mod damage;
 mod fixture;
 mod fork;
+mod golden;
 mod inspect;
 mod load;
 mod rows;

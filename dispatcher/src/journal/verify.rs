@@ -10,10 +10,11 @@ use super::frame::{self, Framed};
 use super::ledger::META_KEY;
 use super::log::{BASE_KEY, COMMITTED_KEY, FRAMES};
 use super::log_memory::{Base, Known, Memory};
-use super::log_writer::Mark;
+use super::log_writer::{Ballot, Mark};
 use super::redo;
-use super::types::LogId;
+use super::types::{LogId, Vote};
 use relais_protocol::codec;
+use relais_protocol::ids::Generation;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -28,6 +29,19 @@ fn damaged(what: impl Into<String>) -> BookError {
 pub(super) fn decode<T: DeserializeOwned>(what: &str, bytes: Option<&[u8]>) -> Result<T, BookError> {
     let bytes = bytes.ok_or_else(|| damaged(format!("{what} is missing")))?;
     codec::decode(codec::FORMAT, bytes, VALUE_BYTES_MAX).map_err(|e| damaged(format!("{what}: {e}")))
+}
+
+/// Reads a vote; one of the version that knew no histories is of the first.
+pub(super) fn ballot(bytes: &[u8]) -> Result<Ballot, BookError> {
+    #[derive(serde::Deserialize)]
+    struct Before {
+        raft_id: u64,
+        vote: Option<Vote>,
+    }
+    decode("the vote", Some(bytes)).or_else(|error| {
+        let Before { raft_id, vote } = decode("the vote", Some(bytes)).map_err(|_: BookError| error)?;
+        Ok(Ballot { raft_id, vote, history: vote.map(|_| Generation::default()), fork: None })
+    })
 }
 
 /// Heals and verifies the ledger in `dir`; `mark` is the index after an installed snapshot.

@@ -3,6 +3,7 @@
 use super::keys;
 use super::{Event, Ledger};
 use relais_protocol::codec;
+use relais_protocol::failover::FailoverTale;
 use relais_protocol::ids::{ClusterId, Incarnation, NodeId};
 use relais_protocol::job::Place;
 use relais_protocol::merge::{GoneId, SettingRow, TokenRow};
@@ -12,6 +13,8 @@ use relais_protocol::settings::Settings;
 
 /// Failovers kept for people to look at.
 const FAILOVERS_MAX: usize = 200;
+/// Those of them that are kept in full.
+const TALES_MAX: usize = 50;
 
 impl Ledger {
     pub(super) fn enter(&mut self, place: Place, record: Record) -> Outcome {
@@ -35,6 +38,7 @@ impl Ledger {
             Record::Audit => self.forget_ended_keys(),
             Record::Takeover(takeover) => self.take_over(*takeover),
             Record::Merge(merge) => self.merge(*merge),
+            Record::FailoverTold(tale) => self.failover_told(*tale),
         }
     }
 
@@ -185,7 +189,8 @@ impl Ledger {
 
     /// Reads the settings anew. What this build does not know is kept, and has no effect here.
     pub(super) fn type_settings(&mut self) {
-        self.typed_settings = Settings::of(self.settings.values().map(|row| (row.key.as_str(), row.value.as_str())));
+        let stored = self.settings.values().map(|row| (row.key.as_str(), row.value.as_str()));
+        self.typed_settings = Settings::of(stored);
     }
 
     pub(super) fn failover(&mut self, failover: Failover) -> Outcome {
@@ -198,6 +203,21 @@ impl Ledger {
             self.sheet.write(row_key(oldest.0), None);
         }
         Outcome::Done
+    }
+}
+
+impl Ledger {
+    fn failover_told(&mut self, tale: FailoverTale) -> Outcome {
+        let row_key = |epoch: u64| keys::key(keys::TALE, &epoch.to_be_bytes());
+        let short = tale.failover.clone();
+        self.sheet.write(row_key(short.epoch.0), Some(codec::encode(codec::FORMAT, &tale)));
+        self.tales.insert(short.epoch, tale);
+        while self.tales.len() > TALES_MAX
+            && let Some((oldest, _)) = self.tales.pop_first()
+        {
+            self.sheet.write(row_key(oldest.0), None);
+        }
+        self.failover(short)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Reading the ledger: jobs by id, by filter, by count; queues, nodes, tokens, failovers; orders.
 
 use super::Ledger;
-use relais_protocol::ids::{Fence, JobId, NodeId};
+use relais_protocol::failover::FailoverTale;
+use relais_protocol::ids::{Epoch, Fence, JobId, NodeId};
 use relais_protocol::job::{Job, JobState, StateName};
 use relais_protocol::message::StartOrder;
 use relais_protocol::node::NodeRow;
@@ -172,6 +173,12 @@ impl Ledger {
     /// Failovers, oldest first.
     pub fn failovers(&self) -> impl DoubleEndedIterator<Item = &Failover> {
         self.failovers.values()
+    }
+
+    /// A failover in full; only the newest are kept so.
+    #[must_use]
+    pub fn failover_tale(&self, epoch: Epoch) -> Option<&FailoverTale> {
+        self.tales.get(&epoch)
     }
 
     /// The order to run the attempt that is running now; `None` if it is another or none.

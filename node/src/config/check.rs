@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7800);
+const MIN_FREE_DEFAULT: u64 = 64 << 20;
 const DATA_DIR_DEFAULT: &str = "./relais-data";
 
 /// Why a node can't be started with these settings.
@@ -53,10 +54,13 @@ impl ConfigError {
 pub(super) fn check(all: Layer, host_name: &str) -> Result<StartConfig, ConfigError> {
     let name_given = all.name.is_some();
     let name = parsed("name", all.name, |text| text.parse::<NodeName>().map_err(|e| e.to_string()))?;
-    refuse_witness(all.witness)?;
+    let witness = switch("witness", all.witness)?;
     let listen_address = |text: &str| address::parse_listen(text).map_err(|e| e.to_string());
     let http = parsed("http", all.http, listen_address)?.unwrap_or(HTTP_DEFAULT);
     let listen = parsed("listen", all.listen, listen_address)?.unwrap_or(LISTEN_DEFAULT);
+    if witness && all.slots.is_some() {
+        return Err(ConfigError::Together("a witness runs no jobs; leave --slots out, or --witness".to_owned()));
+    }
     let data_dir = parsed("data_dir", all.data_dir, |text| match text {
         "" => Err("is empty; name a folder".to_owned()),
         _ => Ok(PathBuf::from(text)),
@@ -71,7 +75,9 @@ pub(super) fn check(all: Layer, host_name: &str) -> Result<StartConfig, ConfigEr
         advertise_http: parsed("advertise_http", all.advertise_http, advertised_url)?,
         slots: parsed("slots", all.slots, slots)?,
         labels: labels(all.labels)?,
+        witness,
         join: join(all.join, all.token)?,
+        min_free: parsed("min_free", all.min_free, bytes)?.unwrap_or(MIN_FREE_DEFAULT),
         insecure_http: switch("insecure_http", all.insecure_http)?,
         log_format: parsed("log_format", all.log_format, log_format)?.unwrap_or_default(),
         exit_with_stdin: switch("exit_with_stdin", all.exit_with_stdin)?,
@@ -99,19 +105,21 @@ fn switch(setting: &'static str, given: Option<Given>) -> Result<bool, ConfigErr
     Ok(on.unwrap_or(false))
 }
 
-fn refuse_witness(given: Option<Given>) -> Result<(), ConfigError> {
-    if switch("witness", given)? {
-        let reason = "a witness comes later; start this node without it: it will vote, store the journal and work";
-        return Err(ConfigError::Together(reason.to_owned()));
-    }
-    Ok(())
-}
-
 fn slots(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
         Ok(n) if n <= SLOTS_MAX => Ok(n),
         _ => Err(format!("is no number from 0 to {SLOTS_MAX}")),
     }
+}
+
+/// `4096`, `512KiB`, `64MiB` or `2GiB`, in bytes.
+fn bytes(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
+    let sized = units.iter().find_map(|(unit, shift)| {
+        let count: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        count.checked_mul(1 << shift)
+    });
+    sized.ok_or_else(|| "is no size; write it like 64MiB (KiB, MiB, GiB, or plain bytes)".to_owned())
 }
 
 fn advertised(text: &str) -> Result<HostPort, String> {

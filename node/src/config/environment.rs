@@ -30,6 +30,7 @@ pub(super) fn layer(variables: impl IntoIterator<Item = (String, String)>) -> Re
             "RELAIS_WITNESS" => layer.witness = given("RELAIS_WITNESS"),
             "RELAIS_JOIN" => layer.join = given("RELAIS_JOIN"),
             "RELAIS_JOIN_TOKEN" => layer.token = given("RELAIS_JOIN_TOKEN"),
+            "RELAIS_MIN_FREE" => layer.min_free = given("RELAIS_MIN_FREE"),
             "RELAIS_INSECURE_HTTP" => layer.insecure_http = given("RELAIS_INSECURE_HTTP"),
             "RELAIS_LOG_FORMAT" => layer.log_format = given("RELAIS_LOG_FORMAT"),
             _ => {}

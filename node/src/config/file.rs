@@ -45,6 +45,7 @@ struct Keys {
     witness: Option<Spanned<bool>>,
     join: Option<Spanned<String>>,
     token: Option<Spanned<String>>,
+    min_free: Option<Spanned<String>>,
     insecure_http: Option<Spanned<bool>>,
     log_format: Option<Spanned<String>>,
 }
@@ -92,6 +93,7 @@ fn parse(path: &Path, text: &str) -> Result<Layer, FileError> {
         witness: switch(keys.witness),
         join: word(keys.join),
         token: word(keys.token),
+        min_free: word(keys.min_free),
         insecure_http: switch(keys.insecure_http),
         log_format: word(keys.log_format),
         exit_with_stdin: None,

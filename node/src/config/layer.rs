@@ -39,6 +39,7 @@ pub struct Layer {
     pub witness: Option<Given>,
     pub join: Option<Given>,
     pub token: Option<Given>,
+    pub min_free: Option<Given>,
     pub insecure_http: Option<Given>,
     pub log_format: Option<Given>,
     pub exit_with_stdin: Option<Given>,
@@ -71,6 +72,7 @@ impl Layer {
         put(&mut self.witness, upper.witness);
         put(&mut self.join, upper.join);
         put(&mut self.token, upper.token);
+        put(&mut self.min_free, upper.min_free);
         put(&mut self.insecure_http, upper.insecure_http);
         put(&mut self.log_format, upper.log_format);
         put(&mut self.exit_with_stdin, upper.exit_with_stdin);

@@ -95,6 +95,11 @@ impl Marker {
         if marker.place == *here { Ok(()) } else { Self::write(dir, here.clone()) }
     }
 
+    /// Refuses the marker of a newer version.
+    pub(super) fn check_format(dir: &Path) -> Result<(), DataDirError> {
+        Self::read(&dir.join(NAME)).map(drop)
+    }
+
     fn read(file: &PathBuf) -> Result<Self, DataDirError> {
         let bytes = fs::read(file).map_err(DataDirError::io("read", file))?;
         let damaged = |e: serde_json::Error| DataDirError::Damaged { file: file.clone(), reason: e.to_string() };

@@ -65,11 +65,14 @@ impl NodeFile {
             Err(e) => return Err(DataDirError::io("read", file)(e)),
         };
         let damaged = |e: serde_json::Error| DataDirError::Damaged { file: file.to_path_buf(), reason: e.to_string() };
-        let node: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if node.format > FORMAT {
-            return Err(DataDirError::TooNew { file: file.to_path_buf(), found: node.format, known: FORMAT });
+        // The format first: a newer one may lack what this version looks for.
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if found > u64::from(FORMAT) {
+            let found = u32::try_from(found).unwrap_or(u32::MAX);
+            return Err(DataDirError::TooNew { file: file.to_path_buf(), found, known: FORMAT });
         }
-        Ok(node)
+        serde_json::from_value(value).map_err(damaged)
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {

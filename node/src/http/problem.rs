@@ -125,7 +125,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             candidates: Vec::new(),
-            retry_after_s: matches!(kind, Kind::NoDispatcher | Kind::NotReady | Kind::OutOfReach).then_some(1),
+            retry_after_s: retry_after_s(kind),
             allow: None,
             authenticate: kind == Kind::Unauthorized,
         }))
@@ -232,6 +232,15 @@ impl Problem {
     }
 }
 
+/// Soon where something is about to be repaired by itself; later where somebody must do something.
+fn retry_after_s(kind: Kind) -> Option<u64> {
+    match kind {
+        Kind::NoDispatcher | Kind::NotReady | Kind::OutOfReach => Some(1),
+        Kind::DiskFull => Some(10),
+        _ => None,
+    }
+}
+
 fn shown(pointer: &str) -> &str {
     if pointer.is_empty() { "the body" } else { pointer }
 }
@@ -248,7 +257,9 @@ impl From<ProposeFailed> for Problem {
             ),
             ProposeFailed::DiskFull => Self::new(
                 Kind::DiskFull,
-                "a majority of the voters has no disk space left; free some, GET /v1/nodes shows where",
+                "so many voters have no disk space left that nothing can be stored; free some, GET /v1/nodes shows \
+                 where. What was on its way when that came about may yet be carried out: send it again later, a \
+                 submit under the same Idempotency-Key makes no second job",
             ),
         }
     }

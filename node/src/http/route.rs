@@ -30,6 +30,8 @@ pub(super) enum Route {
     Handover,
     Settings,
     SettingsChange,
+    Journal,
+    Recover,
     Tokens,
     TokenMake,
     TokenRevoke(String),
@@ -60,7 +62,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 27;
+pub(super) const ROUTES: usize = 29;
 
 impl Route {
     /// The route of a request.
@@ -98,6 +100,8 @@ impl Route {
             ["cluster"] => pick(method, [("GET", Self::Cluster)]),
             ["cluster", "failovers"] => pick(method, [("GET", Self::Failovers)]),
             ["cluster", "settings"] => pick(method, [("GET", Self::Settings), ("PATCH", Self::SettingsChange)]),
+            ["cluster", "journal"] => pick(method, [("GET", Self::Journal)]),
+            ["cluster:recover"] => pick(method, [("POST", Self::Recover)]),
             ["cluster:handover"] => pick(method, [("POST", Self::Handover)]),
             ["tokens"] => pick(method, [("GET", Self::Tokens), ("POST", Self::TokenMake)]),
             ["tokens", id] if !id.is_empty() => pick(method, [("DELETE", Self::TokenRevoke((*id).to_owned()))]),
@@ -125,12 +129,12 @@ impl Route {
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
                 Needs::Read
             }
-            Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers => Needs::Read,
+            Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers | Self::Journal => Needs::Read,
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
                 Needs::Submit
             }
             Self::NodeDrain(..) | Self::NodeDrill(_) | Self::Handover => Needs::Admin,
-            Self::Settings | Self::SettingsChange => Needs::Admin,
+            Self::Settings | Self::SettingsChange | Self::Recover => Needs::Admin,
             Self::Tokens | Self::TokenMake | Self::TokenRevoke(_) => Needs::Admin,
         }
     }
@@ -197,7 +201,9 @@ impl Route {
             Self::TokenRevoke(_) => (23, "/v1/tokens/{id}"),
             Self::Settings => (24, "/v1/cluster/settings"),
             Self::SettingsChange => (25, "PATCH /v1/cluster/settings"),
-            Self::NodeDrill(_) => (26, "/v1/nodes/{name}:drill"),
+            Self::NodeDrill(_) => (28, "/v1/nodes/{name}:drill"),
+            Self::Journal => (26, "/v1/cluster/journal"),
+            Self::Recover => (27, "/v1/cluster:recover"),
         }
     }
 }

@@ -52,11 +52,15 @@ impl Hub {
         deadline: Instant,
     ) -> Result<Committed, ProposeFailed> {
         loop {
+            if self.limits.majority_is_full() {
+                return Err(ProposeFailed::DiskFull);
+            }
             let mut changed = self.pulse.changed();
             let tried = tokio::select! {
                 tried = timeout_at(deadline, self.try_propose(&records)) => tried,
                 // Whoever was asked is not the dispatcher any more: an answer may never come.
                 () = changed.dispatcher_changes() => Ok(None),
+                () = self.limits.until_full() => return Err(ProposeFailed::DiskFull),
             };
             match tried {
                 Ok(Some(committed)) => return Ok(committed),
@@ -98,6 +102,7 @@ impl Hub {
                 Ok(committed) => Reply::Committed { index: committed.index, outcomes: committed.outcomes },
                 Err(Rejection::NotDispatcher) => Reply::NotDispatcher(self.pulse.view().dispatcher),
                 Err(Rejection::Unknown) => Reply::Unknown,
+                Err(Rejection::Full) => Reply::Failed("a majority of the voters has no disk space left".to_owned()),
             },
             Call::ReadIndex => match self.read_index_here().await {
                 Some(index) => Reply::ReadIndex(index),
@@ -111,6 +116,16 @@ impl Hub {
                 Ok(()) => Reply::Struck,
                 Err(reason) => Reply::Failed(reason),
             },
+            Call::Lineage => self.lineage_here(),
+            Call::Unseat(node, incarnation) => match self.unseat(node, incarnation).await {
+                Ok(()) => Reply::Unseated,
+                Err(reason) => Reply::Failed(reason),
+            },
+            Call::Recover(lost) => match self.recover(lost.into_iter().collect()).await {
+                Ok(node) => Reply::HandedOver(node),
+                Err(reason) => Reply::Failed(reason),
+            },
+            Call::Holdings => Reply::Holdings(Box::new(self.holdings())),
             Call::Http { .. } | Call::Vitals => Reply::Failed("this version does not answer it".to_owned()),
         }
     }
@@ -156,6 +171,10 @@ impl Hub {
         let failed = || NotFresh(self.why_no_dispatcher());
         loop {
             let dispatcher = self.pulse.view().dispatcher.ok_or_else(failed)?;
+            if self.is_overtaken() {
+                // The index of another history says nothing of this ledger.
+                return Err(failed());
+            }
             let index = if dispatcher == self.me.node {
                 self.read_index_here().await
             } else {
@@ -175,6 +194,15 @@ impl Hub {
         }
     }
 
+    fn lineage_here(&self) -> Reply {
+        let view = self.pulse.view();
+        if !view.leads {
+            return Reply::NotDispatcher(view.dispatcher);
+        }
+        let ledger = self.machine.read();
+        Reply::Lineage { lineage: ledger.lineage().to_vec(), applied: ledger.applied() }
+    }
+
     async fn read_index_here(&self) -> Option<Index> {
         if !self.pulse.view().leads {
             return None;
@@ -183,10 +211,16 @@ impl Hub {
     }
 
     pub(super) fn why_no_dispatcher(&self) -> String {
+        if let Some(reason) = self.history.reason() {
+            return reason;
+        }
         let view = self.pulse.view();
         let voters = view.voters.len();
         if voters == 0 {
             return "this node has no journal yet; it waits to be taken in by the dispatcher".to_owned();
+        }
+        if let Some(lost) = self.why_majority_is_lost() {
+            return lost;
         }
         let heard = view.heard_voters + usize::from(view.is_voter);
         if heard * 2 > voters {

@@ -73,6 +73,8 @@ impl Hub {
             journal_index: status.applied.unwrap_or_default().0,
             last_log: status.last_log.map(|at| LogPosition { term: at.term, index: at.index }).unwrap_or_default(),
             version: facts.version.clone(),
+            journal: self.raft().journal(),
+            limits: self.limits.vitals(),
         }
     }
 

@@ -107,6 +107,17 @@ impl Hub {
             counters.mark_syncs.load(Ordering::Relaxed),
         );
         page.counter(
+            "relais_journal_sync_us_total",
+            "Time that all syncs of the log took, in microseconds.",
+            counters.log_sync_us.load(Ordering::Relaxed),
+        );
+        page.counter(
+            "relais_journal_votes_granted_total",
+            "Votes given to others.",
+            counters.votes_granted.load(Ordering::Relaxed),
+        );
+        page.gauge("relais_journal_last_index", "Last entry in the log.", status.last_log.map_or(0, |at| at.index));
+        page.counter(
             "relais_journal_checkpoints_total",
             "Checkpoints of the ledger.",
             counters.checkpoints.load(Ordering::Relaxed),
@@ -114,6 +125,8 @@ impl Hub {
         page.gauge("relais_journal_applied_index", "Last entry applied.", status.applied.unwrap_or_default());
         page.gauge("relais_journal_term", "Term of the log.", status.term);
         page.gauge("relais_journal_voters", "Voters.", status.voters.len());
+        let votes = u8::from(status.voters.contains(&status.id) && !status.is_joint);
+        page.gauge("relais_journal_votes", "Whether this journal is one of the voters' for good.", votes);
         let (audits, differ) = (&self.counts.audits, &self.counts.disagreements);
         page.counter(
             "relais_replicas_compared_total",

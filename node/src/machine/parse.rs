@@ -35,6 +35,13 @@ pub(super) fn net_bytes(text: &str) -> Option<NetBytes> {
     Some(sum)
 }
 
+/// The soft limit on open files in `/proc/self/limits`.
+pub(super) fn open_files_max(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let soft = line.split_whitespace().next()?;
+    if soft == "unlimited" { Some(u64::MAX) } else { soft.parse().ok() }
+}
+
 /// The second field of `/proc/self/statm`.
 pub(super) fn resident_pages(text: &str) -> Option<u64> {
     text.split_whitespace().nth(1)?.parse().ok()

@@ -35,6 +35,8 @@ fn vitals(running: u32) -> Vitals {
         journal_index: 42,
         last_log: relais_protocol::message::LogPosition { term: 3, index: 42 },
         version: "0.1.0".to_owned(),
+        journal: 1,
+        limits: LimitVitals { disk_free_bytes: 1 << 40, closed: false, files_short: true, sync_us: 300 },
     }
 }
 

@@ -56,6 +56,23 @@ pub struct Vitals {
     pub last_log: LogPosition,
     /// The version of its program, at most 48 bytes.
     pub version: String,
+    /// The number of its journal: another one than that of its vote means that it lost the journal.
+    pub journal: u32,
+    /// What it may have too little of.
+    pub limits: LimitVitals,
+}
+
+/// What a node may have too little of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitVitals {
+    /// Bytes that it may still write to the file system of its data directory.
+    pub disk_free_bytes: u64,
+    /// Its journal takes no entries, for want of space.
+    pub closed: bool,
+    /// Nearly all of its file descriptors are in use.
+    pub files_short: bool,
+    /// How long a sync of its log took on average, in µs; 0: not known.
+    pub sync_us: u64,
 }
 
 /// Figures as they travel.

@@ -48,11 +48,15 @@ pub(super) struct Running {
 pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Running, StartFailed> {
     let clock = Clock::from_env();
     ports_free(&config)?;
-    let spawner = spawner()?;
+    let spawner = if config.witness { None } else { Some(spawner()?) };
     let accept_moved = std::env::var_os(ACCEPT_MOVED_ENV).is_some_and(|value| value == "1");
     let options = DirOptions { accept_moved, ..DirOptions::default() };
-    let mut dir = DataDir::open_with(&config.data_dir, &options).map_err(StartFailed::of)?;
+    let mut dir = open_dir(&config, &options)?;
     if config.join.is_none() && !Identity::exists(&dir.identity()) {
+        if config.witness {
+            let reason = "a witness can't begin a cluster: it never dispatches; start it with --join ADDR --token T";
+            return Err(StartFailed(reason.to_owned()));
+        }
         // A new cluster has no token yet: better refused now than when it is founded.
         http::may_bind(config.http, false, config.insecure_http).map_err(StartFailed)?;
     }
@@ -62,7 +66,6 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
         node: identity.node,
         name: dir.node().name.clone(),
         incarnation: dir.node().incarnation,
-        raft: RaftId::new(identity.node, dir.node().journal),
     };
     let output = Output::open(dir.output()).map_err(|e| StartFailed(format!("cannot open the output folder: {e}")))?;
     if let Err(error) = clear_work_folder(&dir.work()) {
@@ -71,8 +74,17 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     let facts = facts(&config, &me);
     let (work_dir, reign) = (dir.work(), dir.node().reign);
     let seed = seed::random_u64();
-    let parts =
-        HubParts { me: me.clone(), clock: clock.clone(), engine: engine.clone(), dir, identity, facts, output, seed };
+    let parts = HubParts {
+        me: me.clone(),
+        clock: clock.clone(),
+        engine: engine.clone(),
+        dir,
+        identity,
+        facts,
+        output,
+        seed,
+        min_free: config.min_free,
+    };
     let hub = Hub::new(parts);
     let net = start_net(&config, &hub)?;
     let journal = start_journal(&hub, store, engine).await?;
@@ -84,14 +96,33 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     start_worker(&hub, spawner, work_dir, reign, &stopping);
     engine.spawn(watch_journal(hub.clone(), journal.clone()));
     engine.spawn(hub.clone().keep_house());
+    engine.spawn(hub.clone().watch_limits());
+    engine.spawn(hub.clone().watch_peer());
+    engine.spawn(hub.clone().watch_history());
     engine.spawn(hub.clone().run_gossip());
     engine.spawn(hub.clone().compare_replicas());
+    engine.spawn(hub.clone().compare_clocks());
     hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
     let join_line = if founded { Some(first_join_line(&hub).await?) } else { None };
     learn_tokens(&config, &hub).await;
     let server = start_http(&config, &hub)?;
     tell(&config, &hub, join_line.as_deref());
     Ok(Running { hub, journal, net, server, stopping })
+}
+
+/// Opens the data directory, unless a newer version made it: then nothing in it is touched.
+fn open_dir(config: &StartConfig, options: &DirOptions) -> Result<DataDir, StartFailed> {
+    let journal = config.data_dir.join("journal/current");
+    DataDir::refuse_newer(&config.data_dir).map_err(StartFailed::of)?;
+    journal::check_format(&journal).map_err(StartFailed::of)?;
+    match DataDir::open_with(&config.data_dir, options) {
+        Err(error) if error.is_full_disk() && journal::release_ballast(&journal) => {
+            tracing::warn!("the disk is full; gave back the ballast to open the data directory");
+            DataDir::open_with(&config.data_dir, options)
+        }
+        opened => opened,
+    }
+    .map_err(StartFailed::of)
 }
 
 /// Looks at the ports before anything is written: a start that must fail is to leave nothing half done.
@@ -121,6 +152,7 @@ async fn open_store(dir: &mut DataDir, node: relais_protocol::ids::NodeId) -> Re
         options.sync = sync_mode();
         match journal::open(options).await.map_err(StartFailed::of)? {
             Opened::Clean(store) => {
+                tracing::info!(raft = %store.id(), last = store.last_index(), "the journal is open");
                 // A fork or a reset that this process did not live to write down.
                 let journal = store.id().journal();
                 if journal != dir.node().journal {
@@ -153,15 +185,15 @@ fn facts(config: &StartConfig, me: &Me) -> NodeFacts {
     let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     NodeFacts {
         name: me.name.clone(),
-        slots: config.slots.unwrap_or(cpus),
+        slots: if config.witness { 0 } else { config.slots.unwrap_or(cpus) },
         labels: config.labels.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         machine: machine_id(),
         pid: std::process::id(),
         http: config.advertise_http.clone().unwrap_or_else(|| format!("http://{}", config.http)),
         quic: String::new(),
-        journal: me.raft.journal(),
-        witness: false,
+        journal: 0,
+        witness: config.witness,
     }
 }
 
@@ -219,7 +251,10 @@ async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Handle) -> Result<
     let started = engine.spawn(async move { RaftJournal::start(store, machine, link).await });
     let journal = started.await.map_err(StartFailed::of)?.map_err(StartFailed::of)?;
     let journal = Arc::new(journal);
+    // Closed before anybody can reach it.
+    journal.close(hub.space_is_low());
     hub.set_journal(journal.clone());
+    hub.note_journal().map_err(StartFailed)?;
     let (reign, dispatcher) = {
         let ledger = hub.machine.read();
         (ledger.reign(), ledger.dispatcher())
@@ -246,18 +281,25 @@ fn start_dispatcher(hub: &Arc<Hub>, journal: Arc<RaftJournal>, stopping: &Stoppi
         arbiter.spawn_fn(move || relais_dispatcher::actor::start(parts, &desk, ward));
     };
     let pulse = hub.pulse.clone();
-    ward::keep("dispatcher", hub.clock.clone(), stopping.clone(), start, move || pulse.dispatcher_died());
+    ward::keep("dispatcher", (hub.clock.clone(), hub.health.clone()), stopping.clone(), start, move || {
+        pulse.dispatcher_died()
+    });
 }
 
 fn start_worker(
     hub: &Arc<Hub>,
-    spawner: Spawner,
+    spawner: Option<Spawner>,
     work_dir: std::path::PathBuf,
     reign: relais_protocol::ids::Reign,
     stopping: &Stopping,
 ) {
     let clock = hub.clock.clone();
-    let executors = Executors::standard(Arc::new(move || clock.unix()), spawner.clone());
+    let clock = Arc::new(move || clock.unix());
+    // A witness runs nothing: it reports what it is, and takes no orders.
+    let executors = match &spawner {
+        Some(spawner) => Executors::standard(clock, spawner.clone()),
+        None => Executors::new(clock),
+    };
     let unsettled = hub.unsettled_of_last_run();
     let core = Worker::new(WorkerConfig::default(), hub.me.node, hub.me.incarnation, reign, unsettled);
     let parts = WorkerParts {
@@ -281,7 +323,7 @@ fn start_worker(
         let bench = bench.clone();
         arbiter.spawn_fn(move || relais_worker::actor::start(parts, &bench, ward));
     };
-    ward::keep("worker", hub.clock.clone(), stopping.clone(), start, || {});
+    ward::keep("worker", (hub.clock.clone(), hub.health.clone()), stopping.clone(), start, || {});
     hub.bench.input(relais_worker::core::Input::Facts(hub.facts.read().clone()));
 }
 

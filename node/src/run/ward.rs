@@ -4,6 +4,7 @@
 
 use super::give_up;
 use crate::clock::Clock;
+use crate::hub::Health;
 use parking_lot::Mutex;
 use relais_protocol::time::Mono;
 use std::collections::VecDeque;
@@ -17,6 +18,8 @@ const ENDS_MAX: usize = 5;
 const WINDOW_MS: u64 = 60_000;
 /// The first pause; it doubles with each end in the window.
 const PAUSE: Duration = Duration::from_millis(50);
+/// A part that has lived on for so long is well again.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// Told when a part ends, however it ends: it is dropped with it.
 struct Ward {
@@ -48,7 +51,7 @@ impl Stopping {
 /// when it has died.
 pub(super) fn keep(
     name: &'static str,
-    clock: Clock,
+    (clock, health): (Clock, Arc<Health>),
     stopping: Stopping,
     start: impl Fn(Box<dyn Send>) + Send + 'static,
     ended: impl Fn() + Send + 'static,
@@ -58,7 +61,14 @@ pub(super) fn keep(
     start(ward());
     let ends: Mutex<VecDeque<Mono>> = Mutex::default();
     actix_rt::spawn(async move {
-        while told.recv().await.is_some() {
+        loop {
+            let Ok(next) = tokio::time::timeout(STEADY, told.recv()).await else {
+                health.recovers(name);
+                continue;
+            };
+            if next.is_none() {
+                return;
+            }
             ended();
             let now = clock.mono();
             let count = {
@@ -67,11 +77,13 @@ pub(super) fn keep(
                 ends.retain(|at| now.since(*at) < WINDOW_MS);
                 ends.len()
             };
-            tracing::error!(part = name, count, "a part died and is started again");
+            let pause = PAUSE * (1 << count);
+            tracing::error!(part = name, count, ?pause, "a part died and is started again");
+            health.ails(name, format!("died {count} times within a minute, and is started again"));
             if count >= ENDS_MAX {
                 give_up(&format!("the {name} died {count} times within a minute; the log says why"));
             }
-            tokio::time::sleep(PAUSE * (1 << count)).await;
+            tokio::time::sleep(pause).await;
             start(ward());
         }
     });

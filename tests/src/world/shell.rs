@@ -50,6 +50,8 @@ impl World {
                 Effect::Probe(of) => self.probe(id, of),
                 Effect::Stand => self.stand(id, handed_over),
                 Effect::Promote => self.promote(id),
+                // The heir asks again by itself, and wins once it has caught up.
+                Effect::HandOn(_) => {}
                 Effect::Resign(why) => {
                     self.trace.say(now, id.0.into(), || format!("resigns: {why}"));
                     self.dispatch(id, CoreInput::Majority(false));
@@ -69,7 +71,7 @@ impl World {
         let wall = self.node(id).wall(now);
         let Some(life) = self.node(id).life.as_deref_mut() else { return };
         let run = life.run;
-        life.core.explain_reign(life.election.cause().0.as_str(), wall);
+        life.core.explain_reign(life.election.cause().0.as_str(), wall, None);
         self.dispatch(id, CoreInput::Promote(id, run));
     }
 

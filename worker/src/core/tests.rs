@@ -164,3 +164,22 @@ fn a_cancel_asks_once_and_a_leave_kills_all_and_says_goodbye() {
     assert!(effects.iter().any(|e| matches!(e, Effect::Report(_, _, report) if report.goodbye)));
     assert_eq!(worker.handle(Mono(60), taken(2, 5, vec![])), [Effect::Left]);
 }
+
+#[test]
+fn an_end_that_was_taken_but_not_settled_is_told_again_in_a_while() {
+    let mut worker = leased();
+    worker.handle(Mono(20), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
+    let reports = |effects: Vec<Effect>| {
+        let finished =
+            effects.into_iter().find_map(|e| if let Effect::Report(_, n, r) = e { Some((n, r)) } else { None });
+        finished.map(|(number, report)| (number, report.finished.len()))
+    };
+    let (number, count) = reports(worker.handle(Mono(30), finish(1, 5))).unwrap();
+    assert_eq!(count, 1);
+    assert_eq!(reports(worker.handle(Mono(40), taken(number, 5, vec![]))), None, "not at once");
+    let again = (50..2_000).step_by(10).find_map(|ms| reports(worker.handle(Mono(ms), Input::Tick)).map(|r| (ms, r)));
+    let (ms, (number, count)) = again.unwrap();
+    assert!(ms >= 540 && count == 1, "after {ms} ms, with {count} ends");
+    worker.handle(Mono(ms), taken(number, 5, vec![(JobId(1), Fence::new(Epoch(5), 1))]));
+    assert_eq!(worker.unsettled().count(), 0);
+}

@@ -193,8 +193,8 @@ fn ms(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_gap_is_counted_from_its_last_acknowledgement_before_to_its_first_after() {
+    #[test]
+    fn a_gap_is_counted_from_its_last_acknowledgement_before_to_its_first_after() {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let times = [at(0), at(90), at(400), at(410), at(2_000)];

@@ -1,0 +1,91 @@
+//! Journals of other versions: one as an earlier version left it opens, and all that is in it is there; one of
+//! a later version is refused, and stays as it is.
+
+use super::super::memory::Switchboard;
+use super::super::*;
+use super::fixture::LIMIT;
+use crate::machine::LedgerMachine;
+use relais_protocol::ids::{JobId, NodeId};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const GOLDEN_1: &str = include_str!("golden-1.txt");
+
+/// Writes a golden folder out; its form is told on its first lines.
+fn unpack(text: &str, dir: &Path) {
+    let mut current: Option<(PathBuf, Vec<u8>)> = None;
+    let write = |file: Option<(PathBuf, Vec<u8>)>| {
+        if let Some((path, bytes)) = file {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+    };
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["folder", path] => fs::create_dir_all(dir.join(path)).unwrap(),
+            ["file", path, length] => {
+                write(current.replace((dir.join(path), vec![0; length.parse().unwrap()])));
+            }
+            [offset, hex] => {
+                let at: usize = offset.parse().unwrap();
+                let bytes = (0..hex.len()).step_by(2).map(|n| u8::from_str_radix(&hex[n..n + 2], 16).unwrap());
+                let file = &mut current.as_mut().unwrap().1;
+                bytes.enumerate().for_each(|(n, byte)| file[at + n] = byte);
+            }
+            _ => panic!("no line of a golden folder: {line}"),
+        }
+    }
+    write(current);
+}
+
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else {
+            found.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+fn options(dir: &Path) -> StoreOptions {
+    StoreOptions::new(dir, RaftId::new(NodeId(1), 1), Arc::new(|reason| panic!("fatal: {reason}")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_journal_opens_with_all_that_is_in_it_and_is_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("journal");
+    unpack(GOLDEN_1, &dir);
+    assert!(!dir.join("format").exists());
+    let Opened::Clean(store) = open(options(&dir)).await.unwrap() else { panic!("taken for damaged") };
+    let last = Index(store.last_index().unwrap());
+    let machine = Arc::new(LedgerMachine::new(Box::new(|_, _| {})));
+    let board = Switchboard::new();
+    let journal = RaftJournal::start(store, machine.clone(), board.link(RaftId::new(NodeId(1), 1))).await.unwrap();
+    journal.stand().await.unwrap();
+    tokio::time::timeout(LIMIT, journal.wait_applied(last)).await.unwrap().unwrap();
+    let jobs = machine.read().jobs_between(JobId(0), JobId(u128::MAX), 10);
+    let mut keys: Vec<_> = jobs.iter().filter_map(|job| job.spec.options().idempotency_key.clone()).collect();
+    keys.sort();
+    assert_eq!(keys, ["golden-1", "golden-2", "golden-3"]);
+    journal.shutdown().await;
+    assert!(dir.join("format").exists() && check_format(&dir).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_journal_is_refused_and_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("journal");
+    unpack(GOLDEN_1, &dir);
+    put_format(&dir, FORMAT + 1).unwrap();
+    let before = contents(&dir);
+    let refused = open(options(&dir)).await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("format 2") && refused.contains("newer version"), "{refused}");
+    assert!(contents(&dir) == before, "it was changed");
+}
