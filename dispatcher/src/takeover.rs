@@ -156,10 +156,9 @@ impl fmt::Display for Told<'_> {
                 "this node has not heard of its peer `{peer}` since its own start, and `{peer}` may have taken jobs \
                  alone; {forced}"
             ),
-            Wait::LeftBehind(_) => write!(
-                f,
-                "`{peer}` is out of reach, and went on without this node before it was; {forced}"
-            ),
+            Wait::LeftBehind(_) => {
+                write!(f, "`{peer}` is out of reach, and went on without this node before it was; {forced}")
+            }
             Wait::Off(_) => {
                 write!(f, "`{peer}` is out of reach, and the setting `takeover` is `off`; {forced}")
             }

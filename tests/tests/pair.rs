@@ -59,7 +59,12 @@ fn a_cold_node_waits_and_says_why_and_a_recovery_forces_it() {
     let refused = cluster.nodes[1].relais(&["cluster", "recover", "--lost", "n1"]);
     assert_eq!(refused.status.code(), Some(2), "nobody can be asked, and --yes is not given: {refused:?}");
     let done = cluster.nodes[1].relais(&["cluster", "recover", "--lost", "n1", "--yes"]);
-    assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
     let alone = cluster.await_alone(1);
     assert!(alone["generation"].as_u64().is_some_and(|generation| generation >= 1_000), "{alone}");
     let id = kept["id"].as_str().expect("an id");
@@ -130,6 +135,25 @@ fn a_planned_stop_does_not_fork_and_a_degraded_survivor_restarts_and_goes_on() {
 }
 
 #[test]
+fn a_peer_that_comes_back_without_its_journal_counts_as_lost_though_it_is_up() {
+    let mut cluster = pair("available");
+    // Longer than a restart takes: the peer is up again before its silence would count.
+    cluster.nodes[0].set(&json!({"takeover_after": "4s", "pair_lease": "7s"}));
+    let (status, job) = cluster.nodes[0].submit_noop("before");
+    assert_eq!(status, 201);
+    cluster.nodes[1].kill();
+    let vote = cluster.nodes[1].journal().join("current/vote");
+    std::fs::write(&vote, b"this is no vote").expect("its file can be spoilt");
+    cluster.nodes[1].start();
+    cluster.until("a journal put aside", |cluster| (!cluster.nodes[1].put_aside().is_empty()).then_some(()));
+    cluster.await_alone(0);
+    let whole = cluster.await_whole();
+    assert_eq!(whole.dispatcher, Some(0));
+    let id = job["id"].as_str().expect("an id");
+    cluster.until("the job at the other", |cluster| cluster.nodes[1].job(id));
+}
+
+#[test]
 fn a_majority_that_is_lost_is_recovered_from_a_survivor_and_no_guess_is_made() {
     let mut cluster = Cluster::start(3, Options::default());
     let jobs: Vec<String> = (0..20)
@@ -157,7 +181,8 @@ fn a_majority_that_is_lost_is_recovered_from_a_survivor_and_no_guess_is_made() {
     cluster.nodes[2].start();
     cluster.until("a second node", |cluster| {
         let sight = cluster.nodes[2].cluster()?;
-        (sight["dispatcher"] == "n1" && sight["generation"] == 1_000 && !cluster.nodes[2].put_aside().is_empty()).then_some(())
+        (sight["dispatcher"] == "n1" && sight["generation"] == 1_000 && !cluster.nodes[2].put_aside().is_empty())
+            .then_some(())
     });
     cluster.nodes[1].start();
     let whole = cluster.await_whole();

@@ -1,7 +1,7 @@
 //! `relais cluster`: how the cluster stands, and who dispatches.
 
-mod recover;
 mod failovers;
+mod recover;
 mod settings;
 
 use super::client::{Call, Client};

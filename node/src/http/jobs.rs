@@ -52,8 +52,10 @@ pub(super) async fn list(api: &Api, request: &Request) -> Answered {
         }
     }
     let durability = api.backend.durability();
-    let page =
-        Page { jobs: jobs.iter().map(|job| JobView::of(job, &names, durability)).collect(), next_cursor: before.map(cursor) };
+    let page = Page {
+        jobs: jobs.iter().map(|job| JobView::of(job, &names, durability)).collect(),
+        next_cursor: before.map(cursor),
+    };
     Ok(Answer::json(&page)?.stale(sight.stale_ms))
 }
 

@@ -93,7 +93,10 @@ async fn present(api: &Api, accepted: &Accepted, minimal: bool) -> Answered {
         drop(tokio::time::timeout(SEEN_MAX, api.backend.fresh()).await);
     }
     match look(api, accepted.id) {
-        Some((job, names)) => Answer::json_as(status, &JobView::of(&job, &names, api.backend.durability()).deduplicated(accepted.deduplicated)),
+        Some((job, names)) => Answer::json_as(
+            status,
+            &JobView::of(&job, &names, api.backend.durability()).deduplicated(accepted.deduplicated),
+        ),
         None => accepted.brief(api, status),
     }
 }
@@ -112,7 +115,10 @@ async fn ended(api: &Api, accepted: &Accepted, wait: Duration) -> Answered {
     match read::await_end(api, accepted.id, &waiter, wait).await {
         Some((job, names)) => {
             let status = if job.state.is_terminal() { accepted.status() } else { StatusCode::ACCEPTED };
-            Answer::json_as(status, &JobView::of(&job, &names, api.backend.durability()).deduplicated(accepted.deduplicated))
+            Answer::json_as(
+                status,
+                &JobView::of(&job, &names, api.backend.durability()).deduplicated(accepted.deduplicated),
+            )
         }
         None => accepted.brief(api, StatusCode::ACCEPTED),
     }

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 const AFTER: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(1)];
 /// The reign begins so much later at most.
 const LATER: Duration = Duration::from_secs(1);
+/// How long the last jobs may run after a heal.
+const ENDED: Duration = Duration::from_secs(60);
 /// Jobs on each side of a cut.
 const JOBS: usize = 100;
 
@@ -118,7 +120,8 @@ fn cut(cluster: &Cluster, is_cut: bool) {
 
 /// Waits until both sides dispatch.
 fn await_both(cluster: &Cluster) {
-    cluster.until("a dispatcher on each side", |cluster| cluster.nodes.iter().all(|node| node.dispatches()).then_some(()));
+    cluster
+        .until("a dispatcher on each side", |cluster| cluster.nodes.iter().all(|node| node.dispatches()).then_some(()));
 }
 
 fn submit_all(cluster: &Cluster) -> BTreeSet<String> {
@@ -161,12 +164,17 @@ fn cable(run: &mut Run) {
     cluster.until("all jobs to end on both sides", |cluster| {
         cluster.nodes.iter().all(|node| node.jobs_open() == Some(0)).then_some(())
     });
+    let running = run_on_each(&cluster);
+    all.extend(running.iter().cloned());
     let healed = Instant::now();
     cut(&cluster, false);
     let whole = cluster.await_whole();
     run.note(format!("one again after {} ms", healed.elapsed().as_millis()));
     let winner = whole.dispatcher.expect("a dispatcher");
+    cluster.await_all_ended(winner, ENDED);
     let record_now = record(&cluster, winner);
+    let attempts = running.map(|id| record_now[&id]["attempts"].as_array().map_or(0, Vec::len));
+    run.note(format!("what ran on each side at the heal took {attempts:?} attempts"));
     run.tally.acknowledged += all.len();
     let lost: Vec<&String> = all.iter().filter(|id| !record_now.contains_key(*id)).collect();
     run.tally.lost += lost.len();
@@ -178,6 +186,17 @@ fn cable(run: &mut Run) {
     run.tally.duplicates += record_now.values().filter(|job| job["duplicate_executions"] != 0).count() - 1;
     assert_eq!(record(&cluster, 1 - winner), record_now, "both nodes have the same");
     again(&cluster, run, &record_now);
+}
+
+/// A job on each side that runs when the cable is mended.
+fn run_on_each(cluster: &Cluster) -> [String; 2] {
+    let spec = json!({"kind": "exec", "payload": {"command": ["sleep", "3"]}});
+    [0, 1].map(|number| {
+        let node = &cluster.nodes[number];
+        let id = node.submit(&spec);
+        cluster.until("the job to run", |_| node.job(&id).filter(|job| job.state == "running"));
+        id
+    })
 }
 
 /// A second cut and heal, without jobs, changes nothing.

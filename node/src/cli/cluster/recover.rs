@@ -100,7 +100,10 @@ fn confirmed(lost: &[String]) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage("nobody can be asked here; look at the plan, then repeat with --yes".to_owned()));
     }
-    eprint!("go on without {}, in a new generation? What only they hold comes back only if they do. [y/N] ", lost.join(", "));
+    eprint!(
+        "go on without {}, in a new generation? What only they hold comes back only if they do. [y/N] ",
+        lost.join(", ")
+    );
     io::stderr().flush()?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
@@ -118,5 +121,7 @@ fn done(screen: Screen, answer: &Answer) -> Result<(), Failure> {
     if screen.format == Format::Quiet {
         return screen.line(&name);
     }
-    screen.line(&format!("the dispatcher is {name}, alone; add nodes, or start the others again: they come back by themselves"))
+    screen.line(&format!(
+        "the dispatcher is {name}, alone; add nodes, or start the others again: they come back by themselves"
+    ))
 }
