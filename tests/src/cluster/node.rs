@@ -68,7 +68,6 @@ impl Node {
             env: self.env.clone(),
             join: None,
             under: self.under.clone(),
-            witness: self.witness,
             child: None,
         }
     }
