@@ -19,9 +19,9 @@ use super::ledger_writer::{self, LedgerJobs};
 use super::log::{BASE_KEY, Log};
 use super::log_memory::{Base, Memory};
 use super::log_writer::{self, Append, Ballot, LogJob, LogWriter, Mark};
-use super::place::{parent, successor};
-pub(super) use super::place::replace;
 pub use super::place::put_aside;
+pub(super) use super::place::replace;
+use super::place::{parent, successor};
 use super::slots::{SlotError, SlotFile};
 use super::verify;
 use relais_protocol::codec;
@@ -186,7 +186,9 @@ pub async fn open(options: StoreOptions) -> Result<Opened, OpenError> {
     match tokio::time::timeout(limit, rx).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(_)) => Ok(Opened::Damaged { reason: "it could not be opened".to_owned(), found: whose(&dir) }),
-        Err(_) => Ok(Opened::Damaged { reason: format!("it was not open after {} s", limit.as_secs()), found: whose(&dir) }),
+        Err(_) => {
+            Ok(Opened::Damaged { reason: format!("it was not open after {} s", limit.as_secs()), found: whose(&dir) })
+        }
     }
 }
 
