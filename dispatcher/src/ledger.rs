@@ -142,6 +142,8 @@ struct Head {
     side: Side,
     /// The history left another one behind, and nobody has said yet that all of it was merged.
     unhealed: bool,
+    /// Executions that merges found to have ended a job that another had ended.
+    duplicates: u64,
 }
 
 /// The job table and all else that results from applying the journal.

@@ -4,7 +4,7 @@
 //! ```text
 //!             heard                    silent for `after`            takeover = tiebreak | fence
 //!   Healthy ◄───────► Silent ─────────────────────────────► Checking ──yes──► TakeOver
-//!                       │ off, never seen, not in step,          │ no
+//!                       │ off, never seen, left behind,          │ no
 //!                       ▼ the peer stops by plan                 ▼
 //!                     waits, and says why              waits, and asks again
 //! ```
@@ -13,9 +13,10 @@
 //! generation whose only voter is itself. What makes that safe enough to do unasked:
 //! - Silence is what *this node* observed. A gap between two ticks (a paused process, a machine that slept)
 //!   starts it anew.
-//! - A node takes over only if it has been **in step** since its own start: it led the journal, or held all
-//!   that its peer held at one moment. From there on nothing was acknowledged without it. A cold node can't
-//!   know what its peer acknowledged alone, and waits for it, or for `relais cluster recover`.
+//! - A node takes over only if it has heard its peer since its own start, and in no higher history. Within one
+//!   history the peer acknowledges nothing alone while this journal says that two vote: to take a voter out
+//!   needs that voter's own journal. So a node that hears its peer misses nothing; a cold one can't know
+//!   whether the peer went on in a history of its own, and waits for it, or for `relais cluster recover`.
 //! - Generations of the lower node id are odd, of the higher one even: two sides of a cut never share one.
 //!
 //! A peer that lives but has lost its journal no longer votes: it counts as lost, since it never can again.
@@ -23,10 +24,10 @@
 
 use relais_protocol::history::Side;
 use relais_protocol::ids::{Generation, NodeId};
-use relais_protocol::message::{Beat, LogPosition};
+use relais_protocol::message::Beat;
 use relais_protocol::settings::Takeover;
 use relais_protocol::time::Mono;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Times of the rule, in ms.
@@ -53,8 +54,6 @@ pub struct JournalSight {
     pub is_joint: bool,
     /// Whether it leads, by its own account.
     pub leads: bool,
-    /// The end of its log.
-    pub last_log: LogPosition,
     /// The history that it follows.
     pub generation: Generation,
     /// Whether one of the voters only votes and stores: such a cluster is no pair.
@@ -100,8 +99,8 @@ pub enum Wait {
     Stopping(NodeId),
     /// The peer was not heard since this node's own start.
     NeverSeen(NodeId),
-    /// The peer was heard, and held more than this node.
-    NotInStep(NodeId),
+    /// The peer went on without this node: in a higher history, or in a change of voters that is half done.
+    LeftBehind(NodeId),
     /// The cluster does not want it.
     Off(NodeId),
     /// The tie-break or the fence is being asked.
@@ -122,7 +121,7 @@ impl Wait {
             Self::Silence { peer, .. }
             | Self::Stopping(peer)
             | Self::NeverSeen(peer)
-            | Self::NotInStep(peer)
+            | Self::LeftBehind(peer)
             | Self::Off(peer)
             | Self::Checking(peer)
             | Self::Refused(peer, _)
@@ -157,9 +156,9 @@ impl fmt::Display for Told<'_> {
                 "this node has not heard of its peer `{peer}` since its own start, and `{peer}` may have taken jobs \
                  alone; {forced}"
             ),
-            Wait::NotInStep(_) => write!(
+            Wait::LeftBehind(_) => write!(
                 f,
-                "`{peer}` is out of reach, and held a newer journal than this node when it was last heard; {forced}"
+                "`{peer}` is out of reach, and went on without this node before it was; {forced}"
             ),
             Wait::Off(_) => {
                 write!(f, "`{peer}` is out of reach, and the setting `takeover` is `off`; {forced}")
@@ -193,8 +192,10 @@ pub struct Rule {
     heard_at: Mono,
     /// Whether it was heard since this node's own start.
     seen: bool,
-    /// Whether all that the peer held was held here, at one moment since this node's own start.
-    in_step: bool,
+    /// Whether the peer was heard in a higher history.
+    left_behind: bool,
+    /// The last beat of each voter that was heard since this node's own start: its history.
+    voters_heard: BTreeMap<NodeId, Generation>,
     /// The highest history heard of.
     highest: Generation,
     stopping: bool,
@@ -216,7 +217,8 @@ impl Rule {
             peer: None,
             heard_at: now,
             seen: false,
-            in_step: false,
+            left_behind: false,
+            voters_heard: BTreeMap::new(),
             highest: Generation(0),
             stopping: false,
             ticked_at: None,
@@ -236,10 +238,11 @@ impl Rule {
         self.journal = journal;
         let peer = self.peer_now();
         if peer != self.peer {
-            // Another peer, or a pair anew: what was seen of the last one says nothing.
+            // Another peer, or a pair anew: silence counts from here.
+            let heard = peer.and_then(|peer| self.voters_heard.get(&peer));
+            self.seen = heard.is_some();
+            self.left_behind = heard.is_some_and(|generation| *generation > self.journal.generation);
             self.peer = peer;
-            self.seen = false;
-            self.in_step = false;
             self.heard_at = now;
             self.step = IDLE;
         } else if forked {
@@ -247,7 +250,6 @@ impl Rule {
         }
         if self.journal.leads && self.is_pair() {
             self.seen = true;
-            self.in_step = true;
         }
     }
 
@@ -260,18 +262,15 @@ impl Rule {
             self.peer = Some(beat.from);
             self.heard_at = now;
         }
+        if beat.voter {
+            self.voters_heard.insert(beat.from, beat.reign.generation);
+        }
         if self.peer != Some(beat.from) || !beat.voter {
             return;
         }
         self.seen = true;
         self.heard_at = now;
-        let sole = self.journal.voters.len() == 1;
-        if self.is_pair() && beat.reign.generation > self.journal.generation {
-            // It went on without this node.
-            self.in_step = false;
-        } else if sole || self.is_pair() && !self.journal.is_joint && self.journal.last_log >= beat.last_log {
-            self.in_step = true;
-        }
+        self.left_behind = self.is_pair() && beat.reign.generation > self.journal.generation;
         self.step = match std::mem::replace(&mut self.step, IDLE) {
             // A fork that is under way is not called back; its end is told by the journal.
             Step::Taking => Step::Taking,
@@ -355,7 +354,7 @@ impl Rule {
             return Some(Wait::Off(peer));
         }
         let led = !self.journal.is_joint || self.journal.leads;
-        (!self.in_step || !led).then_some(Wait::NotInStep(peer))
+        (self.left_behind || !led).then_some(Wait::LeftBehind(peer))
     }
 
     fn take(&mut self, peer: NodeId) -> Effect {

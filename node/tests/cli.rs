@@ -5,6 +5,8 @@ mod fake;
 
 #[path = "cli/errors.rs"]
 mod errors;
+#[path = "cli/journal.rs"]
+mod journal;
 #[path = "cli/look.rs"]
 mod look;
 #[path = "cli/submit.rs"]

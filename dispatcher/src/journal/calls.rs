@@ -80,7 +80,11 @@ where
 }
 
 /// Lets `id` receive the journal.
-pub(super) async fn add_learner(raft: Raft<Types>, status: watch::Receiver<JournalStatus>, id: RaftId) -> Result<(), ChangeError> {
+pub(super) async fn add_learner(
+    raft: Raft<Types>,
+    status: watch::Receiver<JournalStatus>,
+    id: RaftId,
+) -> Result<(), ChangeError> {
     let is_member = {
         let status = status.borrow();
         status.voters.contains(&id) || status.learners.contains(&id)

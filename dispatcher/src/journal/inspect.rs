@@ -149,8 +149,9 @@ impl Inspection {
     pub async fn of(dir: &Path, scratch: &Path) -> Result<Self, InspectError> {
         let copy = Scratch(scratch.to_path_buf());
         copy_folder(dir, &copy.0)?;
-        let id = store::whose(&copy.0)
-            .ok_or_else(|| InspectError::Damaged("whose journal it is can't be read: its `vote` is damaged".to_owned()))?;
+        let id = store::whose(&copy.0).ok_or_else(|| {
+            InspectError::Damaged("whose journal it is can't be read: its `vote` is damaged".to_owned())
+        })?;
         let on_fatal: OnFatal = Arc::new(|_| {});
         match store::open(StoreOptions::new(&copy.0, id, on_fatal)).await? {
             Opened::Clean(store) => {
@@ -228,10 +229,7 @@ impl Inspection {
         self.log.committed_next().max(applied).checked_sub(1).map(Index)
     }
 
-    async fn each<E: From<InspectError>>(
-        &self,
-        mut visit: impl FnMut(Entry<Types>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    async fn each<E: From<InspectError>>(&self, mut visit: impl FnMut(Entry<Types>) -> Result<(), E>) -> Result<(), E> {
         let mut log = self.log.clone();
         let (mut at, end) = (log.purged_next(), log.next_index());
         while at < end {
@@ -259,7 +257,10 @@ impl Inspection {
         if (found.rows, found.hash) == (meta.rows, meta.hash) {
             return Ok(());
         }
-        Err(InspectError::Damaged(format!("the ledger has {} rows, or others than the {} written", found.rows, meta.rows)))
+        Err(InspectError::Damaged(format!(
+            "the ledger has {} rows, or others than the {} written",
+            found.rows, meta.rows
+        )))
     }
 
     /// Where the copy is.

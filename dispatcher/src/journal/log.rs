@@ -67,9 +67,9 @@ impl Log {
         self.memory.lock().last().is_none()
     }
 
-    /// Says which history the first entries to come belong to. Does nothing if that is known.
+    /// Says which history the first entries to come belong to. Does nothing once there is one.
     pub(super) async fn adopt(&self, history: Generation) -> Result<(), StorageError> {
-        if self.ballot().history.is_some() {
+        if self.ballot().history == Some(history) || !self.is_empty() {
             return Ok(());
         }
         let (tx, rx) = oneshot::channel();

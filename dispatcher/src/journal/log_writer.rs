@@ -4,9 +4,9 @@
 //! order: entries beyond the mark were never acknowledged, entries up to it must be there at open.
 
 use super::book::{Book, BookError};
+use super::fork::ForkMark;
 use super::guard::Guard;
 use super::ledger::Ledger;
-use super::fork::ForkMark;
 use super::log::{BASE_KEY, COMMITTED_KEY, FRAMES};
 use super::log_memory::{Base, Memory};
 use super::slots::SlotFile;

@@ -212,7 +212,8 @@ impl Host {
     /// Entries of one history must never replace those of another, though openraft would let them: what
     /// was acknowledged on either side is only kept by a merge. An empty journal takes its leader's.
     async fn same_history(&self, envelope: &Envelope) -> Result<(), String> {
-        match (self.log.ballot().history, envelope.history) {
+        let own = self.log.ballot().history.filter(|_| !self.log.is_empty());
+        match (own, envelope.history) {
             (Some(own), Some(other)) if own == other => Ok(()),
             (Some(own), other) => {
                 let other = other.map_or_else(|| "none".to_owned(), |other| other.to_string());

@@ -105,8 +105,7 @@ impl RaftJournal {
     pub async fn start(store: Store, machine: Arc<dyn Machine>, link: Arc<dyn Link>) -> Result<Self, StartError> {
         let id = store.id;
         let (status, applied_next) = (watch::channel(JournalStatus::default()).0, watch::channel(0).0);
-        let lasting =
-            Lasting { machine, link, status: Arc::new(status), applied_next: Arc::new(applied_next) };
+        let lasting = Lasting { machine, link, status: Arc::new(status), applied_next: Arc::new(applied_next) };
         let shared = Shared {
             lasting,
             changing: tokio::sync::Mutex::default(),

@@ -17,7 +17,8 @@ use std::sync::atomic::Ordering;
 pub(super) async fn fork(shared: Arc<Shared>, fork: Fork) -> Result<ForkMark, ForkError> {
     let _alone = shared.changing.lock().await;
     let stored = shared.current.read().stored.clone();
-    let own = check(&shared, &stored, fork.journal).map_err(|refused| refused.map_or(ForkError::Stopped, ForkError::Refused))?;
+    let own = check(&shared, &stored, fork.journal)
+        .map_err(|refused| refused.map_or(ForkError::Stopped, ForkError::Refused))?;
     if stored.log.is_empty() {
         return Err(ForkError::Empty);
     }
@@ -59,7 +60,8 @@ async fn drop_tail(stored: &Stored, at: &Position) -> Option<super::log::Log> {
 pub(super) async fn reset(shared: Arc<Shared>, journal: u32) -> Result<RaftId, ResetError> {
     let _alone = shared.changing.lock().await;
     let stored = shared.current.read().stored.clone();
-    let own = check(&shared, &stored, journal).map_err(|refused| refused.map_or(ResetError::Stopped, ResetError::Refused))?;
+    let own =
+        check(&shared, &stored, journal).map_err(|refused| refused.map_or(ResetError::Stopped, ResetError::Refused))?;
     let new = RaftId::new(own.node(), journal);
     let mut options = shared.current.read().options.clone();
     let dir = options.dir.clone();

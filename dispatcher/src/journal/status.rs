@@ -1,9 +1,9 @@
 //! What the journal is at.
 
-use super::types::{LogPosition, Types};
-use super::log::Log;
-use openraft::{Raft, ServerState};
 use super::fork::ForkMark;
+use super::log::Log;
+use super::types::{LogPosition, Types};
+use openraft::{Raft, ServerState};
 use relais_protocol::ids::{Generation, Index, RaftId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -38,9 +38,7 @@ pub fn dump(key: &[u8], row: &[u8]) -> Result<Option<DumpRow>, LoadError> {
     let typed = match key.first() {
         Some(&keys::JOB) => Typed::Job(keys::decode_row(key, row)?),
         Some(&keys::NODE) => Typed::Node(keys::decode_row(key, row)?),
-        Some(&keys::KEY) => {
-            Typed::Key(String::from_utf8_lossy(&key[1..]).into_owned(), keys::decode_row(key, row)?)
-        }
+        Some(&keys::KEY) => Typed::Key(String::from_utf8_lossy(&key[1..]).into_owned(), keys::decode_row(key, row)?),
         Some(&keys::TOKEN) => Typed::Token(keys::decode_row(key, row)?),
         Some(&keys::SETTING) => Typed::Setting(keys::decode_row(key, row)?),
         Some(&keys::FAILOVER) => Typed::Failover(keys::decode_row(key, row)?),

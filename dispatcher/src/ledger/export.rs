@@ -9,8 +9,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 /// The order of an export: nodes before what runs on them, tombstones and keys before jobs, so that no job
 /// is placed that is to stay deleted or is an alias.
-const TABLES: [u8; 7] =
-    [keys::NODE, keys::SETTING, keys::TOKEN, keys::FAILOVER, keys::GONE, keys::KEY, keys::JOB];
+const TABLES: [u8; 7] = [keys::NODE, keys::SETTING, keys::TOKEN, keys::FAILOVER, keys::GONE, keys::KEY, keys::JOB];
 
 /// A chunk being filled.
 #[derive(Default)]
@@ -64,12 +63,12 @@ impl Ledger {
             keys::NODE => {
                 let after = number(after).map(|bytes| NodeId(u32::from_be_bytes(bytes)));
                 let rows = self.nodes.rows().filter(|row| Some(row.id) > after && row.changed > since);
-                rows.into_iter().all(|row| {
-                    filling.take(row.id.0.to_be_bytes().to_vec(), MergeRow::Node(Box::new(row.clone())))
-                })
+                rows.into_iter()
+                    .all(|row| filling.take(row.id.0.to_be_bytes().to_vec(), MergeRow::Node(Box::new(row.clone()))))
             }
             keys::SETTING => {
-                let rows = self.settings.iter().filter(|(key, row)| Some(key.as_bytes()) > after && row.changed > since);
+                let rows =
+                    self.settings.iter().filter(|(key, row)| Some(key.as_bytes()) > after && row.changed > since);
                 rows.into_iter().all(|(key, row)| filling.take(key.as_bytes().to_vec(), MergeRow::Setting(row.clone())))
             }
             keys::TOKEN => {
@@ -85,7 +84,8 @@ impl Ledger {
                 })
             }
             keys::GONE => {
-                let mut rows = self.graves.after(after.and_then(graves::plot_of)).filter(|(_, gone)| gone.changed > since);
+                let mut rows =
+                    self.graves.after(after.and_then(graves::plot_of)).filter(|(_, gone)| gone.changed > since);
                 rows.all(|(plot, gone)| filling.take(graves::plot_bytes(plot), MergeRow::Gone(*gone)))
             }
             keys::KEY => self.export_keys(since, after, filling),

@@ -25,6 +25,7 @@ impl Ledger {
         for row in merge.rows {
             self.merge_row(row, merge.since, &mut merged);
         }
+        self.head.duplicates += u64::from(merged.duplicates);
         if merge.last {
             self.head.side = Side::Both;
             self.head.unhealed = false;

@@ -5,6 +5,7 @@ use super::keys;
 use super::{Event, Ledger};
 use relais_protocol::codec;
 use relais_protocol::history::{Lineage, Side, Takeover};
+use relais_protocol::ids::NodeId;
 use relais_protocol::record::{Outcome, Refusal};
 
 impl Ledger {
@@ -26,6 +27,12 @@ impl Ledger {
         self.head.unhealed
     }
 
+    /// How many executions merges found, of all time, to have ended a job that another had ended.
+    #[must_use]
+    pub fn duplicate_executions(&self) -> u64 {
+        self.head.duplicates
+    }
+
     pub(super) fn take_over(&mut self, takeover: Takeover) -> Outcome {
         if takeover.generation <= self.head.reign.generation {
             return Outcome::Refused(Refusal::StaleReign);
@@ -44,9 +51,22 @@ impl Ledger {
             at: takeover.at,
             healed: None,
         });
+        self.leave_journals(takeover.node);
         self.write_lineage();
         self.events.push(Event::TakenOver(takeover));
         Outcome::Done
+    }
+
+    /// The journals of all others follow the history that was left: none of them is to be taken into this one.
+    /// A node that comes back says its new journal's number when it reports.
+    fn leave_journals(&mut self, survivor: NodeId) {
+        let others: Vec<NodeId> = self.nodes.rows().map(|row| row.id).filter(|id| *id != survivor).collect();
+        let stamp = self.stamp();
+        for id in others {
+            if let Some(row) = self.nodes.change(id, stamp) {
+                row.facts.journal = 0;
+            }
+        }
     }
 
     /// Writes the row of the present history.

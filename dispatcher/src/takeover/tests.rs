@@ -2,6 +2,7 @@
 
 use super::*;
 use relais_protocol::ids::{Epoch, Incarnation, Reign};
+use relais_protocol::message::LogPosition;
 
 const PEER: NodeId = NodeId(2);
 
@@ -20,8 +21,7 @@ impl Node {
     fn with(me: NodeId, peer: NodeId, takeover: Takeover) -> Self {
         let mut rule = Rule::new(TakeoverConfig::default(), me, Mono(0));
         rule.terms(Terms { takeover, after_ms: 3_000 });
-        let last_log = LogPosition { term: 1, index: 9 };
-        let journal = JournalSight { voters: [me, peer].into(), last_log, ..JournalSight::default() };
+        let journal = JournalSight { voters: [me, peer].into(), ..JournalSight::default() };
         rule.journal(Mono(0), journal.clone());
         Self { rule, now: 0, journal, effects: Vec::new() }
     }
@@ -44,7 +44,7 @@ impl Node {
             goodbye: false,
             voter: true,
             ready: true,
-            last_log: self.journal.last_log,
+            last_log: LogPosition { term: 1, index: 9 },
             hears: None,
         };
         change(&mut beat);
@@ -113,12 +113,17 @@ fn off_refuses_and_says_so() {
 }
 
 #[test]
-fn a_peer_with_a_longer_log_was_not_in_step() {
+fn a_peer_that_was_heard_before_the_two_became_a_pair_was_seen() {
     let mut node = Node::new(Takeover::Available);
-    node.hear(|beat| beat.last_log.index = 10).run(10_000);
-    assert_eq!((node.effects.len(), node.waits()), (0, Some(Wait::NotInStep(PEER))));
-    node.hear(|_| ()).run(3_000);
-    assert_eq!(node.effects.len(), 1, "once it had all, it may");
+    node.journal.voters = [PEER].into();
+    node.rule.journal(Mono(0), node.journal.clone());
+    node.hear(|beat| beat.from = PEER).run(500);
+    node.journal.voters = [NodeId(1), PEER].into();
+    node.rule.journal(Mono(node.now), node.journal.clone());
+    node.run(2_900);
+    assert_eq!(node.effects, [], "silence counts from when they became one");
+    node.run(200);
+    assert_eq!(node.effects, [take(1, 500)]);
 }
 
 #[test]
@@ -126,7 +131,7 @@ fn a_peer_that_went_on_alone_is_never_taken_over_from_by_the_stale_one() {
     let mut node = Node::new(Takeover::Available);
     node.hear(|_| ()).run(1_000);
     node.hear(|beat| beat.reign.generation = Generation(2)).run(10_000);
-    assert_eq!((node.effects.len(), node.waits()), (0, Some(Wait::NotInStep(PEER))));
+    assert_eq!((node.effects.len(), node.waits()), (0, Some(Wait::LeftBehind(PEER))));
 }
 
 #[test]

@@ -93,8 +93,8 @@ impl Journal {
 }
 
 async fn verify(data_dir: &Path, screen: Screen) -> Result<u8, Failure> {
-    let _held = HeldDir::hold(data_dir).map_err(|error| Failure::Local(error.to_string()))?;
-    let report = match inspected(&_held).await {
+    let held = HeldDir::hold(data_dir).map_err(|error| Failure::Local(error.to_string()))?;
+    let report = match inspected(&held).await {
         Ok(inspection) => inspection.verify().await,
         Err(error) => Err(error),
     };
@@ -145,7 +145,10 @@ fn tell(screen: Screen, report: &Report) -> Result<(), Failure> {
     table.pair("term", &report.term.to_string());
     table.pair("history", &report.history.map_or_else(none, |history| history.to_string()));
     if let Some(fork) = report.fork {
-        table.pair("fork", &format!("generation {} at {}, {} became {}", fork.generation, fork.index, fork.old, fork.new));
+        table.pair(
+            "fork",
+            &format!("generation {} at {}, {} became {}", fork.generation, fork.index, fork.old, fork.new),
+        );
     }
     let voters: Vec<String> = report.voters.iter().map(ToString::to_string).collect();
     table.pair("voters", &voters.join(", "));
@@ -153,9 +156,9 @@ fn tell(screen: Screen, report: &Report) -> Result<(), Failure> {
 }
 
 fn shown(report: &Report) -> Value {
-    let checkpoint = report.checkpoint.map(
-        |made| json!({"index": made.index, "rows": made.rows, "hash": format!("{:032x}", made.hash)}),
-    );
+    let checkpoint = report
+        .checkpoint
+        .map(|made| json!({"index": made.index, "rows": made.rows, "hash": format!("{:032x}", made.hash)}));
     let fork = report.fork.map(|fork| {
         json!({"generation": fork.generation, "index": fork.index, "common": fork.common,
             "old": fork.old.to_string(), "new": fork.new.to_string()})
@@ -176,7 +179,9 @@ async fn export(data_dir: &Path, file: Option<&Path>, with_values: bool) -> Resu
     let out: Box<dyn Write> = match file {
         Some(path) => {
             let made = std::fs::File::create_new(path);
-            Box::new(made.map_err(|error| failed(&format!("cannot make {}: {error}; name a new file", path.display())))?)
+            Box::new(
+                made.map_err(|error| failed(&format!("cannot make {}: {error}; name a new file", path.display())))?,
+            )
         }
         None => Box::new(io::stdout().lock()),
     };

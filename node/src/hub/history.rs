@@ -97,7 +97,7 @@ impl Hub {
     pub(super) fn is_pair(&self) -> bool {
         let voters = self.pulse.view().voters;
         let ledger = self.machine.read();
-        let stays = |row: &&NodeRow| row.standing != Standing::Left && row.facts.journal > 0;
+        let stays = |row: &&NodeRow| !matches!(row.standing, Standing::Left | Standing::Joining);
         let witness = ledger.nodes().any(|row| row.facts.witness && voters.contains(&row.id));
         let reduced = voters.len() == 1 && ledger.settings().voters > 1 && ledger.nodes().filter(stays).count() == 2;
         (voters.len() == 2 || reduced) && !witness

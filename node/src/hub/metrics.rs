@@ -138,6 +138,11 @@ impl Hub {
             "Comparisons that found a difference.",
             differ.load(Ordering::Relaxed),
         );
+        page.counter(
+            "relais_duplicate_executions_total",
+            "Executions that ended a job which the other side of a split had ended.",
+            self.machine.read().duplicate_executions(),
+        );
         page.gauge("relais_journal_log_bytes", "Bytes in the log.", journal.log_bytes());
     }
 

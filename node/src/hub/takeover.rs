@@ -7,7 +7,6 @@ use relais_dispatcher::election::Cause;
 use relais_dispatcher::journal::Fork;
 use relais_dispatcher::takeover::{Effect, JournalSight, Rule, TakeoverConfig, Terms};
 use relais_protocol::ids::{Generation, NodeId};
-use relais_protocol::message::LogPosition;
 use relais_protocol::settings::Takeover;
 use relais_protocol::time::Mono;
 use std::process::Stdio;
@@ -77,7 +76,6 @@ impl Hub {
             voters: status.voters.iter().map(|raft| raft.node()).collect(),
             is_joint: status.is_joint,
             leads: self.pulse.view().leads,
-            last_log: status.last_log.map(|at| LogPosition { term: at.term, index: at.index }).unwrap_or_default(),
             generation: status.history.unwrap_or_default(),
             has_witness,
         };

@@ -135,8 +135,8 @@ fn thirds(run: &mut Run) {
 
 /// The numbers of the nodes that vote.
 fn voters(cluster: &Cluster) -> Vec<usize> {
-    let table = cluster.nodes[0].read("/v1/nodes").expect("the node table");
-    let rows = table["nodes"].as_array().expect("rows").iter().filter(|row| row["voter"] == true);
+    let table = cluster.nodes[0].read("/v1/nodes").unwrap_or_default();
+    let rows = table["nodes"].as_array().into_iter().flatten().filter(|row| row["voter"] == true);
     let names: Vec<&str> = rows.filter_map(|row| row["name"].as_str()).collect();
     (0..cluster.nodes.len()).filter(|number| names.contains(&cluster.nodes[*number].name.as_str())).collect()
 }
@@ -144,8 +144,8 @@ fn voters(cluster: &Cluster) -> Vec<usize> {
 /// Two sides that do not hear each other, and one node that hears both: whoever has it has a majority.
 fn bridge(run: &mut Run) {
     let mut scene = scene(5);
+    let voters = scene.cluster.until("five voters", |cluster| Some(voters(cluster)).filter(|all| all.len() == 5));
     let (old, epoch) = scene.cluster.dispatcher();
-    let voters = voters(&scene.cluster);
     let others: Vec<usize> = voters.iter().copied().filter(|node| *node != old).collect();
     let middle = others[0];
     let rest: Vec<usize> = (0..5).filter(|node| ![old, middle, others[1]].contains(node)).collect();

@@ -32,7 +32,10 @@ async fn pair(board: &Arc<Switchboard>, dir: &Path, sync: SyncMode, on_fatal: On
 }
 
 /// An entry that only the leader has: cut off, it cannot know its fate.
-async fn uncommitted_tail(board: &Switchboard, leader: &Node) -> tokio::task::JoinHandle<Result<(Index, Outcomes), ProposeError>> {
+async fn uncommitted_tail(
+    board: &Switchboard,
+    leader: &Node,
+) -> tokio::task::JoinHandle<Result<(Index, Outcomes), ProposeError>> {
     board.set_cut(leader.id, true);
     let last = leader.journal.status().borrow().last_log.map_or(0, |last| last.index);
     let hanging = tokio::spawn(leader.journal.propose(set(99, b"tail")));

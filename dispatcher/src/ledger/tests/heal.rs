@@ -72,8 +72,6 @@ impl Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn who_merges_whom_makes_no_difference(past in steps(24), one in steps(30), two in steps(30)) {
         let [mut a, mut b] = sides(&past, [&one, &two]);
@@ -260,9 +258,13 @@ fn a_wish_to_run_again_is_not_lost_to_the_ending_it_was_about() {
         let fence = bench.fence(1);
         bench.does(finish(1, fence, AttemptOutcome::Failed));
     };
-    let (winner, _) = split(past, |bench| drop(bench.does(Record::Retry { job: JobId(1) })), |bench| {
-        bench.does(Record::Delete { job: JobId(1) });
-    });
+    let (winner, _) = split(
+        past,
+        |bench| drop(bench.does(Record::Retry { job: JobId(1) })),
+        |bench| {
+            bench.does(Record::Delete { job: JobId(1) });
+        },
+    );
     assert_eq!(winner.state(1), StateName::Running, "a later life outlives the tombstone of an earlier one");
 }
 
@@ -302,11 +304,8 @@ fn two_machines_that_joined_two_sides_are_told_apart() {
             expires_at: None,
         };
         bench.does(Record::TokenMade(Box::new(token)));
-        let join = Box::new(relais_protocol::record::Join {
-            name: "third".into(),
-            secret_hash: [9; 32],
-            key_hash: [key; 32],
-        });
+        let join =
+            Box::new(relais_protocol::record::Join { name: "third".into(), secret_hash: [9; 32], key_hash: [key; 32] });
         bench.does(Record::Join(join));
     };
     let (winner, merged) = split(|_| {}, |bench| join(bench, 1), |bench| join(bench, 2));

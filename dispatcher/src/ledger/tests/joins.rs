@@ -122,8 +122,6 @@ pub(super) fn sides<const N: usize>(past: &[Step], lives: [&[Step]; N]) -> [Benc
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
     #[test]
     fn joins_of_jobs_keep_the_laws(past in steps(24), one in steps(24), two in steps(24), three in steps(24)) {
         let sides = sides(&past, [&one, &two, &three]);

@@ -38,8 +38,9 @@ async fn who_prefers_little_gets_little() {
     let said = served.send(request).await;
     assert_eq!(said.status, 201);
     let job = said.json();
-    assert_eq!(job.as_object().unwrap().len(), 3);
+    assert_eq!(job.as_object().unwrap().len(), 4);
     assert_eq!((&job["state"], &job["deduplicated"]), (&json!("queued"), &json!(false)));
+    assert!(job["durability"].is_string(), "{job}");
 }
 
 #[actix_web::test]
