@@ -52,12 +52,7 @@ impl Hub {
     }
 
     /// Refuses to guess: each refusal says what to do.
-    fn refuses(
-        &self,
-        voters: &BTreeSet<NodeId>,
-        lost: &BTreeSet<NodeId>,
-        holdings: &[Holdings],
-    ) -> Result<(), String> {
+    fn refuses(&self, voters: &BTreeSet<NodeId>, lost: &BTreeSet<NodeId>, holdings: &[Holdings]) -> Result<(), String> {
         let name = |node: NodeId| self.name_of(node).unwrap_or_else(|| node.to_string());
         let names = |nodes: &mut dyn Iterator<Item = NodeId>| {
             nodes.map(|node| format!("`{}`", name(node))).collect::<Vec<_>>().join(", ")
@@ -76,9 +71,15 @@ impl Hub {
             ));
         }
         let connected = self.net().map(|net| net.connected()).unwrap_or_default();
-        let answers: BTreeSet<NodeId> = holdings.iter().map(|held| held.node).collect();
-        if let Some(node) = lost.iter().find(|node| answers.contains(node) || connected.contains(node)) {
-            return Err(format!("`{}` answers, so it is not lost; leave it out, or stop it for good first", name(*node)));
+        // A node whose journal was put aside answers, but its vote is lost all the same.
+        let gone: BTreeSet<NodeId> = self.journals_lost().iter().map(|raft| raft.node()).collect();
+        let answers: BTreeSet<NodeId> = holdings.iter().map(|held| held.node).filter(|n| !gone.contains(n)).collect();
+        let lives = |node: &&NodeId| !gone.contains(node) && (answers.contains(node) || connected.contains(node));
+        if let Some(node) = lost.iter().find(lives) {
+            return Err(format!(
+                "`{}` answers, so it is not lost; leave it out, or stop it for good first",
+                name(*node)
+            ));
         }
         let silent: Vec<NodeId> =
             voters.iter().copied().filter(|node| !lost.contains(node) && !answers.contains(node)).collect();
