@@ -62,9 +62,9 @@ pub mod memory;
 pub use ballast::{keep as keep_ballast, release as release_ballast};
 pub use checkpoint::Checkpoint;
 pub use fork::{Fork, ForkError, ForkMark, ResetError};
+pub use format::FORMAT;
 #[doc(hidden)]
 pub use format::put as put_format;
-pub use format::FORMAT;
 pub use raft::{RaftJournal, StartError};
 pub use status::{JournalStatus, Role};
 pub use store::{

@@ -101,7 +101,7 @@ async fn attempt(trial: &Arc<Trial>, front: NodeId, record: Record) -> Tried {
             Some(Outcome::Submitted { id, .. }) => Tried::Acknowledged(*id),
             _ => Tried::Refused,
         },
-        Ok(Err(Rejection::NotDispatcher)) => Tried::Refused,
+        Ok(Err(Rejection::NotDispatcher | Rejection::Full)) => Tried::Refused,
         Ok(Err(Rejection::Unknown)) | Err(_) => Tried::Unknown,
     }
 }
