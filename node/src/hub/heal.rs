@@ -98,8 +98,8 @@ impl Hub {
         let own = Generation(self.history.follows().unwrap_or_default().0 + 1);
         let is_sole = status.voters.len() == 1 && status.voters.contains(&status.id);
         let has_tail = status.last_log.map(|at| at.index) != status.applied.map(|index| index.0);
-        let is_voter = status.voters.contains(&status.id);
-        if has_tail && is_voter && !is_sole && own < reign.generation {
+        let is_one_of_many = status.voters.contains(&status.id) && status.voters.len() > 2;
+        if has_tail && is_one_of_many && own < reign.generation {
             let number = self.next_journal()?;
             let _held = self.history.hold();
             journal.fork(Fork { generation: own, journal: number }).await.map_err(|error| error.to_string())?;
