@@ -118,7 +118,8 @@ fn cut(cluster: &Cluster, is_cut: bool) {
 
 /// Waits until both sides dispatch.
 fn await_both(cluster: &Cluster) {
-    cluster.until("a dispatcher on each side", |cluster| cluster.nodes.iter().all(|node| node.dispatches()).then_some(()));
+    cluster
+        .until("a dispatcher on each side", |cluster| cluster.nodes.iter().all(|node| node.dispatches()).then_some(()));
 }
 
 fn submit_all(cluster: &Cluster) -> BTreeSet<String> {
