@@ -12,12 +12,12 @@ const SPEC_BYTES_MAX: usize = 4 << 20;
 /// The first byte says in which of the three ways the rest is read.
 pub(super) fn take(bytes: &[u8]) -> Came {
     let Some((way, body)) = bytes.split_first() else { return Came::Refused };
-    if way % 3 == 0 {
+    if way.is_multiple_of(3) {
         let one = spec_of(body);
         assert_eq!(one, spec_of(body), "the same body is read in two ways");
         return Came::from(holds(&one));
     }
-    match specs_of(body, way % 3 == 1) {
+    match specs_of(body, way % 3 == 2) {
         Ok(items) => Came::from(items.iter().fold(false, |any, item| holds(item) || any)),
         Err(problem) => Came::from(is_problem(&problem)),
     }
