@@ -95,6 +95,8 @@ pub enum Verdict {
     ConfirmedAnother,
     /// It knows a higher reign.
     ReignHigher,
+    /// It has no vote: its word does not count.
+    NoVoter,
 }
 
 /// What is asked over the control stream.

@@ -3,6 +3,7 @@
 use super::keys;
 use super::nodes::NodeRow;
 use super::{Event, Ledger};
+use crate::planted::is_planted;
 use relais_protocol::codec;
 use relais_protocol::ids::{ClusterId, Incarnation, NodeId};
 use relais_protocol::job::Place;
@@ -45,7 +46,7 @@ impl Ledger {
 
     fn promote(&mut self, node: NodeId, incarnation: Incarnation) -> Outcome {
         let before = self.head.dispatcher.map(|(node, _)| node);
-        self.head.reign.epoch.0 += 1;
+        self.head.reign.epoch.0 += u64::from(!is_planted("epoch-not-raised"));
         self.head.dispatcher = Some((node, incarnation));
         self.events.push(Event::Promoted { reign: self.head.reign, node, incarnation, before });
         Outcome::Done
@@ -100,7 +101,7 @@ impl Ledger {
             row.standing = Standing::Online;
             row.since = now;
         }
-        if incarnation > known {
+        if incarnation > known && !is_planted("restart-not-noticed") {
             self.lose_all(node, true);
         }
         self.events.push(Event::Node(node));

@@ -4,6 +4,7 @@
 use super::keys;
 use super::nodes::RunningAttempt;
 use super::{Event, Ledger, LoadError};
+use crate::planted::is_planted;
 use crate::rows::Rows;
 use relais_protocol::codec;
 use relais_protocol::ids::JobId;
@@ -71,7 +72,11 @@ impl Ledger {
                 if job.cancel.is_none() {
                     job.cancel = Some(wish);
                     job.changed = (self.head.reign.generation, self.applied);
-                    self.jobs.put(job);
+                    if is_planted("cancel-not-kept") {
+                        self.jobs.put_back(job);
+                    } else {
+                        self.jobs.put(job);
+                    }
                 } else {
                     self.jobs.put_back(job);
                 }
@@ -213,7 +218,7 @@ impl Ledger {
     }
 
     fn known_by_key(&self, submit: &Submit) -> Option<Outcome> {
-        let key = submit.spec.options().idempotency_key.as_ref()?;
+        let key = submit.spec.options().idempotency_key.as_ref().filter(|_| !is_planted("dedupe-skipped"))?;
         let row_key = keys::key(keys::KEY, key.as_bytes());
         let row: KeyRow = keys::decode_row(&row_key, &self.sheet.read(&row_key)?).ok()?;
         if row.ends_at <= self.head.now {

@@ -205,7 +205,9 @@ impl World {
 
     /// Nothing is in flight: who has all that this node has stands, at once.
     fn on_drained(&mut self, id: NodeId) {
-        let last = |node: &super::node::Node| node.life.as_deref().map(|life| life.raft.last());
+        let last = |node: &super::node::Node| {
+            node.life.as_deref().filter(|life| life.raft.is_voter()).map(|life| life.raft.last())
+        };
         let mine = last(self.node(id));
         let target = self.nodes.iter().filter(|node| node.id != id && last(node) == mine).map(|node| node.id).next();
         self.trace.say(self.now, id.0.into(), || format!("hands over to {target:?}"));
