@@ -18,7 +18,9 @@ impl Election {
                 effects.push(Effect::Probe(dispatcher));
             }
             Verdict::DispatcherHeard
-        } else if self.reign > question.reign {
+        } else if self.reign.generation > question.reign.generation {
+            // Another history. Within one, the log alone tells: who was restarted may have the longest one, and
+            // know of no reign in it before somebody leads.
             Verdict::ReignHigher
         } else if self.is_behind(question.last_log) {
             Verdict::LogLonger
