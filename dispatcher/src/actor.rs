@@ -14,6 +14,7 @@ use relais_protocol::codec;
 use relais_protocol::ids::{Incarnation, NodeId};
 use relais_protocol::message::{Orders, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Committed, Record};
+use relais_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,13 +36,15 @@ pub trait Outlet: Send + Sync + 'static {
     fn drained(&self);
     /// A `Promote` came to nothing.
     fn promote_failed(&self);
+    /// How many voters there are, for the lease: two in a pair, even when it is reduced to its survivor.
+    fn voters(&self) -> usize;
 }
 
 enum Item {
     Propose(Vec<Record>, oneshot::Sender<Result<Committed, Rejection>>),
     Report(Box<Report>, oneshot::Sender<ReportAnswer>),
     Input(Input),
-    Explain(&'static str, relais_protocol::time::UnixMs),
+    Explain(&'static str, UnixMs, Option<UnixMs>),
 }
 
 /// What has gathered for the dispatcher.
@@ -98,9 +101,9 @@ impl Desk {
         self.put_always(Item::Input(input));
     }
 
-    /// Says how the next reign comes about.
-    pub fn explain_reign(&self, cause: &'static str, suspected_at: relais_protocol::time::UnixMs) {
-        self.put_always(Item::Explain(cause, suspected_at));
+    /// Says how the next reign comes about, and when that was suspected and confirmed.
+    pub fn explain_reign(&self, cause: &'static str, suspected_at: UnixMs, confirmed_at: Option<UnixMs>) {
+        self.put_always(Item::Explain(cause, suspected_at, confirmed_at));
     }
 
     /// What the dispatcher says of itself.
@@ -186,6 +189,7 @@ impl Actor for DispatcherActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(Duration::from_millis(TICK_MS), |actor, ctx| {
+            actor.step(Input::Voters(actor.parts.outlet.voters()), ctx);
             actor.step(Input::Tick, ctx);
             actor.turn(ctx);
             if !actor.core.has_work() {
@@ -222,7 +226,7 @@ impl DispatcherActor {
                     self.step(Input::Report(ticket, report), ctx);
                 }
                 Item::Input(input) => self.step(input, ctx),
-                Item::Explain(cause, suspected_at) => self.core.explain_reign(cause, suspected_at),
+                Item::Explain(cause, suspected, confirmed) => self.core.explain_reign(cause, suspected, confirmed),
             }
         }
     }

@@ -16,6 +16,7 @@ mod workers;
 use crate::ledger::{Event, Ledger};
 use batches::Batches;
 use chronicle::Chronicle;
+use relais_protocol::history::Takeover;
 use relais_protocol::ids::{Incarnation, NodeId, Reign};
 use relais_protocol::message::{Order, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Committed, Record};
@@ -25,7 +26,7 @@ use workers::Workers;
 /// Times of the dispatcher, in ms.
 #[derive(Clone, Copy, Debug)]
 pub struct CoreConfig {
-    /// How long a worker may run what it runs after it sent a heartbeat.
+    /// How long a worker may run what it runs after it sent a heartbeat; follows the cluster's settings.
     pub lease_ms: u64,
     /// How long after the end of a lease its attempts are given up.
     pub lost_after_ms: u64,
@@ -73,6 +74,8 @@ pub enum Input {
     Report(Ticket, Box<Report>),
     /// The election wants a reign to begin.
     Promote(NodeId, Incarnation),
+    /// The journal was forked, and a reign of its new history is to begin. Once the journal leads.
+    TakeOver(Box<Takeover>, Incarnation),
     /// The batch in flight was committed.
     Committed(Committed),
     /// The batch in flight came to nothing.
@@ -89,6 +92,8 @@ pub enum Input {
     Majority(bool),
     /// Begin, or end, to hold back proposals for a handover.
     Hold(bool),
+    /// How many voters there are: a pair has a lease of its own.
+    Voters(usize),
 }
 
 /// What the dispatcher wishes.
@@ -127,7 +132,10 @@ pub struct Core {
     me: NodeId,
     incarnation: Incarnation,
     reign: Option<Reign>,
+    /// The highest reign that this run of the process has seen begin.
+    seen: Reign,
     majority: bool,
+    voters: usize,
     batches: Batches,
     workers: Workers,
     chronicle: Chronicle,
@@ -155,7 +163,9 @@ impl Core {
             me,
             incarnation,
             reign: None,
+            seen: Reign::default(),
             majority: false,
+            voters: 0,
             batches: Batches::default(),
             workers: Workers::default(),
             chronicle: Chronicle::default(),
@@ -184,19 +194,26 @@ impl Core {
     }
 
     /// How the reign came about, for the record of the failover.
-    pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs) {
-        self.chronicle.explain(cause, suspected_at);
+    pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs, confirmed_at: Option<UnixMs>) {
+        self.chronicle.explain(cause, suspected_at, confirmed_at);
     }
 
     /// Takes one input.
     pub fn handle(&mut self, now: Now, ledger: &Ledger, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.config.lease_ms = ledger.settings().lease_of_ms(self.voters);
+        // Three missed reports: a worker makes six in a lease.
+        self.config.suspect_after_ms = self.config.lease_ms / 2;
         match input {
             Input::Tick => self.tick(now, ledger, &mut effects),
             Input::Propose(ticket, records) => self.propose(ticket, records, &mut effects),
             Input::Report(ticket, report) => self.report(now, ledger, ticket, *report, &mut effects),
             Input::Promote(node, incarnation) => {
-                self.batches.promote(Record::Promote { node, incarnation });
+                self.batches.promote(vec![Record::Promote { node, incarnation }]);
+            }
+            Input::TakeOver(takeover, incarnation) => {
+                let promote = Record::Promote { node: takeover.node, incarnation };
+                self.batches.promote(vec![Record::Takeover(takeover), promote]);
             }
             Input::Committed(committed) => self.committed(&committed, &mut effects),
             Input::Failed(rejection) => {
@@ -209,6 +226,7 @@ impl Core {
             Input::OrdersFailed(node) => self.workers.orders_failed(node),
             Input::Majority(majority) => self.majority = majority,
             Input::Hold(hold) => self.batches.hold(hold),
+            Input::Voters(voters) => self.voters = voters,
         }
         self.send_batch(now, ledger, &mut effects);
         effects
@@ -238,13 +256,21 @@ impl Core {
     }
 
     fn applied(&mut self, now: Now, ledger: &Ledger, events: &[Event], effects: &mut Vec<Effect>) {
+        if self.reign.is_some() && events.iter().any(|event| matches!(event, Event::Merged { .. })) {
+            self.chronicle.explain("healed", now.unix, None);
+        }
         for event in events {
             if let Event::Promoted { reign, node, incarnation, before } = event {
+                // A journal that was begun anew is applied from its start, with reigns that are long over.
+                if *reign <= self.seen {
+                    continue;
+                }
+                self.seen = *reign;
                 if *node == self.me && *incarnation == self.incarnation {
                     self.reign = Some(*reign);
                     self.audit_at = now.mono.plus(self.config.audit_every_ms);
                     self.workers.begin(now.mono, self.config.lease_ms, ledger);
-                    self.chronicle.begin(now, *reign, *before, *node);
+                    self.chronicle.begin(now, *reign, *before, *node, ledger);
                 } else if self.reign.is_some() {
                     self.depose(effects);
                 }
@@ -309,9 +335,13 @@ impl Core {
         self.counts.batches += 1;
         self.counts.records += records.len() as u64;
         let (reign, stamp) = (ledger.reign(), self.stamp(now, ledger));
+        let begun = records.iter().find_map(|record| match record {
+            Record::Takeover(takeover) => Some(takeover.generation),
+            _ => None,
+        });
         effects.push(Effect::Propose(Batch {
             rules: relais_protocol::record::RULES,
-            generation: reign.generation,
+            generation: begun.unwrap_or(reign.generation),
             epoch: reign.epoch,
             stamp,
             records,

@@ -19,23 +19,37 @@
 //! The journal's own vote then decides; nothing here can make two dispatchers of one epoch.
 
 mod confirm;
+mod heard;
 mod rank;
 mod signals;
+mod unready;
 
-pub use signals::{Cause, Effect, ElectionConfig, Input, JournalView};
+pub use signals::{Cause, Claim, Effect, ElectionConfig, Heir, Input, JournalView};
 
 use relais_protocol::ids::{NodeId, Reign};
-use relais_protocol::message::{Beat, LogPosition};
+use relais_protocol::message::LogPosition;
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     Following,
-    Asking { round: u64, until: Mono, yes: BTreeSet<NodeId> },
-    Confirmed { stand_at: Mono },
-    Standing { until: Mono },
+    Asking {
+        round: u64,
+        until: Mono,
+        yes: BTreeSet<NodeId>,
+    },
+    Confirmed {
+        stand_at: Mono,
+    },
+    Standing {
+        until: Mono,
+    },
     Promoting,
+    /// Leads the journal unfit to reign, until another has caught up; when it last said to whom it hands on.
+    Tending {
+        told_at: Mono,
+    },
     Leading,
     Resigned,
 }
@@ -64,12 +78,14 @@ pub struct Election {
     phase: Phase,
     cause: Cause,
     suspected_at: Option<Mono>,
+    confirmed_at: Option<Mono>,
     confirmed: Option<(NodeId, Mono)>,
     probed_at: Mono,
     quiet_until: Mono,
     failures: u32,
     round: u64,
     majority_at: Mono,
+    overtaken: bool,
 }
 
 impl Election {
@@ -91,12 +107,14 @@ impl Election {
             phase: Phase::Following,
             cause: Cause::Start,
             suspected_at: None,
+            confirmed_at: None,
             confirmed: None,
             probed_at: Mono(0),
             quiet_until: Mono(0),
             failures: 0,
             round: 0,
             majority_at: now,
+            overtaken: false,
         }
     }
 
@@ -116,6 +134,8 @@ impl Election {
             Input::Answered(answer) => self.on_answered(now, &answer),
             Input::StandNow => self.on_stand_now(now, &mut effects),
             Input::HandedOver => self.on_handed_over(now),
+            Input::Overtaken(overtaken) => self.on_overtaken(overtaken, &mut effects),
+            Input::Forked { cause, suspected_at } => self.on_forked(cause, suspected_at),
         }
         self.go_on(now, &mut effects);
         effects
@@ -156,9 +176,15 @@ impl Election {
         (self.cause, self.suspected_at)
     }
 
+    /// When a majority had confirmed that; `None` where nobody had to be asked.
+    #[must_use]
+    pub fn confirmed_at(&self) -> Option<Mono> {
+        self.confirmed_at.filter(|at| self.suspected_at.is_some_and(|suspected| suspected <= *at))
+    }
+
     /// Who would follow, best first, each with why or why not.
     #[must_use]
-    pub fn succession(&self, now: Mono) -> Vec<(NodeId, String)> {
+    pub fn succession(&self, now: Mono) -> Vec<Heir> {
         self.ranking(now)
     }
 
@@ -166,60 +192,31 @@ impl Election {
         self.gone || now.since(self.heard_at) >= self.config.lease_ms
     }
 
-    fn on_beat(&mut self, now: Mono, beat: &Beat, effects: &mut Vec<Effect>) {
-        if beat.voter {
-            let voter = Voter { heard_at: now, last_log: beat.last_log, ready: beat.ready, hears: beat.hears };
-            self.voters.insert(beat.from, voter);
-        }
-        if beat.reign < self.reign || !beat.dispatcher || beat.from == self.me {
-            return;
-        }
-        if beat.goodbye {
-            self.on_gone(now, beat.from);
-            self.cause = Cause::Handover;
-            return;
-        }
-        if beat.reign > self.reign && matches!(self.phase, Phase::Leading | Phase::Promoting | Phase::Resigned) {
-            effects.push(Effect::Resign("a higher reign is heard"));
-        } else if self.phase == Phase::Leading {
-            return;
-        }
-        self.reign = beat.reign;
-        self.follow(now, beat.from);
-    }
-
-    fn follow(&mut self, now: Mono, dispatcher: NodeId) {
-        self.dispatcher = Some(dispatcher);
-        self.heard_at = now;
-        self.gone = false;
-        self.suspected_at = None;
-        self.failures = 0;
-        self.phase = Phase::Following;
-    }
-
-    fn on_gone(&mut self, now: Mono, node: NodeId) {
-        self.voters.remove(&node);
-        if self.dispatcher == Some(node) && !self.leads() && !self.gone {
-            self.gone = true;
-            self.cause = Cause::Killed;
-            self.suspected_at.get_or_insert(now);
-        }
-    }
-
     fn on_journal(&mut self, now: Mono, view: JournalView, effects: &mut Vec<Effect>) {
         let led = self.journal.leads;
         self.journal = view;
-        if self.journal.leads && !led && !matches!(self.phase, Phase::Promoting | Phase::Leading) {
-            self.phase = Phase::Promoting;
+        let begins = !matches!(self.phase, Phase::Promoting | Phase::Leading) && !self.overtaken;
+        if self.journal.leads && !led && begins {
             self.majority_at = now;
-            effects.push(Effect::Promote);
+            self.begin_reign(effects);
         }
-        if !self.journal.leads && matches!(self.phase, Phase::Promoting | Phase::Leading | Phase::Resigned) {
+        let leads = matches!(self.phase, Phase::Promoting | Phase::Tending { .. } | Phase::Leading | Phase::Resigned);
+        if !self.journal.leads && leads {
             if self.phase == Phase::Leading {
                 effects.push(Effect::Resign("the journal follows another"));
             }
             self.phase = Phase::Following;
             self.heard_at = now;
+        }
+    }
+
+    /// The journal follows this node: who is fit reigns, who is not looks after it for a moment.
+    fn begin_reign(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_fit() || self.journal.voters.len() == 1 {
+            self.phase = Phase::Promoting;
+            effects.push(Effect::Promote);
+        } else {
+            self.begin_tending();
         }
     }
 
@@ -261,6 +258,7 @@ impl Election {
     fn on_stand_now(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         self.cause = Cause::Handover;
         self.suspected_at = Some(now);
+        self.confirmed_at = None;
         self.phase = Phase::Standing { until: now.plus(self.config.round_ms) };
         effects.push(Effect::Stand);
     }
@@ -271,10 +269,32 @@ impl Election {
         self.heard_at = now;
     }
 
+    fn on_overtaken(&mut self, overtaken: bool, effects: &mut Vec<Effect>) {
+        self.overtaken = overtaken;
+        if overtaken && matches!(self.phase, Phase::Leading | Phase::Promoting | Phase::Resigned) {
+            effects.push(Effect::Resign("a higher history is heard, which this journal does not follow"));
+        }
+        if overtaken {
+            self.phase = Phase::Following;
+        }
+    }
+
+    fn on_forked(&mut self, cause: Cause, suspected_at: Mono) {
+        self.overtaken = false;
+        self.phase = Phase::Following;
+        self.dispatcher = None;
+        self.cause = cause;
+        self.suspected_at = Some(suspected_at);
+        self.confirmed = None;
+        self.quiet_until = Mono(0);
+        self.failures = 0;
+    }
+
     /// What follows from the time alone.
     fn go_on(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         match self.phase.clone() {
             Phase::Following => self.maybe_ask(now, effects),
+            Phase::Tending { told_at } => self.tend(now, told_at, effects),
             Phase::Asking { until, .. } | Phase::Standing { until } if now >= until => {
                 self.confirmed = self.confirmed.filter(|(node, _)| *node != self.me);
                 self.phase = Phase::Following;
@@ -299,7 +319,7 @@ impl Election {
                     effects.push(Effect::Resign("no majority was heard for two leases"));
                 }
             }
-            Phase::Resigned if self.hears_majority(now) && now >= self.quiet_until => {
+            Phase::Resigned if self.hears_majority(now) && now >= self.quiet_until && !self.overtaken => {
                 self.phase = Phase::Promoting;
                 effects.push(Effect::Promote);
             }
@@ -317,8 +337,12 @@ impl Election {
             self.probed_at = now;
             effects.push(Effect::Probe(dispatcher));
         }
-        let alone = self.journal.voters.len() == 1;
-        if !self.journal.voters.contains(&self.me) || !self.ready || !(alone || self.believed_dead(now)) {
+        // An only voter has nobody to wait for; but what another dispatches, it does not take away.
+        let alone = self.journal.voters.len() == 1 && self.dispatcher.is_none_or(|d| d == self.me);
+        let fit = self.is_fit();
+        let due = !self.overtaken && (alone || self.believed_dead(now));
+        let may = self.journal.voters.contains(&self.me) && due;
+        if !may || !(fit || self.journal.leads || self.has_to_stand(now)) {
             return;
         }
         if self.suspected_at.is_none() {
@@ -329,13 +353,13 @@ impl Election {
         }
         if self.journal.leads {
             // Still the journal's leader after a resignation elsewhere in this run: promote, don't stand.
-            self.phase = Phase::Promoting;
-            effects.push(Effect::Promote);
+            self.begin_reign(effects);
             return;
         }
         let held = self.confirmed.is_some_and(|(node, until)| node != self.me && until > now);
         let since = self.suspected_at.map_or(0, |at| now.since(at));
-        let my_turn = since >= self.better_than_me(now) as u64 * self.config.rank_step_ms;
+        let steps = if fit { self.better_than_me(now) as u64 } else { unready::UNREADY_WAIT_STEPS };
+        let my_turn = since >= steps * self.config.rank_step_ms;
         if my_turn && !held && now >= self.quiet_until {
             self.ask(now, effects);
         }

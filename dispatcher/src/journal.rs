@@ -23,12 +23,16 @@
 //!   20,000 rows held it for up to 300 ms, in which no append could be acknowledged.
 
 mod book;
+mod calls;
 mod checkpoint;
+mod fork;
 mod frame;
 mod guard;
+mod instance;
 mod ledger;
 mod ledger_writer;
 mod log;
+mod log_memory;
 mod log_writer;
 mod long;
 mod machine;
@@ -37,6 +41,7 @@ mod network;
 mod packed;
 mod raft;
 mod redo;
+mod renew;
 mod rpc;
 mod runtime;
 mod slots;
@@ -47,9 +52,11 @@ mod transfer;
 mod types;
 mod verify;
 
+pub mod inspect;
 pub mod memory;
 
 pub use checkpoint::Checkpoint;
+pub use fork::{Fork, ForkError, ForkMark, ResetError};
 pub use raft::{RaftJournal, StartError};
 pub use status::{JournalStatus, Role};
 pub use store::{Counters, OnFatal, OpenError, Opened, PlantedBug, Store, StoreOptions, SyncMode, open, put_aside};
@@ -220,6 +227,26 @@ pub trait Journal: Send + Sync + 'static {
 
     /// What the store counted.
     fn counters(&self) -> Arc<Counters>;
+
+    /// Makes of this journal, as it is here, a history of this node alone: every entry in it, committed or
+    /// not, becomes part of that history, this node its only voter, under a new raft id. It is on disk, and
+    /// the journal takes part under that id, when this returns; after a crash it is whole or was never
+    /// begun. It does not lead yet: [`Journal::stand`] elects it at once, and its first entry commits all
+    /// that was there. The ledger knows of it by `Record::Takeover`, which is for the caller to propose
+    /// together with `Promote`.
+    ///
+    /// Meanwhile proposals end as unknown or not leading, and the status says so; [`Journal::status`],
+    /// [`Journal::checkpoint`] and the others go on. Write the journal number that [`JournalStatus::id`]
+    /// then names to wherever the node keeps it; if the process ends before, [`open`] gives the same id.
+    fn fork(&self, fork: Fork) -> BoxFuture<'static, Result<ForkMark, ForkError>>;
+
+    /// Puts the journal aside, in a folder beside its own (`….healed-N`) that nothing deletes, and begins
+    /// an empty one with the number `journal` in its place; the machine is loaded with no rows. For the side
+    /// of a split that lost, once the other has merged its rows, and for a node that comes back with a
+    /// history that was left: it is then taken in as a learner under the new raft id.
+    ///
+    /// After a crash either journal is there, whole, and [`open`] says by its id which.
+    fn reset(&self, journal: u32) -> BoxFuture<'static, Result<RaftId, ResetError>>;
 
     /// Stops, makes no checkpoint, closes the store. The folder can be opened again when it returns.
     fn shutdown(&self) -> BoxFuture<'static, ()>;

@@ -10,26 +10,37 @@
 
 mod attempts;
 mod check;
+pub mod dump;
 mod entries;
+mod export;
+mod graves;
+mod heal;
+mod history;
 mod jobs;
 mod keys;
 mod lines;
+pub mod merge;
 mod nodes;
 mod place;
 mod read;
 mod table;
 
 pub use check::Violation;
-pub use nodes::NodeRow;
+pub use relais_protocol::node::NodeRow;
 pub use read::{JobFilter, QueueRow};
 
 use crate::rows::{Change, Rows, Sheet};
+use graves::Graves;
 use lines::Lines;
 use nodes::Nodes;
 use relais_protocol::codec::{self, CodecError};
+use relais_protocol::failover::FailoverTale;
+use relais_protocol::history::{Lineage, Side, Takeover};
 use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{Place, StateName};
-use relais_protocol::record::{BATCH_DECODE_CAP, Batch, Failover, Outcome, Outcomes, Record, Refusal, Token};
+use relais_protocol::merge::{Merged, SettingRow, TokenRow};
+use relais_protocol::record::{BATCH_DECODE_CAP, Batch, Failover, Outcome, Outcomes, Record, Refusal};
+use relais_protocol::settings::Settings;
 use relais_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -88,6 +99,16 @@ pub enum Event {
         /// Who reigned before.
         before: Option<NodeId>,
     },
+    /// A history began: its reign begins with the `Promoted` that follows.
+    TakenOver(Takeover),
+    /// Rows of the other side of a split were joined with those here. If that needed a higher epoch, a
+    /// `Promoted` of the dispatcher there was follows.
+    Merged {
+        /// What it came to.
+        merged: Merged,
+        /// Whether it was the last chunk.
+        last: bool,
+    },
 }
 
 /// What applying one entry came to.
@@ -117,6 +138,10 @@ struct Head {
     dispatcher: Option<(NodeId, Incarnation)>,
     now: UnixMs,
     next_node: u32,
+    /// What generations, epochs and node ids are counted in.
+    side: Side,
+    /// The history left another one behind, and nobody has said yet that all of it was merged.
+    unhealed: bool,
 }
 
 /// The job table and all else that results from applying the journal.
@@ -127,9 +152,14 @@ pub struct Ledger {
     jobs: JobTable,
     lines: Lines,
     nodes: Nodes,
-    tokens: BTreeMap<u64, Token>,
-    settings: BTreeMap<String, String>,
+    tokens: BTreeMap<u64, TokenRow>,
+    settings: BTreeMap<String, SettingRow>,
+    /// The same, typed.
+    typed_settings: Settings,
+    graves: Graves,
     failovers: BTreeMap<Epoch, Failover>,
+    lineage: Vec<Lineage>,
+    tales: BTreeMap<Epoch, FailoverTale>,
     events: Vec<Event>,
 }
 
@@ -146,7 +176,11 @@ impl Ledger {
             nodes: Nodes::default(),
             tokens: BTreeMap::new(),
             settings: BTreeMap::new(),
+            typed_settings: Settings::default(),
+            graves: Graves::default(),
             failovers: BTreeMap::new(),
+            lineage: Vec::new(),
+            tales: BTreeMap::new(),
             events: Vec::new(),
         }
     }
@@ -169,9 +203,13 @@ impl Ledger {
         self.applied = index;
         self.head.now = self.head.now.max(batch.stamp);
         let mut effects = Effects::default();
+        let proposed = Reign { generation: batch.generation, epoch: batch.epoch };
+        // A merge raises the epoch in the middle of its batch; what follows there is of the same proposer.
+        let mut merges = false;
         for (position, record) in batch.records.into_iter().enumerate() {
-            let begins = matches!(record, Record::Promote { .. } | Record::Found { .. });
-            let of_this_reign = batch.epoch == self.head.reign.epoch && batch.generation == self.head.reign.generation;
+            let begins = matches!(record, Record::Promote { .. } | Record::Found { .. } | Record::Takeover(_));
+            let of_this_reign = proposed == self.head.reign || merges;
+            merges |= of_this_reign && matches!(record, Record::Merge(_));
             let outcome = if begins || of_this_reign || crate::planted::epoch_ignored() {
                 effects.audit |= record == Record::Audit;
                 self.enter(Place::new(index, position), record)
@@ -257,10 +295,13 @@ impl Ledger {
             ledger.head = keys::decode_row(keys::HEAD, &head)?;
         }
         ledger.nodes = Nodes::load(&*rows)?;
-        ledger.tokens = keys::load_table(&*rows, keys::TOKEN, |token: &Token| token.id)?;
+        ledger.tokens = keys::load_table(&*rows, keys::TOKEN, |row: &TokenRow| row.token.id)?;
         ledger.failovers = keys::load_table(&*rows, keys::FAILOVER, |f: &Failover| f.epoch)?;
-        ledger.settings =
-            keys::load_table(&*rows, keys::SETTING, |(key, _): &(String, String)| key.clone())?.into_values().collect();
+        ledger.tales = keys::load_table(&*rows, keys::TALE, |tale: &FailoverTale| tale.failover.epoch)?;
+        ledger.settings = keys::load_table(&*rows, keys::SETTING, |row: &SettingRow| row.key.clone())?;
+        ledger.type_settings();
+        ledger.graves = Graves::load(&*rows)?;
+        keys::each_row(&*rows, keys::LINEAGE, |row: Lineage| ledger.lineage.push(row))?;
         ledger.load_jobs(&*rows)?;
         Ok(ledger)
     }

@@ -23,3 +23,4 @@ pub mod ledger;
 pub mod machine;
 pub mod planted;
 pub mod rows;
+pub mod takeover;

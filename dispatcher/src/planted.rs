@@ -27,6 +27,30 @@ pub fn sync_skipped() -> bool {
     is_planted("sync-skipped")
 }
 
+/// Whether a takeover forgets the entries that are not known to be committed.
+#[must_use]
+pub fn tail_dropped() -> bool {
+    is_planted("tail-dropped")
+}
+
+/// Whether a merge leaves out tombstones.
+#[must_use]
+pub fn merge_drops_tombstones() -> bool {
+    is_planted("merge-drops-tombstones")
+}
+
+/// Whether a merge leaves out every seventh job.
+#[must_use]
+pub fn merge_drops_rows() -> bool {
+    is_planted("merge-drops-rows")
+}
+
+/// Whether a merge does not see that two jobs have one key.
+#[must_use]
+pub fn merge_drops_aliases() -> bool {
+    is_planted("merge-drops-aliases")
+}
+
 /// Whether the bug of this name is planted: also for models of what this crate does not do itself.
 #[must_use]
 pub fn is_planted(name: &str) -> bool {

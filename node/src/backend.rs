@@ -7,8 +7,10 @@ use futures::future::BoxFuture;
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_protocol::ids::{Index, JobId, NodeId, Reign};
+use relais_protocol::message::{DrillFault, Holdings};
 use relais_protocol::record::{Committed, Record};
 use relais_protocol::time::UnixMs;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Who answers, and under whom: the headers of every answer.
@@ -56,6 +58,8 @@ pub struct NodeVitals {
     pub suspect: bool,
     /// Why it is limited, if it is.
     pub limited: Option<String>,
+    /// What is wrong with its wall clock, if anything is.
+    pub clock: Option<String>,
     /// CPU use of its machine, in percent of all cores.
     pub cpu_percent: Option<f32>,
     /// Memory that its machine has left.
@@ -89,7 +93,7 @@ pub struct ClusterVitals {
     pub online: usize,
     /// Nodes admitted and not gone for good.
     pub registered: usize,
-    /// Whether the loss of any one machine would be survived.
+    /// Whether the loss of any one machine would be survived; of any one node, where all share one machine.
     pub high_availability: bool,
     /// Which losses would be survived, in a sentence.
     pub survives: String,
@@ -97,6 +101,17 @@ pub struct ClusterVitals {
     pub succession: Vec<(String, String)>,
     /// One row for each node.
     pub nodes: Vec<NodeVitals>,
+}
+
+/// What a recovery by hand would do.
+#[derive(Clone, Debug, Default)]
+pub struct RecoverPlan {
+    /// What the journal of each voter holds that can be reached, this node's first.
+    pub holdings: Vec<Holdings>,
+    /// Whose is the most complete.
+    pub best: Option<NodeId>,
+    /// Why it is refused, if it is: cause and next step.
+    pub refused: Option<String>,
 }
 
 /// A piece of captured output.
@@ -168,6 +183,8 @@ pub trait Backend: Send + Sync + 'static {
     /// and sends them again. At most [`relais_protocol::record::BATCH_RECORDS_MAX`] records and about
     /// [`relais_protocol::record::BATCH_BYTES_MAX`] bytes become one atomic entry; more become several.
     fn propose(&self, records: Vec<Record>) -> BoxFuture<'static, Result<Committed, ProposeFailed>>;
+    /// On how many disks what is acknowledged now is: `majority` of the voters, or a `single` one.
+    fn durability(&self) -> &'static str;
     /// Waits until the ledger here has all that was committed before the call.
     fn fresh(&self) -> BoxFuture<'static, Result<(), NotFresh>>;
     /// What is applied from now on, with its index. A slow reader loses the oldest.
@@ -176,6 +193,14 @@ pub trait Backend: Send + Sync + 'static {
     fn vitals(&self) -> ClusterVitals;
     /// Moves the dispatcher role; returns who has it then.
     fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<NodeId, String>>;
+    /// Lets a node do `fault` to itself for `for_ms`, for a rehearsal; returns when it is about to.
+    fn drill(&self, node: NodeId, fault: DrillFault, for_ms: u64) -> BoxFuture<'static, Result<(), String>>;
+    /// What the journal of this node holds.
+    fn holdings(&self) -> Holdings;
+    /// What a recovery without these voters would do. Changes nothing.
+    fn plan_recovery(&self, lost: BTreeSet<NodeId>) -> BoxFuture<'static, RecoverPlan>;
+    /// Goes on without these voters, from the most complete journal; returns who dispatches then.
+    fn recover(&self, lost: BTreeSet<NodeId>) -> BoxFuture<'static, Result<NodeId, String>>;
     /// Captured output, from whichever node holds it; at most 1 MiB at a time.
     fn output(
         &self,

@@ -24,8 +24,10 @@ mod view;
 
 mod cancel;
 mod cluster;
+mod drill;
 mod job;
 mod jobs;
+mod journal;
 mod logs;
 mod nodes;
 mod retry;
@@ -71,7 +73,9 @@ enum Command {
     Wait(wait::Wait),
     Nodes(nodes::Nodes),
     Cluster(cluster::Cluster),
+    Journal(journal::Journal),
     Token(token::Token),
+    Drill(drill::Drill),
 }
 
 /// Parses the process's arguments, does what they say and returns the exit code of `api.md`.
@@ -120,7 +124,9 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Wait(wait) => wait.run().await,
         Command::Nodes(nodes) => nodes.run().await,
         Command::Cluster(cluster) => cluster.run().await,
+        Command::Journal(journal) => journal.run().await,
         Command::Token(token) => token.run().await,
+        Command::Drill(drill) => drill.run().await,
     }
 }
 

@@ -54,6 +54,8 @@ pub struct StartConfig {
     pub slots: Option<u32>,
     /// At most [`LABELS_MAX`] labels, that jobs may require; [`FAILURE_DOMAIN_LABEL`] is one of them.
     pub labels: BTreeMap<String, String>,
+    /// Vote and store the journal, but run no jobs and never dispatch.
+    pub witness: bool,
     /// The cluster to join when the data directory has no state yet.
     pub join: Option<JoinTarget>,
     /// Serve HTTP on other addresses than loopback even though there is no API token.

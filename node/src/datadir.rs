@@ -223,6 +223,37 @@ impl DataDir {
     }
 }
 
+/// The data directory of a stopped node, held so that it stays stopped. Nothing in it is changed.
+#[derive(Debug)]
+pub struct HeldDir {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl HeldDir {
+    /// Locks `path`, which must be there and ours. It counts as no start of the node.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn hold(path: impl AsRef<Path>) -> Result<Self, DataDirError> {
+        let path = path.as_ref();
+        let path = path.canonicalize().map_err(DataDirError::io("find", path))?;
+        if !Marker::exists(&path) {
+            refuse_foreign(&path)?;
+            let none = io::Error::new(io::ErrorKind::NotFound, "no node was ever started with it");
+            return Err(DataDirError::io("use", &path)(none));
+        }
+        let lock = lock(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The folder of the replicated log.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+}
+
 /// Writes `bytes` to `file` so that a crash leaves the old content or the new, never a mixture: temporary
 /// file, fsync, rename, fsync of the folder.
 ///

@@ -15,6 +15,8 @@ mod batch;
 mod body;
 mod cluster;
 mod counters;
+mod drill;
+mod failovers;
 mod jobs;
 mod json;
 mod logs;
@@ -24,8 +26,10 @@ mod probes;
 mod problem;
 mod query;
 mod read;
+mod recover;
 mod request;
 mod route;
+mod settings;
 mod spec;
 mod submit;
 mod tokens;
@@ -216,10 +220,15 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::JobExplain(id) => jobs::explain(api, request, id).await,
         Route::Nodes => nodes::list(api, request).await,
         Route::Node(name) => nodes::one(api, request, name).await,
+        Route::NodeDrill(name) => drill::strike(api, request, name).await,
         Route::NodeDrain(name, on) => nodes::drain(api, request, name, *on).await,
         Route::Cluster => cluster::show(api, request),
-        Route::Failovers => cluster::failovers(api, request).await,
+        Route::Failovers => failovers::list(api, request).await,
         Route::Handover => cluster::hand_over(api, request).await,
+        Route::Journal => recover::show(api, request),
+        Route::Recover => recover::recover(api, request).await,
+        Route::Settings => settings::show(api, request).await,
+        Route::SettingsChange => settings::change(api, request).await,
         Route::Tokens => tokens::list(api, request).await,
         Route::TokenMake => tokens::make(api, request).await,
         Route::TokenRevoke(id) => tokens::revoke(api, request, id).await,

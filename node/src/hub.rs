@@ -10,21 +10,31 @@
 mod audit;
 mod backend;
 mod calls;
+mod clocks;
 mod dispatch;
+mod drill;
 mod gossip;
 mod handover;
+mod heal;
+mod history;
 mod inbound;
 mod joining;
 mod keeper;
 mod leaving;
 mod link;
+mod members;
 mod metrics;
+mod recover;
+mod takeover;
+mod survival;
 mod vitals;
 mod work;
 
 pub use backend::HubBackend;
+pub use clocks::Clocks;
 pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
+pub use history::History;
 pub use inbound::HubInbound;
 pub use joining::{JoinReply, JoinRequest};
 pub use keeper::watch_journal;
@@ -65,8 +75,6 @@ pub struct Me {
     pub name: String,
     /// This run of its process.
     pub incarnation: Incarnation,
-    /// Its journal.
-    pub raft: RaftId,
 }
 
 /// Counts of things refused, for people who watch.
@@ -86,6 +94,8 @@ pub struct HubCounts {
 pub struct Hub {
     /// Who this node is.
     pub me: Me,
+    /// Which history its journal follows.
+    pub history: Arc<History>,
     /// The clock.
     pub clock: Clock,
     /// Where futures run.
@@ -112,6 +122,8 @@ pub struct Hub {
     pub events: broadcast::Sender<Arc<(Index, Vec<Event>)>>,
     /// Counts for people who watch.
     pub counts: HubCounts,
+    /// What is known of the others' wall clocks.
+    pub clocks: Clocks,
     /// Why this node is limited, if it is.
     pub limited: RwLock<Option<String>>,
     net: OnceLock<Net>,
@@ -120,6 +132,12 @@ pub struct Hub {
     drained: Notify,
     left: Notify,
     leaving: AtomicBool,
+    /// A peer that stops by plan is being taken out of the voters.
+    unseating: AtomicBool,
+    /// Peers that were, each in which run of its process.
+    unseated: Mutex<BTreeMap<NodeId, Incarnation>>,
+    /// Who forks the journal, or begins it anew: one at a time.
+    journal_turn: tokio::sync::Mutex<()>,
     /// Where peers were last known to be.
     addresses: RwLock<BTreeMap<NodeId, (String, SocketAddr)>>,
 }
@@ -157,6 +175,7 @@ impl Hub {
             gossip: Gossip::new(parts.me.node, parts.me.incarnation, parts.seed),
             addresses: RwLock::new(known.collect()),
             me: parts.me,
+            history: Arc::default(),
             clock: parts.clock,
             engine: parts.engine,
             machine: Arc::new(LedgerMachine::new(sink)),
@@ -169,6 +188,7 @@ impl Hub {
             facts: RwLock::new(parts.facts),
             events,
             counts: HubCounts::default(),
+            clocks: Clocks::default(),
             limited: RwLock::new(None),
             net: OnceLock::new(),
             journal: OnceLock::new(),
@@ -176,6 +196,9 @@ impl Hub {
             drained: Notify::new(),
             left: Notify::new(),
             leaving: AtomicBool::new(false),
+            unseating: AtomicBool::new(false),
+            unseated: Mutex::default(),
+            journal_turn: tokio::sync::Mutex::default(),
         })
     }
 
@@ -215,6 +238,11 @@ impl Hub {
     /// The journal, once it has started.
     pub fn journal(&self) -> Option<Arc<dyn Journal>> {
         self.journal.get().map(|journal| journal.clone() as Arc<dyn Journal>)
+    }
+
+    /// This node's journal, as its peers know it: a fork and a reset make it another one.
+    pub fn raft(&self) -> RaftId {
+        self.journal.get().map(|journal| journal.status().borrow().id).unwrap_or_default()
     }
 
     /// A node's address.

@@ -5,6 +5,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod datadir;
+pub mod drill;
+pub mod guarantees;
 pub mod http;
 pub mod hub;
 pub mod identity;

@@ -19,6 +19,7 @@ mod accept;
 mod call;
 mod congestion;
 mod counters;
+mod cut;
 mod dial;
 mod frame;
 mod hello;
@@ -48,6 +49,7 @@ use crate::clock::Clock;
 use crate::identity::Identity;
 use bytes::Bytes;
 use counters::count;
+use cut::{Cut, Socket};
 use dial::Dialler;
 use futures::future::{BoxFuture, FutureExt};
 use hello::Hello;
@@ -122,6 +124,7 @@ pub struct Net {
 struct Inner {
     shared: Arc<Shared>,
     local_addr: SocketAddr,
+    cut: Cut,
     peers: watch::Sender<Vec<Peer>>,
     closing: watch::Sender<Ending>,
     /// Closes when the transport's thread has ended.
@@ -156,10 +159,13 @@ impl Net {
         let server = transport::server(tls::server(&config.identity, &config.clock)?);
         let client = transport::client(tls::client(&config.identity, &config.clock)?);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(NetError::Thread)?;
+        let cut = Cut::default();
         let endpoint = {
             let _within = runtime.enter();
             let settings = transport::endpoint(&config.identity.key);
-            Endpoint::new(settings, Some(server), socket, Arc::new(TokioRuntime)).map_err(listen_error)?
+            let socket = Socket::wrap(socket, cut.clone()).map_err(listen_error)?;
+            Endpoint::new_with_abstract_socket(settings, Some(server), socket, Arc::new(TokioRuntime))
+                .map_err(listen_error)?
         };
         let refusals = RefusalLog::new(config.clock.clone());
         let shared = Shared::new(
@@ -181,7 +187,7 @@ impl Net {
                 drop(running);
             })
             .map_err(NetError::Thread)?;
-        Ok(Self { inner: Arc::new(Inner { shared, local_addr, peers, closing, ended }) })
+        Ok(Self { inner: Arc::new(Inner { shared, local_addr, cut, peers, closing, ended }) })
     }
 
     /// The address it listens at.
@@ -198,6 +204,12 @@ impl Net {
             *now = peers;
             changed
         });
+    }
+
+    /// Cuts this node off from all others, or lets it back: for rehearsals. Packets are dropped both ways and
+    /// nobody is told. Whether that changed anything.
+    pub fn cut_off(&self, cut: bool) -> bool {
+        self.inner.cut.set(cut)
     }
 
     /// Sends a datagram, best effort; the oldest unsent ones make room. `false`: not connected, or longer

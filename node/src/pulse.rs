@@ -12,10 +12,12 @@ pub use view::{Changes, PulseView};
 use crate::clock::Clock;
 use crate::hub::Hub;
 use parking_lot::{Mutex, RwLock};
-use relais_dispatcher::election::{Input, JournalView};
+use relais_dispatcher::election::{Cause, Input, JournalView};
 use relais_dispatcher::journal::{JournalStatus, Role};
 use relais_protocol::ids::{Incarnation, NodeId, RaftId, Reign};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition};
+use relais_protocol::time::Mono;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -41,6 +43,8 @@ pub struct Pulse {
     told: Arc<Mutex<Option<Receiver<Told>>>>,
     view: Arc<RwLock<PulseView>>,
     dispatcher: watch::Sender<(Option<NodeId>, Reign)>,
+    /// The last heartbeat of each node, and when it came.
+    beats: Arc<Mutex<BTreeMap<NodeId, (Mono, Beat)>>>,
     /// Who last spoke to the journal here, and when: node id above 40 bits of ms.
     journal_heard: Arc<AtomicU64>,
 }
@@ -59,6 +63,7 @@ impl Pulse {
             told: Arc::new(Mutex::new(Some(told))),
             view: Arc::default(),
             dispatcher,
+            beats: Arc::default(),
             journal_heard: Arc::default(),
         }
     }
@@ -97,8 +102,15 @@ impl Pulse {
         self.journal_heard.store(u64::from(node.0) << 40 | at, Ordering::Relaxed);
     }
 
+    /// The last heartbeat of each node, and when it came.
+    #[must_use]
+    pub fn beats(&self) -> BTreeMap<NodeId, (Mono, Beat)> {
+        self.beats.lock().clone()
+    }
+
     /// A heartbeat arrived.
     pub fn beat(&self, beat: Beat) {
+        self.beats.lock().insert(beat.from, (self.clock.mono(), beat.clone()));
         self.input(Input::Beat(beat));
     }
 
@@ -121,6 +133,11 @@ impl Pulse {
     /// The dispatcher's actor died: the reign is over, a new one may begin here.
     pub fn dispatcher_died(&self) {
         self.input(Input::DispatcherDied);
+    }
+
+    /// The journal was forked, and this node is to begin its first reign.
+    pub fn forked(&self, cause: Cause, suspected_at: Mono) {
+        self.input(Input::Forked { cause, suspected_at });
     }
 
     /// Whether this node is fit to be the dispatcher.

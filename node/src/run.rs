@@ -5,11 +5,14 @@
 //!   data directory ► identity (found, join or load) ► transport ► journal ► actors ► pulse ► HTTP
 //! ```
 
+mod frugal;
 mod identity;
 mod logging;
 mod start;
 mod stop;
 mod ward;
+
+pub(crate) use frugal::start_over_frugally;
 
 use crate::config::StartConfig;
 use std::process::ExitCode;
@@ -53,7 +56,10 @@ pub fn run(config: StartConfig) -> ExitCode {
         Err(failed) => Err(failed),
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            crate::drill::start_again_if_asked();
+            ExitCode::SUCCESS
+        }
         Err(StartFailed(reason)) => {
             eprintln!("relais: {reason}");
             ExitCode::FAILURE

@@ -1,11 +1,12 @@
 //! The ids of the system, each a newtype, so that none can be taken for another.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
 /// A cluster, named once by its first node: 128 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u128);
 
 /// A node of a cluster: a small number, given out by the journal when the node joins, never reused.
@@ -24,7 +25,7 @@ pub struct Incarnation(pub u64);
 pub struct RaftId(pub u64);
 
 /// A job: a UUID, version 7 when the server made it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u128);
 
 /// The history number of the cluster, raised by a takeover or a recovery.
@@ -177,6 +178,32 @@ impl fmt::Display for Reign {
         write!(f, "{}.{}", self.generation, self.epoch)
     }
 }
+
+macro_rules! text_for_people {
+    ($($name:ident: $read:expr),*) => {$(
+        /// A number for the codec; a text in formats that people read.
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                if !from.is_human_readable() {
+                    return u128::deserialize(from).map(Self);
+                }
+                let text = String::deserialize(from)?;
+                $read(&text).ok_or_else(|| D::Error::custom(concat!("no ", stringify!($name))))
+            }
+        }
+    )*};
+}
+
+text_for_people!(
+    ClusterId: |text: &str| u128::from_str_radix(text, 16).ok().map(ClusterId),
+    JobId: |text: &str| text.parse::<JobId>().ok()
+);
 
 macro_rules! shown_as_number {
     ($($name:ident),*) => {$(

@@ -1,6 +1,7 @@
 //! A job as the ledger keeps it: its spec, its state and its attempts.
 
-use crate::ids::{Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId};
+use crate::history::Stamp;
+use crate::ids::{Epoch, Fence, Incarnation, Index, JobId, NodeId};
 use crate::spec::JobSpec;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub struct Job {
     pub place: Place,
     /// Who submitted it: a token's name, or empty.
     pub submitted_by: String,
+    /// A hash of the submitted body.
+    pub body_hash: u64,
     /// When its submit was committed.
     pub created_at: UnixMs,
     /// When it last became ready to run.
@@ -49,7 +52,65 @@ pub struct Job {
     /// What its last attempt left as its result: JSON text.
     pub result: Option<String>,
     /// The history and position that last changed this row.
-    pub changed: (Generation, Index),
+    pub changed: Stamp,
+    /// The history and position of its submit.
+    pub born: Stamp,
+    /// The history and position at which it entered its state.
+    pub moved: Stamp,
+    /// The attempt whose end was the end of the job; `None` if it has not ended, or ended without one.
+    pub ended_by: Option<Fence>,
+    /// How often it was run again by wish after it had ended.
+    pub life: u16,
+    /// Other endings than the one of its state: of earlier lives, and of the other side of a split.
+    pub endings: Vec<Ending>,
+    /// The job that had been submitted under the same key on the other side of a split, before this one.
+    pub alias_of: Option<JobId>,
+}
+
+/// An ending of a job beside the one that stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ending {
+    /// In which life.
+    pub life: u16,
+    /// The history and position of it.
+    pub at: Stamp,
+    /// In which state.
+    pub state: StateName,
+    /// When.
+    pub finished_at: UnixMs,
+    /// The attempt whose end it was; `None` if it ended without one.
+    pub fence: Option<Fence>,
+    /// Why it did not succeed.
+    pub error: Option<JobError>,
+    /// The result: JSON text.
+    pub result: Option<String>,
+}
+
+impl Job {
+    /// The ending of its state, if it has ended.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        let finished_at = self.finished_at.filter(|_| self.state.is_terminal())?;
+        Some(Ending {
+            life: self.life,
+            at: self.moved,
+            state: self.state.name(),
+            finished_at,
+            fence: self.ended_by,
+            error: self.error.clone(),
+            result: self.result.clone(),
+        })
+    }
+
+    /// How many attempts ended it that another attempt had ended: only a split pair makes such.
+    #[must_use]
+    pub fn duplicate_executions(&self) -> u32 {
+        let all = self.endings.iter().cloned().chain(self.ending());
+        let ended: std::collections::BTreeSet<(u16, Fence)> =
+            all.filter_map(|ending| ending.fence.map(|fence| (ending.life, fence))).collect();
+        let lives: std::collections::BTreeSet<u16> = ended.iter().map(|(life, _)| *life).collect();
+        (ended.len() - lives.len()) as u32
+    }
 }
 
 /// Where a job is in its life. Each state carries what only it has.
@@ -248,7 +309,7 @@ pub struct Cancel {
 }
 
 /// What went wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct JobError {
     /// Its type.
     pub kind: ErrorKind,

@@ -5,9 +5,14 @@
 //! store in it); reading a clock, rolling dice and touching a disk belong to `node`.
 
 pub mod codec;
+pub mod history;
+pub mod failover;
 pub mod ids;
 pub mod job;
+pub mod merge;
 pub mod message;
+pub mod node;
 pub mod record;
+pub mod settings;
 pub mod spec;
 pub mod time;

@@ -2,10 +2,11 @@
 //!
 //! Enums here only ever grow at their end; every message bears the reign that it speaks of.
 
-use crate::ids::{Fence, Incarnation, Index, JobId, NodeId, Reign};
+use crate::history::Lineage;
+use crate::ids::{Fence, Generation, Incarnation, Index, JobId, NodeId, RaftId, Reign};
 use crate::record::{Finish, NodeFacts, Outcomes, Record};
 use crate::spec::OnDisconnect;
-use crate::time::Mono;
+use crate::time::{Mono, UnixMs};
 use serde::{Deserialize, Serialize};
 
 /// Cap of a datagram, in bytes.
@@ -117,6 +118,8 @@ pub enum Control {
     Peers,
     /// The last count and hash of your rows.
     Audit,
+    /// What does your wall clock say?
+    Time,
 }
 
 /// What is answered to [`Control`].
@@ -136,6 +139,8 @@ pub enum ControlAnswer {
     Refused(String),
     /// To `Audit`: index, rows and their order-free hash.
     Audit(Option<(Index, u64, u128)>),
+    /// To `Time`.
+    Time(UnixMs),
 }
 
 /// Orders of a dispatcher to one worker.
@@ -262,6 +267,34 @@ pub enum Call {
     Handover(Option<NodeId>),
     /// Figures that only a live node has.
     Vitals,
+    /// Do this to yourself, for a rehearsal.
+    Drill {
+        /// What.
+        fault: DrillFault,
+        /// For how long, in ms.
+        for_ms: u64,
+    },
+    /// The histories that led to your ledger's present one.
+    Lineage,
+    /// This node stops: take it out of the voters of a pair.
+    Unseat(NodeId, Incarnation),
+    /// What does your journal hold? For a recovery by hand.
+    Holdings,
+    /// Go on without these voters: yours is the most complete journal. Answered by `HandedOver`.
+    Recover(Vec<NodeId>),
+}
+
+/// What a rehearsal asks a node to do to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DrillFault {
+    /// End at once, like by kill -9, and start again later.
+    Kill,
+    /// Stand still, like by SIGSTOP, and go on later.
+    Pause,
+    /// Be cut off from all other nodes for a while; HTTP stays.
+    Cut,
+    /// Stop in good order and start again.
+    Restart,
 }
 
 /// The answer to [`Call`].
@@ -295,4 +328,42 @@ pub enum Reply {
     Unknown,
     /// It can't be done, and why.
     Failed(String),
+    /// To `Drill`: it is about to happen.
+    Struck,
+    /// To `Lineage`.
+    Lineage {
+        /// Oldest first.
+        lineage: Vec<Lineage>,
+        /// The last entry applied.
+        applied: Index,
+    },
+    /// To `Unseat`: it is no voter any more.
+    Unseated,
+    /// To `Holdings`.
+    Holdings(Box<Holdings>),
+}
+
+/// What a node's journal holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holdings {
+    /// Whose.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its journal.
+    pub journal: RaftId,
+    /// The history that it follows; `None` when it is empty.
+    pub history: Option<Generation>,
+    /// The end of its log.
+    pub last_log: LogPosition,
+    /// The last entry known to be committed.
+    pub committed: Option<Index>,
+    /// The last entry applied.
+    pub applied: Option<Index>,
+    /// Who votes in it.
+    pub voters: Vec<NodeId>,
+    /// The dispatcher that it hears.
+    pub dispatcher: Option<NodeId>,
+    /// The reign of its ledger.
+    pub reign: Reign,
 }

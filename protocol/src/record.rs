@@ -2,8 +2,11 @@
 //!
 //! A journal entry is one [`Batch`]. Enums here only ever grow at their end.
 
+use crate::history::Takeover;
+use crate::failover::FailoverTale;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError, StateName};
+use crate::merge::{Merge, Merged};
 use crate::spec::{JobSpec, Labels};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -117,6 +120,13 @@ pub enum Record {
     Failover(Box<Failover>),
     /// Every replica counts and hashes its rows here.
     Audit,
+    /// A node goes on alone in a history of its own. With the `Promote` after it the only records that are
+    /// taken from a batch of a higher generation than the ledger's.
+    Takeover(Box<Takeover>),
+    /// Rows of the other side of a split.
+    Merge(Box<Merge>),
+    /// The same as [`Record::Failover`], in full.
+    FailoverTold(Box<FailoverTale>),
 }
 
 /// A job is submitted.
@@ -316,6 +326,8 @@ pub enum Outcome {
     },
     /// It had no effect, and why.
     Refused(Refusal),
+    /// Rows of the other side were joined with those here.
+    Merged(Merged),
 }
 
 /// Why a record had no effect.

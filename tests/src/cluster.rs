@@ -13,6 +13,7 @@ pub mod http;
 pub mod job;
 pub mod late;
 mod node;
+pub mod pair;
 mod ports;
 pub mod wait;
 
@@ -22,6 +23,7 @@ pub use ports::free_address;
 use crate::relay::Relay;
 use relais_node::clock::Clock;
 use relais_protocol::time::UnixMs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -44,11 +46,24 @@ pub struct Options {
     pub relay: bool,
     /// Further variables, by number of the node (0 is `n1`).
     pub env: Vec<(usize, &'static str, String)>,
+    /// Where the nodes are, by number; those without a place are on loopback.
+    pub places: Vec<Place>,
+}
+
+/// Where a node is, if not on loopback.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where its API is.
+    pub http: SocketAddr,
+    /// Where its QUIC socket is.
+    pub quic: SocketAddr,
+    /// A program to run it under, with its arguments.
+    pub under: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { slots: 8, relay: false, env: Vec::new() }
+        Self { slots: 8, relay: false, env: Vec::new(), places: Vec::new() }
     }
 }
 
@@ -120,18 +135,20 @@ impl Cluster {
     #[must_use]
     pub fn plan(&self, number: usize) -> Node {
         let name = format!("n{}", number + 1);
-        let quic = free_address();
+        let place = self.options.places.get(number);
+        let quic = place.map_or_else(free_address, |place| place.quic);
         let env = self.options.env.iter().filter(|(of, ..)| *of == number);
         Node {
-            http: free_address(),
+            http: place.map_or_else(free_address, |place| place.http),
             advertise: self.relay.as_ref().map_or(quic, |relay| relay.front(number, quic)),
             quic,
             data_dir: self.folder.path().join(&name),
             folder: self.folder.path().to_owned(),
             slots: self.options.slots,
+            witness: false,
             env: env.map(|(_, name, value)| ((*name).to_owned(), value.clone())).collect(),
             join: self.join_line(),
-            under: Vec::new(),
+            under: place.map(|place| place.under.clone()).unwrap_or_default(),
             child: None,
             name,
         }
@@ -190,12 +207,17 @@ impl Cluster {
     pub fn await_whole(&self) -> Sight {
         let all: Vec<usize> = (0..self.nodes.len()).collect();
         let count = all.len() as u64;
-        let whole = |sight: &Sight| sight.status == "running" && sight.online == count && sight.voters >= count.min(3);
+        let enough = count.min(3);
+        // A node that is no voter can't be asked for the journal's voters.
+        let whole = |sight: &Sight| {
+            let votes = sight.voters == 0 || sight.voters >= enough;
+            sight.status == "running" && sight.online == count && votes
+        };
         self.until("a whole cluster", |cluster| {
-            all.iter()
-                .all(|number| cluster.sight(*number).is_some_and(|sight| whole(&sight)))
-                .then(|| cluster.agreed(&all))
-                .flatten()
+            let sights: Option<Vec<Sight>> = all.iter().map(|number| cluster.sight(*number)).collect();
+            let sights = sights.filter(|sights| sights.iter().all(whole))?;
+            let voters = sights.iter().filter(|sight| sight.voters > 0).count() as u64;
+            (voters >= enough).then(|| cluster.agreed(&all)).flatten()
         })
     }
 
@@ -230,6 +252,12 @@ impl Cluster {
             let sight = cluster.agreed(&cluster.others(old)).filter(|sight| sight.epoch > epoch)?;
             sight.dispatcher.filter(|node| *node != old).map(|node| (node, sight.epoch))
         })
+    }
+
+    /// The numbers of the nodes that were started and not ended by the test.
+    #[must_use]
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|number| self.nodes[*number].child.is_some()).collect()
     }
 
     /// All numbers but one.

@@ -1,13 +1,15 @@
 //! Tests of whole clusters: what a run looked like ([`history`]), what must be true of every run
 //! ([`checkers`]), a seeded simulator that makes runs out of the pure cores ([`world`]), and real processes
-//! ([`cluster`]) with what is between them ([`relay`]) and clients that remember what they were told
-//! ([`load`]).
+//! ([`cluster`]) with what is between them ([`relay`]), clients that remember what they were told
+//! ([`load`]), and all that may go wrong with them ([`faults`]).
 //!
 //! The checkers know nothing of the simulator: real processes fill the same history.
 
 pub mod checkers;
 pub mod cluster;
+pub mod faults;
 pub mod history;
 pub mod load;
+pub mod model;
 pub mod relay;
 pub mod world;

@@ -13,13 +13,10 @@ use crate::cluster::Cluster;
 use client::Client;
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::time::Instant;
-
-/// No node is avoided.
-const NOBODY: usize = usize::MAX;
 
 /// What is submitted, by whom and how often.
 #[derive(Clone)]
@@ -58,7 +55,10 @@ pub struct Load {
 struct Shared {
     nodes: Vec<SocketAddr>,
     stop: AtomicBool,
-    avoided: AtomicUsize,
+    /// Nobody will ask what became of it.
+    abandoned: AtomicBool,
+    /// One bit a node.
+    avoided: AtomicU64,
     sent: Mutex<Vec<Sent>>,
 }
 
@@ -70,7 +70,8 @@ impl Load {
         let shared = Arc::new(Shared {
             nodes,
             stop: AtomicBool::new(false),
-            avoided: AtomicUsize::new(NOBODY),
+            abandoned: AtomicBool::new(false),
+            avoided: AtomicU64::new(0),
             sent: Mutex::default(),
         });
         let mut threads = Vec::new();
@@ -85,12 +86,18 @@ impl Load {
 
     /// From now on nothing is sent to this node.
     pub fn avoid(&self, number: usize) {
-        self.shared.avoided.store(number, Ordering::Release);
+        self.avoid_all(&[number]);
+    }
+
+    /// From now on nothing is sent to these nodes, and to all others again. Some node must be left.
+    pub fn avoid_all(&self, numbers: &[usize]) {
+        let bits = numbers.iter().fold(0, |bits, number| bits | 1 << number);
+        self.shared.avoided.store(bits, Ordering::Release);
     }
 
     /// All nodes are good again.
     pub fn avoid_nobody(&self) {
-        self.avoid(NOBODY);
+        self.avoid_all(&[]);
     }
 
     /// How many jobs have been acknowledged.
@@ -114,11 +121,18 @@ impl Load {
     /// # Panics
     /// When a client panicked.
     #[must_use]
-    pub fn finish(self) -> Vec<Sent> {
+    pub fn finish(mut self) -> Vec<Sent> {
         self.shared.stop.store(true, Ordering::Release);
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             thread.join().expect("a client of the load ends well");
         }
         std::mem::take(&mut self.shared.sent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.shared.abandoned.store(true, Ordering::Release);
+        self.shared.stop.store(true, Ordering::Release);
     }
 }

@@ -63,6 +63,8 @@ use trace::Trace;
 
 /// How often a healed world looks whether it is done, in ms.
 const LOOK_MS: u64 = 250;
+/// Events of a run that goes as it should: ten times those of a usual one.
+const EVENTS_MAX: u64 = 400_000;
 
 /// What was refused for its reign.
 #[derive(Clone, Copy, Debug, Default)]
@@ -167,6 +169,9 @@ impl World {
             let (kind, node) = event.kind();
             self.trace.event(at, kind, node);
             self.happen(event);
+            if self.trace.events() == EVENTS_MAX {
+                self.broken("bounds", format!("more than {EVENTS_MAX} events by {at} ms: something goes round in circles"));
+            }
             if self.now >= look_at {
                 look_at = self.now + LOOK_MS;
                 if self.is_over() || !self.broken.is_empty() {

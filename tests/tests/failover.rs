@@ -1,6 +1,7 @@
 //! The dispatcher dies, or falls silent, under load: another takes over, and nothing acknowledged is lost.
 //!
-//! `RELAIS_ROUNDS=30/15` runs so many rounds of `kill -9` and of SIGSTOP instead of a few.
+//! `RELAIS_ROUNDS=30/15` runs so many rounds of `kill -9` and of SIGSTOP instead of one: a short look at what F1 and
+//! F4 of `relais_tests::faults` try, and the way to measure the gap over many rounds.
 
 use nix::sys::signal::Signal;
 use relais_protocol::time::UnixMs;
@@ -122,10 +123,10 @@ fn run(blow: Blow, count: usize) {
 
 #[test]
 fn a_killed_dispatcher_is_followed_and_nothing_is_lost() {
-    run(Blow::Kill, rounds(0, 3));
+    run(Blow::Kill, rounds(0, 1));
 }
 
 #[test]
 fn a_paused_dispatcher_is_followed_and_nothing_is_lost() {
-    run(Blow::Pause, rounds(1, 2));
+    run(Blow::Pause, rounds(1, 1));
 }

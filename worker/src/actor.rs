@@ -119,8 +119,8 @@ pub struct WorkerParts {
     pub name: String,
     /// What runs jobs.
     pub executors: Executors,
-    /// The process that starts jobs' processes, to be told of leases.
-    pub spawner: Spawner,
+    /// The process that starts jobs' processes, to be told of leases; none where nothing is ever run.
+    pub spawner: Option<Spawner>,
     /// Where output goes.
     pub output: Output,
     /// Where private folders are made.
@@ -216,9 +216,9 @@ impl WorkerActor {
         let answered = matches!(input, Input::Answered(..));
         let effects = self.parts.core.handle(now, input);
         let left = self.parts.core.lease_left_ms(now);
-        if answered && left > 0 {
+        if let Some(spawner) = self.parts.spawner.as_ref().filter(|_| answered && left > 0) {
             // What is left of it, not all of it: it counts from when the report was sent.
-            self.parts.spawner.lease(left);
+            spawner.lease(left);
         }
         for effect in effects {
             self.perform(effect, ctx);

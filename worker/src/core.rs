@@ -58,6 +58,8 @@ struct InFlight {
     goodbye: bool,
 }
 
+/// How often a worker reports while one lease lasts.
+const BEATS_IN_A_LEASE: u64 = 6;
 /// How long a leaving worker waits for its goodbye to be answered, in ms.
 const GOODBYE_MS: u64 = 2_000;
 
@@ -227,6 +229,7 @@ impl Worker {
                 self.obey(reign, effects);
                 let from = if is_planted("lease-from-answer") { now } else { sent.sent_at };
                 self.lease_until = self.lease_until.max(Some(from.plus(lease_ms)));
+                self.config.beat_ms = lease_ms / BEATS_IN_A_LEASE;
                 for key in settled {
                     self.settle(key);
                 }

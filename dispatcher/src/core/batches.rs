@@ -1,6 +1,7 @@
 //! Group commit: proposals wait while a batch is in flight, and go together in the next.
 
 use super::{Effect, Rejection, Ticket};
+use relais_protocol::merge::MergeRow;
 use relais_protocol::record::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Committed, Outcomes, Record};
 use std::collections::VecDeque;
 
@@ -17,7 +18,7 @@ struct Proposal {
 #[derive(Default)]
 pub(super) struct Batches {
     waiting: VecDeque<Proposal>,
-    promote: Option<Record>,
+    promote: Option<Vec<Record>>,
     /// Who has how many records in the batch in flight.
     flight: Option<Vec<(Option<Ticket>, usize)>>,
     promoting: bool,
@@ -34,9 +35,9 @@ impl Batches {
         self.waiting.push_back(Proposal { ticket: None, records });
     }
 
-    /// The next batch is this record alone.
-    pub(super) fn promote(&mut self, record: Record) {
-        self.promote = Some(record);
+    /// The next batch is these records alone.
+    pub(super) fn promote(&mut self, records: Vec<Record>) {
+        self.promote = Some(records);
     }
 
     pub(super) fn in_flight(&self) -> bool {
@@ -64,10 +65,10 @@ impl Batches {
         if self.flight.is_some() {
             return None;
         }
-        if let Some(record) = self.promote.take() {
+        if let Some(records) = self.promote.take() {
             self.promoting = true;
-            self.flight = Some(vec![(None, 1)]);
-            return Some(vec![record]);
+            self.flight = Some(vec![(None, records.len())]);
+            return Some(records);
         }
         if self.held || self.waiting.is_empty() {
             return None;
@@ -138,6 +139,8 @@ fn rough_bytes(record: &Record) -> usize {
                 submit.spec.payload.len() + options.metadata.len() + options.name.len()
             }
             Record::Finish(finish) => finish.output_tail.len() + finish.result.as_ref().map_or(0, String::len),
+            Record::Merge(merge) => merge.rows.iter().map(MergeRow::rough_bytes).sum(),
+            Record::FailoverTold(tale) => tale.fates.len() * 32,
             _ => 0,
         }
 }

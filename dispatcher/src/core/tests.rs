@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rows::MemoryRows;
+use relais_protocol::failover::Fate;
 use relais_protocol::ids::{ClusterId, Epoch, Fence, Generation, Index, JobId};
 use relais_protocol::job::{AttemptOutcome, StateName};
 use relais_protocol::record::{Finish, NodeFacts, Outcome, Standing, Submit};
@@ -14,6 +15,7 @@ struct Bench {
     ledger: Ledger,
     index: u64,
     ms: u64,
+    slots: u32,
     told: Vec<Effect>,
 }
 
@@ -21,7 +23,7 @@ impl Bench {
     fn new() -> Self {
         let core = Core::new(CoreConfig::default(), NodeId(1), Incarnation(1));
         let ledger = Ledger::new(Arc::new(MemoryRows::default()));
-        let mut bench = Self { core, ledger, index: 0, ms: 1_000, told: Vec::new() };
+        let mut bench = Self { core, ledger, index: 0, ms: 1_000, slots: 1, told: Vec::new() };
         bench.commit(Batch {
             rules: 1,
             generation: Generation(0),
@@ -61,7 +63,7 @@ impl Bench {
     }
 
     fn report(&mut self, ticket: u64, running: Vec<(JobId, Fence)>, finished: Vec<Finish>) {
-        let facts = NodeFacts { name: "n1".into(), slots: 1, ..NodeFacts::default() };
+        let facts = NodeFacts { name: "n1".into(), slots: self.slots, ..NodeFacts::default() };
         self.input(Input::Report(
             Ticket(ticket),
             Box::new(Report {
@@ -128,6 +130,67 @@ fn a_submit_is_told_and_ordered_only_when_committed() {
     };
     assert!(matches!(&orders[..], [Order::Start(start)] if start.job == JobId(1) && start.fence == bench.fence()));
     assert!(matches!(reply.outcomes.each[..], [Outcome::Submitted { deduplicated: false, .. }]));
+}
+
+#[test]
+fn a_failover_is_told_phase_by_phase_and_job_by_job() {
+    let mut bench = Bench::new();
+    bench.slots = 3;
+    bench.report(2, vec![], vec![]);
+    (1..=3).for_each(|job| bench.submit(job));
+    let old = bench.fence();
+    bench.core.explain_reign("silent", UnixMs(700), Some(UnixMs(800)));
+    bench.input(Input::Promote(NodeId(1), Incarnation(1)));
+    let epoch = bench.ledger.reign().epoch;
+    bench.ms += 500;
+    bench.report(3, vec![(JobId(1), old)], vec![finish(2, old)]);
+    bench.ms += 500;
+    bench.input(Input::Tick);
+    let fates = |bench: &Bench| -> Vec<Fate> {
+        bench.ledger.failover_tale(epoch).unwrap().fates.iter().map(|fate| fate.fate).collect()
+    };
+    assert_eq!(fates(&bench), [Fate::Adopted, Fate::Kept, Fate::Open]);
+    let tale = bench.ledger.failover_tale(epoch).unwrap();
+    assert_eq!((tale.confirmed_at, tale.reconciled_at, tale.running), (Some(UnixMs(800)), None, 3));
+    while bench.ms < 6_500 {
+        bench.ms += 100;
+        bench.input(Input::Tick);
+    }
+    // Its lease is over, and what it ran was given up; then it comes back and still runs one of them.
+    bench.report(4, vec![(JobId(3), old)], vec![]);
+    bench.ms = 7_100;
+    bench.input(Input::Tick);
+    assert_eq!(fates(&bench), [Fate::Retried, Fate::Kept, Fate::Duplicate]);
+    let tale = bench.ledger.failover_tale(epoch).unwrap();
+    assert_eq!(tale.reconciled_at, Some(UnixMs(5_500)));
+    let short = bench.ledger.failovers().last().unwrap();
+    assert_eq!((short, short.adopted, short.retried, tale.kept, tale.duplicate), (&tale.failover, 0, 2, 1, 1));
+    let rows = Arc::new(MemoryRows::default());
+    bench.ledger.drain_changes().into_iter().for_each(|change| rows.keep(vec![change]));
+    let loaded = Ledger::load(rows, Index(bench.index)).unwrap();
+    assert_eq!(loaded.failover_tale(epoch), bench.ledger.failover_tale(epoch));
+}
+
+#[test]
+fn the_lease_follows_the_settings_and_is_never_taken_back() {
+    let mut bench = Bench::new();
+    let lease = |bench: &Bench| match bench.told.iter().rev().find(|told| matches!(told, Effect::Answer(..))) {
+        Some(Effect::Answer(_, ReportAnswer::Taken { lease_ms, .. })) => *lease_ms,
+        other => panic!("{other:?}"),
+    };
+    bench.input(Input::Voters(2));
+    bench.report(2, vec![], vec![]);
+    assert_eq!(lease(&bench), 6_000);
+    bench.input(Input::Voters(3));
+    bench.input(Input::Propose(Ticket(9), vec![Record::Setting { key: "lease".into(), value: "2s".into() }]));
+    bench.report(3, vec![], vec![]);
+    assert_eq!(lease(&bench), 2_000);
+    bench.ms += 5_900;
+    bench.input(Input::Tick);
+    assert_ne!(bench.ledger.node(NodeId(1)).unwrap().standing, Standing::Offline, "6 s were granted");
+    bench.ms += 1_200;
+    bench.input(Input::Tick);
+    assert_eq!(bench.ledger.node(NodeId(1)).unwrap().standing, Standing::Offline);
 }
 
 #[test]
@@ -270,4 +333,40 @@ fn a_hold_drains_and_lets_go() {
     assert_eq!(bench.told, [Effect::Drained]);
     bench.input(Input::Hold(false));
     assert!(bench.ledger.job(JobId(1)).is_some());
+}
+
+#[test]
+fn a_takeover_begins_a_reign_of_its_own_history() {
+    use relais_protocol::history::{Side, TakeoverCause};
+    let mut bench = Bench::new();
+    let before = bench.ledger.reign();
+    let takeover = Takeover {
+        node: NodeId(1),
+        generation: before.generation.after_takeover(Side::Odd),
+        side: Side::Odd,
+        cause: TakeoverCause::Takeover,
+        common: Index(2),
+        at: UnixMs(9),
+    };
+    bench.input(Input::TakeOver(Box::new(takeover), Incarnation(1)));
+    let reign = bench.ledger.reign();
+    assert_eq!((bench.core.reign(), reign.generation), (Some(reign), Generation(1)));
+    assert!(reign.epoch > before.epoch && reign.epoch.0 % 2 == 1);
+    assert!(bench.ledger.is_unhealed() && bench.ledger.lineage().len() == 1);
+}
+
+#[test]
+fn a_merge_of_higher_epochs_begins_a_reign_and_reigns_of_before_do_not_come_back() {
+    use relais_protocol::merge::Merge;
+    let mut bench = Bench::new();
+    let before = bench.ledger.reign();
+    let from = Reign { generation: Generation(0), epoch: Epoch(40) };
+    let merge = Merge { from, since: (Generation(0), Index(0)), rows: Vec::new(), last: true };
+    bench.input(Input::Propose(Ticket(7), vec![Record::Merge(Box::new(merge))]));
+    let reign = bench.ledger.reign();
+    assert_eq!((reign.epoch, bench.core.reign()), (Epoch(41), Some(reign)));
+    let (node, incarnation) = (NodeId(1), Incarnation(1));
+    let old = Event::Promoted { reign: before, node, incarnation, before: None };
+    bench.input(Input::Applied(vec![old]));
+    assert_eq!(bench.core.reign(), Some(reign));
 }

@@ -134,7 +134,7 @@ impl Core {
         let mut records = self.standing_records(ledger, &report);
         self.renew(now.mono, &report);
         let settled: Vec<_> = report.finished.iter().map(|finish| (finish.job, finish.fence)).collect();
-        let stop = self.reconcile(now.mono, ledger, &report, effects);
+        let stop = self.reconcile(now, ledger, &report, effects);
         let new = report.finished.into_iter().filter(|f| self.workers.finishing.insert((f.job, f.fence)));
         records.extend(new.map(|finish| Record::Finish(Box::new(finish))));
         let lease_ms = self.config.lease_ms;
@@ -177,7 +177,8 @@ impl Core {
         let fresh = || Worker::leased(now, lease_ms);
         let worker = self.workers.workers.entry(report.node).or_insert_with(fresh);
         worker.heard_at = now;
-        worker.lease_until = now.plus(lease_ms);
+        // A lease that was longer when it was granted is not taken back.
+        worker.lease_until = worker.lease_until.max(now.plus(lease_ms));
         worker.changing = false;
     }
 
@@ -185,11 +186,14 @@ impl Core {
     /// returns what it should not be running.
     fn reconcile(
         &mut self,
-        now: Mono,
+        now: Now,
         ledger: &Ledger,
         report: &Report,
         effects: &mut Vec<Effect>,
     ) -> Vec<(JobId, Fence)> {
+        for finish in &report.finished {
+            self.chronicle.end(now, finish.job, finish.fence);
+        }
         let Some(running) = &report.running else { return Vec::new() };
         let Some(row) = ledger.node(report.node).filter(|row| row.incarnation == report.incarnation) else {
             return Vec::new();
@@ -200,7 +204,7 @@ impl Core {
         let mut orders = Vec::new();
         for (job, fence) in has.intersection(&should) {
             if self.reign.is_some_and(|reign| fence.epoch() < reign.epoch) {
-                self.chronicle.adopt(*job);
+                self.chronicle.adopt(now, *job, *fence);
             }
             if ledger.cancel_wanted(*job) {
                 orders.push(Order::Stop { job: *job, fence: *fence, report: true });
@@ -212,17 +216,21 @@ impl Core {
             should.difference(&has).filter(|a| !ended.contains(a) && !self.workers.finishing.contains(a))
         {
             let sent = worker.ordered.get(job).filter(|(sent, _)| sent == fence).map(|(_, at)| *at);
-            let due = sent.is_none_or(|at| now.since(at) >= self.config.reorder_ms);
+            let due = sent.is_none_or(|at| now.mono.since(at) >= self.config.reorder_ms);
             if due && let Some(start) = ledger.start_order(*job, *fence) {
                 self.counts.orders_again += 1;
-                worker.ordered.insert(*job, (*fence, now));
+                worker.ordered.insert(*job, (*fence, now.mono));
                 orders.push(Order::Start(Box::new(start)));
             }
         }
         if !orders.is_empty() {
             effects.push(Effect::Order(row.id, row.incarnation, orders));
         }
-        has.difference(&should).copied().collect()
+        let astray: Vec<(JobId, Fence)> = has.difference(&should).copied().collect();
+        for (job, fence) in &astray {
+            self.chronicle.astray(now, *job, *fence);
+        }
+        astray
     }
 
     /// A node gets nothing new from here on; it keeps what it runs.

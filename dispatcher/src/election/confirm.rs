@@ -83,6 +83,7 @@ impl Election {
             // A stand before the lease of the old leader is over here and there is refused, and costs a round.
             let stand_at = self.votes_from().max(now.plus(answer.refuses_votes_ms));
             self.phase = Phase::Confirmed { stand_at };
+            self.confirmed_at = Some(now);
         } else if answer.verdict == Verdict::LogLonger {
             // Another is better: it is its turn.
             self.confirmed = None;

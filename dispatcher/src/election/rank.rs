@@ -1,7 +1,8 @@
 //! Rank: who of the ready voters is best, and who comes next.
 
-use super::{Election, Voter};
+use super::{Claim, Election, Heir, Voter};
 use relais_protocol::ids::NodeId;
+use relais_protocol::message::LogPosition;
 use relais_protocol::time::Mono;
 
 impl Election {
@@ -17,33 +18,35 @@ impl Election {
         live.filter(|(node, voter)| voter.ready && (voter.last_log, *node) > mine).count()
     }
 
-    /// All voters, best first, each with why or why not.
-    pub(super) fn ranking(&self, now: Mono) -> Vec<(NodeId, String)> {
-        let mut ranked: Vec<_> = self
-            .journal
-            .voters
-            .iter()
-            .map(|node| {
-                let voter = self.voters.get(node).filter(|_| *node != self.me);
-                let live = *node == self.me || voter.is_some_and(|v| self.is_live(now, v));
-                let ready = if *node == self.me { self.ready } else { voter.is_some_and(|v| v.ready) };
-                let log = if *node == self.me {
-                    self.journal.last_log
-                } else {
-                    voter.map_or_else(Default::default, |v| v.last_log)
-                };
-                let dispatcher = self.dispatcher == Some(*node) && live;
-                (dispatcher, live && ready, log, *node, live)
-            })
-            .collect();
-        ranked.sort_by(|a, b| b.cmp(a));
-        let reason = |(dispatcher, fit, _, _, live): &(bool, bool, _, NodeId, bool)| match (dispatcher, fit, live) {
-            (true, ..) => "is the dispatcher",
-            (_, true, _) => "ready, its journal is up to date or will be caught up",
-            (_, _, true) => "is up but not ready",
-            _ => "is not heard of",
+    /// All voters, best first.
+    pub(super) fn ranking(&self, now: Mono) -> Vec<Heir> {
+        let rows: Vec<_> = self.journal.voters.iter().map(|node| self.rank_of(now, *node)).collect();
+        let best = rows.iter().filter(|(claim, ..)| *claim != Claim::Unheard).map(|(_, log, _)| log.index).max();
+        let mut ranked = rows;
+        ranked.sort_by_key(|(claim, log, node)| (*claim, std::cmp::Reverse((*log, *node))));
+        let heir = |(claim, log, node): &(Claim, LogPosition, NodeId)| Heir {
+            node: *node,
+            claim: *claim,
+            behind: best.unwrap_or(0).saturating_sub(log.index),
         };
-        ranked.iter().map(|row| (row.3, reason(row).to_owned())).collect()
+        ranked.iter().map(heir).collect()
+    }
+
+    fn rank_of(&self, now: Mono, node: NodeId) -> (Claim, LogPosition, NodeId) {
+        let (live, ready, log) = if node == self.me {
+            (true, self.is_fit(), self.journal.last_log)
+        } else {
+            let voter = self.voters.get(&node);
+            let live = voter.is_some_and(|voter| self.is_live(now, voter));
+            (live, voter.is_some_and(|voter| voter.ready), voter.map_or_else(LogPosition::default, |v| v.last_log))
+        };
+        let claim = match (live, self.heard_dispatcher(now) == Some(node), ready) {
+            (false, ..) => Claim::Unheard,
+            (_, true, _) => Claim::Dispatches,
+            (_, _, true) => Claim::Ready,
+            _ => Claim::NotReady,
+        };
+        (claim, log, node)
     }
 
     /// Whether a majority of the voters, this one included, was heard within a lease and follows nobody else.
@@ -58,7 +61,7 @@ impl Election {
         with_me.count() * 2 > self.journal.voters.len()
     }
 
-    fn live(&self, now: Mono) -> impl Iterator<Item = (NodeId, &Voter)> {
+    pub(super) fn live(&self, now: Mono) -> impl Iterator<Item = (NodeId, &Voter)> {
         let others = self.voters.iter().filter(|(node, _)| **node != self.me && self.journal.voters.contains(node));
         let alive = others.filter(move |(_, voter)| self.is_live(now, voter));
         let dead = self.dispatcher;

@@ -2,6 +2,7 @@
 
 use relais_protocol::ids::{NodeId, Reign};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition};
+use relais_protocol::time::Mono;
 use std::collections::BTreeSet;
 
 /// Times of the election, in ms.
@@ -23,6 +24,8 @@ pub struct ElectionConfig {
     pub backoff_ms: u64,
     /// The longest back-off.
     pub backoff_max_ms: u64,
+    /// This node only votes and stores the journal: it never reigns.
+    pub witness: bool,
 }
 
 impl Default for ElectionConfig {
@@ -36,6 +39,7 @@ impl Default for ElectionConfig {
             round_ms: 150,
             backoff_ms: 15,
             backoff_max_ms: 2_000,
+            witness: false,
         }
     }
 }
@@ -88,6 +92,16 @@ pub enum Input {
     StandNow,
     /// We have handed the role over: be quiet until another leads, or for a round.
     HandedOver,
+    /// Whether a higher history is known that the journal here does not follow: its reigns are over, and
+    /// none is to begin.
+    Overtaken(bool),
+    /// The journal here was forked: this node is its only voter, and is to begin the first reign of it.
+    Forked {
+        /// Why: a takeover or a recovery.
+        cause: Cause,
+        /// When the end of the last reign was suspected.
+        suspected_at: Mono,
+    },
 }
 
 /// What the election wishes.
@@ -105,6 +119,33 @@ pub enum Effect {
     Promote,
     /// Stop being the dispatcher: neither order nor acknowledge from here on.
     Resign(&'static str),
+    /// The journal leads here, but this node is not to reign: let this one have all that is here, then let it
+    /// stand. Wished for again and again until the journal follows another.
+    HandOn(NodeId),
+}
+
+/// A voter in the order in which they would follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heir {
+    /// Who.
+    pub node: NodeId,
+    /// Why, or why not.
+    pub claim: Claim,
+    /// Entries that its log was behind the longest one known, when it was last heard.
+    pub behind: u64,
+}
+
+/// Why a voter would follow, or why not; the better ones first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// It has the role.
+    Dispatches,
+    /// It is up and fit.
+    Ready,
+    /// It is up, but not fit: it stands only to catch another up.
+    NotReady,
+    /// It is not heard.
+    Unheard,
 }
 
 /// How a reign ended, for the record of the failover.
@@ -120,6 +161,10 @@ pub enum Cause {
     Handover,
     /// It had lost its majority and found it again.
     Resumed,
+    /// The survivor of a pair went on alone.
+    Takeover,
+    /// The majority was lost for good, and somebody had a survivor go on.
+    Recovered,
 }
 
 impl Cause {
@@ -132,6 +177,8 @@ impl Cause {
             Self::Silent => "silent",
             Self::Handover => "handover",
             Self::Resumed => "resumed",
+            Self::Takeover => "takeover",
+            Self::Recovered => "recovered",
         }
     }
 }

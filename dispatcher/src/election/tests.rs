@@ -2,7 +2,7 @@
 
 use super::*;
 use relais_protocol::ids::{Epoch, Incarnation};
-use relais_protocol::message::{Confirm, ConfirmAnswer, Verdict};
+use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, Verdict};
 
 /// Three elections and a journal that lets whoever stands with a majority up win at once.
 struct World {
@@ -14,6 +14,8 @@ struct World {
     term: u64,
     stands: u32,
     logs: BTreeMap<NodeId, u64>,
+    unready: BTreeSet<NodeId>,
+    promoted: BTreeSet<NodeId>,
     effects: Vec<(NodeId, Effect)>,
 }
 
@@ -30,6 +32,8 @@ impl World {
             term: 1,
             stands: 0,
             logs: BTreeMap::new(),
+            unready: BTreeSet::new(),
+            promoted: BTreeSet::new(),
             effects: Vec::new(),
         };
         for id in ids {
@@ -38,11 +42,25 @@ impl World {
         world
     }
 
+    /// The third node is a witness.
+    fn with_witness() -> Self {
+        let mut world = Self::new();
+        let config = ElectionConfig { witness: true, ..ElectionConfig::default() };
+        world.nodes.insert(NodeId(3), Election::new(config, NodeId(3), 3, Mono(0)));
+        world.unready.insert(NodeId(3));
+        world.view(NodeId(3));
+        world
+    }
+
+    fn log(&self, id: NodeId) -> LogPosition {
+        LogPosition { term: 1, index: self.logs.get(&id).copied().unwrap_or(5) }
+    }
+
     fn view(&mut self, id: NodeId) {
         let view = JournalView {
             leads: self.leader == Some(id),
             term: self.term,
-            last_log: LogPosition { term: 1, index: self.logs.get(&id).copied().unwrap_or(5) },
+            last_log: self.log(id),
             voters: [1, 2, 3].map(NodeId).into(),
         };
         self.input(id, Input::Journal(view));
@@ -83,7 +101,15 @@ impl World {
                 }
                 self.view(id);
             }
+            Effect::HandOn(heir) if !self.down.contains(&heir) => {
+                let all = self.log(id).index;
+                self.logs.insert(heir, all);
+                self.view(heir);
+                self.input(heir, Input::StandNow);
+            }
+            Effect::HandOn(_) => {}
             Effect::Promote => {
+                self.promoted.insert(id);
                 self.reign.epoch = Epoch(self.reign.epoch.0 + 1);
                 for node in [1, 2, 3].map(NodeId) {
                     self.input(node, Input::Promoted { reign: self.reign, node: id, ours: node == id });
@@ -115,8 +141,8 @@ impl World {
                 dispatcher: node.leads(),
                 goodbye: false,
                 voter: true,
-                ready: true,
-                last_log: LogPosition { term: 1, index: 5 },
+                ready: !self.unready.contains(&id),
+                last_log: self.log(id),
                 hears: node.heard_dispatcher(Mono(self.now)),
             };
             for other in [1, 2, 3].map(NodeId) {
@@ -204,6 +230,61 @@ fn two_promotions_of_the_same_run_leave_it_the_role() {
     let reign = Reign { epoch: Epoch(world.reign.epoch.0 + 1), ..world.reign };
     assert_eq!(leader.handle(now, Input::Promoted { reign, node: NodeId(3), ours: true }), []);
     assert_eq!((leader.leads(), leader.reign()), (true, reign));
+}
+
+#[test]
+fn a_witness_lets_the_other_take_over() {
+    let mut world = World::with_witness();
+    world.run(1_000);
+    assert_eq!(world.leaders(), [NodeId(2)]);
+    world.down.insert(NodeId(2));
+    world.run(120);
+    assert_eq!(world.leaders(), [NodeId(1)]);
+    world.run(2_000);
+    assert_eq!((world.leaders(), world.stands), (vec![NodeId(1)], 2), "the witness never stood");
+}
+
+#[test]
+fn a_witness_with_more_in_its_log_catches_the_other_up_and_hands_over() {
+    let mut world = World::with_witness();
+    world.run(1_000);
+    for id in [2, 3].map(NodeId) {
+        world.logs.insert(id, 6);
+        world.view(id);
+    }
+    world.down.insert(NodeId(2));
+    world.run(700);
+    assert_eq!(world.leaders(), [NodeId(1)]);
+    assert_eq!(world.log(NodeId(1)).index, 6);
+    assert!(world.effects.contains(&(NodeId(3), Effect::HandOn(NodeId(1)))));
+    assert!(!world.promoted.contains(&NodeId(3)), "a witness never reigns");
+}
+
+#[test]
+fn a_witness_alone_with_a_majority_but_nobody_to_hand_on_to_waits() {
+    let mut world = World::with_witness();
+    world.run(1_000);
+    let stands = world.stands;
+    world.unready.insert(NodeId(1));
+    world.input(NodeId(1), Input::Ready(false));
+    world.logs.insert(NodeId(3), 6);
+    world.view(NodeId(3));
+    world.down.insert(NodeId(2));
+    world.run(3_000);
+    assert_eq!((world.leaders(), world.stands), (vec![], stands));
+    world.unready.remove(&NodeId(1));
+    world.input(NodeId(1), Input::Ready(true));
+    world.run(700);
+    assert_eq!(world.leaders(), [NodeId(1)]);
+}
+
+#[test]
+fn who_is_not_ready_gives_way_to_who_is() {
+    let mut world = World::new();
+    world.unready.insert(NodeId(3));
+    world.input(NodeId(3), Input::Ready(false));
+    world.run(1_000);
+    assert_eq!(world.leaders(), [NodeId(2)]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What the store counted since it was opened.
@@ -51,6 +51,8 @@ pub enum PlantedBug {
     None,
     /// Acknowledge without having synced.
     SkipFsync,
+    /// Fail at this durable step of a fork, from 1, as a process does that is killed there.
+    DieInFork(u32),
 }
 
 /// Shared by all that writes.
@@ -60,13 +62,14 @@ pub(super) struct Guard {
     mode: SyncMode,
     ballast: PathBuf,
     failed: AtomicBool,
+    steps: AtomicU32,
     on_fatal: OnFatal,
 }
 
 impl Guard {
     /// A guard; `ballast` is the file to delete when the disk is full.
-    pub(super) fn new(mode: SyncMode, ballast: PathBuf, on_fatal: OnFatal) -> Self {
-        Self { counters: Arc::default(), mode, ballast, failed: AtomicBool::new(false), on_fatal }
+    pub(super) fn new(mode: SyncMode, ballast: PathBuf, on_fatal: OnFatal, counters: Arc<Counters>) -> Self {
+        Self { counters, mode, ballast, failed: AtomicBool::new(false), steps: AtomicU32::new(0), on_fatal }
     }
 
     /// Syncs with `sync` and counts it.
@@ -79,6 +82,23 @@ impl Guard {
         }
         sync()?;
         counter.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A fork begins, or is over.
+    pub(super) fn count_steps(&self, on: bool) {
+        self.steps.store(u32::from(on), Ordering::Relaxed);
+    }
+
+    /// Between two durable steps of a fork: where a test may have the process die.
+    pub(super) fn step(&self) -> io::Result<()> {
+        if self.steps.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let step = self.steps.fetch_add(1, Ordering::Relaxed);
+        if self.mode.planted == PlantedBug::DieInFork(step) {
+            return Err(io::Error::other("a test wants it to end here"));
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 use super::Rows;
 use super::book::{Book, BookError};
 use super::checkpoint::{Changes, Checkpoint, LedgerMeta};
-use super::guard::Guard;
+use super::guard::{Counters, Guard};
 use super::merge::{Page, page};
 use super::slots::SlotFile;
 use super::transfer::Transfer;
@@ -36,8 +36,21 @@ pub(super) struct Ledger {
     /// Held while a checkpoint's rows are being made, so that no transfer begins between two of them.
     pub(super) applying: Mutex<()>,
     inner: Mutex<Inner>,
+    outlook: Arc<Outlook>,
+}
+
+/// What is told of a store; goes on when another takes its place.
+pub(super) struct Outlook {
     told: watch::Sender<Option<Checkpoint>>,
     audits: watch::Sender<Option<Checkpoint>>,
+    /// What was counted.
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Default for Outlook {
+    fn default() -> Self {
+        Self { told: watch::channel(None).0, audits: watch::channel(None).0, counters: Arc::default() }
+    }
 }
 
 /// What changes under the lock that also makes each row's change whole.
@@ -52,8 +65,15 @@ pub(super) struct Inner {
 
 impl Ledger {
     /// A ledger whose `meta` was read and verified.
-    pub(super) fn new(book: Book, dir: PathBuf, guard: Arc<Guard>, mark: SlotFile, meta: LedgerMeta) -> Self {
-        let (told, _) = watch::channel(meta.checkpoint());
+    pub(super) fn new(
+        book: Book,
+        dir: PathBuf,
+        guard: Arc<Guard>,
+        mark: SlotFile,
+        meta: LedgerMeta,
+        outlook: Arc<Outlook>,
+    ) -> Self {
+        outlook.told.send_replace(meta.checkpoint());
         Self {
             book,
             dir,
@@ -61,8 +81,7 @@ impl Ledger {
             mark: Mutex::new(mark),
             applying: Mutex::new(()),
             inner: Mutex::new(Inner { meta, overlays: VecDeque::new(), transfers: Vec::new() }),
-            told,
-            audits: watch::channel(None).0,
+            outlook,
         }
     }
 
@@ -78,19 +97,19 @@ impl Ledger {
 
     /// Told at each checkpoint.
     pub(super) fn checkpoints(&self) -> watch::Receiver<Option<Checkpoint>> {
-        self.told.subscribe()
+        self.outlook.told.subscribe()
     }
 
     /// Told at each checkpoint that was asked for.
     pub(super) fn audits(&self) -> watch::Receiver<Option<Checkpoint>> {
-        self.audits.subscribe()
+        self.outlook.audits.subscribe()
     }
 
     /// Puts `meta` on record as what is on disk.
     pub(super) fn tell(&self, meta: &LedgerMeta, audit: bool) {
-        self.told.send_replace(meta.checkpoint());
+        self.outlook.told.send_replace(meta.checkpoint());
         if audit {
-            self.audits.send_replace(meta.checkpoint());
+            self.outlook.audits.send_replace(meta.checkpoint());
         }
     }
 

@@ -3,16 +3,17 @@
 //! An append is readable at once and acknowledged by [`super::log_writer`], after the syncs.
 
 use super::book::{Book, BookError};
+use super::fork::ForkMark;
 use super::frame;
 use super::guard::Guard;
-use super::log_writer::{Append, LogJob};
+use super::log_memory::{Memory, payload_bytes};
+use super::log_writer::{Append, Ballot, LogJob};
 use super::long::Space;
 use super::types::{LogId, StorageError, Types, Vote, read_error, write_error};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{Entry, EntryPayload, LogState, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use relais_protocol::ids::{Generation, Index, RaftId};
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -26,129 +27,8 @@ pub(super) const FRAMES: Space = Space { main: b'l', over: b'L' };
 pub(super) const BASE_KEY: &[u8] = b"m.base";
 /// The key of the last log id known to be committed when the last append was written.
 pub(super) const COMMITTED_KEY: &[u8] = b"m.committed";
-/// Entries kept in memory.
-const RECENT: usize = 160;
-/// Bytes of entries kept in memory.
-const RECENT_BYTES: usize = 64 << 20;
 /// Bytes of entries read for one append to a follower.
 const APPEND_BYTES: usize = 1 << 20;
-
-/// Where the log begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Base {
-    /// The last entry purged.
-    pub(super) purged: Option<LogId>,
-    /// Its frame's hash, 0 if there never was one here.
-    pub(super) hash: u64,
-}
-
-impl Base {
-    /// The first index that can be there.
-    pub(super) fn next_index(&self) -> u64 {
-        self.purged.map_or(0, |id| id.index + 1)
-    }
-}
-
-/// What is known of an entry without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
-    /// Its log id.
-    pub(super) id: LogId,
-    /// The hash of its frame.
-    pub(super) hash: u64,
-    /// Bytes of its frame.
-    pub(super) bytes: u32,
-}
-
-/// The log in memory.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    /// Where it begins.
-    pub(super) base: Base,
-    /// All entries after `base`.
-    pub(super) known: VecDeque<Known>,
-    /// Bytes of all frames.
-    pub(super) bytes: u64,
-    /// The last entries, in order.
-    recent: VecDeque<Entry<Types>>,
-    recent_bytes: usize,
-    /// The last log id known to be committed.
-    pub(super) committed: Option<LogId>,
-}
-
-impl Memory {
-    /// A log that was read from disk.
-    pub(super) fn new(base: Base, known: VecDeque<Known>, committed: Option<LogId>) -> Self {
-        let bytes = known.iter().map(|entry| u64::from(entry.bytes)).sum();
-        Self { base, known, bytes, committed, ..Self::default() }
-    }
-
-    /// The last log id, purged or not.
-    pub(super) fn last(&self) -> Option<LogId> {
-        self.known.back().map(|entry| entry.id).or(self.base.purged)
-    }
-
-    fn first_index(&self) -> u64 {
-        self.known.front().map_or(self.base.next_index(), |entry| entry.id.index)
-    }
-
-    fn position(&self, index: u64) -> Option<usize> {
-        self.known.binary_search_by_key(&index, |entry| entry.id.index).ok()
-    }
-
-    /// What is known of the entry at `index`.
-    pub(super) fn known_at(&self, index: u64) -> Option<Known> {
-        self.position(index).map(|position| self.known[position])
-    }
-
-    fn push(&mut self, entry: Entry<Types>, hash: u64, bytes: u32) {
-        self.known.push_back(Known { id: entry.log_id, hash, bytes });
-        self.bytes += u64::from(bytes);
-        self.recent_bytes += payload_bytes(&entry);
-        self.recent.push_back(entry);
-    }
-
-    /// Lets go of the oldest entries, but not of the last `unwritten` ones.
-    fn evict(&mut self, unwritten: usize) {
-        while self.recent.len() > unwritten && (self.recent.len() > RECENT || self.recent_bytes > RECENT_BYTES) {
-            if let Some(entry) = self.recent.pop_front() {
-                self.recent_bytes -= payload_bytes(&entry);
-            }
-        }
-    }
-
-    fn truncate(&mut self, since: u64) {
-        while let Some(entry) = self.known.pop_back_if(|entry| entry.id.index >= since) {
-            self.bytes -= u64::from(entry.bytes);
-        }
-        while let Some(entry) = self.recent.pop_back_if(|entry| entry.log_id.index >= since) {
-            self.recent_bytes -= payload_bytes(&entry);
-        }
-    }
-
-    fn purge(&mut self, upto: LogId) {
-        let hash = self.known_at(upto.index).map_or(0, |entry| entry.hash);
-        while let Some(entry) = self.known.pop_front_if(|entry| entry.id.index <= upto.index) {
-            self.bytes -= u64::from(entry.bytes);
-        }
-        while let Some(entry) = self.recent.pop_front_if(|entry| entry.log_id.index <= upto.index) {
-            self.recent_bytes -= payload_bytes(&entry);
-        }
-        self.base = Base { purged: Some(upto), hash };
-    }
-
-    fn recent_at(&self, index: u64) -> Option<&Entry<Types>> {
-        let position = self.recent.binary_search_by_key(&index, |entry| entry.log_id.index);
-        position.ok().and_then(|position| self.recent.get(position))
-    }
-}
-
-fn payload_bytes(entry: &Entry<Types>) -> usize {
-    match &entry.payload {
-        EntryPayload::Normal(payload) => payload.bytes.len() + 64,
-        _ => 64,
-    }
-}
 
 /// The log; clones share it.
 #[derive(Clone)]
@@ -157,7 +37,7 @@ pub(super) struct Log {
     book: Arc<Book>,
     guard: Arc<Guard>,
     jobs: SyncSender<LogJob>,
-    vote: Arc<Mutex<Option<Vote>>>,
+    ballot: Arc<Mutex<Ballot>>,
     committed: Arc<AtomicU64>,
     own_id: u64,
 }
@@ -169,17 +49,72 @@ impl Log {
         guard: Arc<Guard>,
         jobs: SyncSender<LogJob>,
         memory: Memory,
-        vote: Option<Vote>,
-        own_id: u64,
+        ballot: Ballot,
     ) -> Self {
         let committed = Arc::new(AtomicU64::new(memory.committed.map_or(0, |id| id.index + 1)));
-        let vote = Arc::new(Mutex::new(vote));
-        Self { memory: Arc::new(Mutex::new(memory)), book, guard, jobs, vote, committed, own_id }
+        let own_id = ballot.raft_id;
+        let ballot = Arc::new(Mutex::new(ballot));
+        Self { memory: Arc::new(Mutex::new(memory)), book, guard, jobs, ballot, committed, own_id }
     }
 
-    /// The last index known to be committed, plus one. Shared with the log.
-    pub(super) fn committed_next(&self) -> Arc<AtomicU64> {
-        self.committed.clone()
+    /// Whose log it is, its vote and its history.
+    pub(super) fn ballot(&self) -> Ballot {
+        *self.ballot.lock()
+    }
+
+    /// Whether there never was an entry.
+    pub(super) fn is_empty(&self) -> bool {
+        self.memory.lock().last().is_none()
+    }
+
+    /// Says which history the first entries to come belong to. Does nothing if that is known.
+    pub(super) async fn adopt(&self, history: Generation) -> Result<(), StorageError> {
+        if self.ballot().history.is_some() {
+            return Ok(());
+        }
+        let (tx, rx) = oneshot::channel();
+        self.send(LogJob::Adopt(history, tx)).map_err(write_error)?;
+        self.done(rx).await?;
+        self.ballot.lock().history = Some(history);
+        Ok(())
+    }
+
+    /// Makes all that is here a history of `new` alone; nobody else may use the log meanwhile. The log that
+    /// is given back is that journal's. `None`, with nothing changed, if there is no entry.
+    pub(super) async fn fork(
+        &self,
+        generation: Generation,
+        new: RaftId,
+        applied: Option<LogId>,
+    ) -> Result<Option<(Self, ForkMark)>, StorageError> {
+        let mut ballot = self.ballot();
+        let (append, mark) = {
+            let mut memory = self.memory.lock();
+            let Some(last) = memory.last() else { return Ok(None) };
+            let voted = ballot.vote.map_or(0, |vote| vote.leader_id.term);
+            let mark = ForkMark {
+                generation,
+                index: Index(last.index + 1),
+                hash: memory.last_hash(),
+                term: voted.max(last.leader_id.term) + 1,
+                common: Index(memory.committed.max(applied).map_or(0, |committed| committed.index)),
+                old: RaftId(self.own_id),
+                new,
+            };
+            (Append::new(memory.frame(vec![mark.entry()]), &memory), mark)
+        };
+        let vote = Vote::new(mark.term, new.0);
+        ballot = Ballot { raft_id: new.0, vote: Some(vote), history: Some(generation), fork: Some(mark), ..ballot };
+        let (tx, rx) = oneshot::channel();
+        self.send(LogJob::Fork(append, ballot, tx)).map_err(write_error)?;
+        self.done(rx).await?;
+        *self.ballot.lock() = ballot;
+        Ok(Some((Self { own_id: new.0, ..self.clone() }, mark)))
+    }
+
+    /// The last index known to be committed, plus one.
+    pub(super) fn committed_next(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
     }
 
     /// The index up to which to purge so that what stays has at most `bytes`; `None` if it has no more.
@@ -192,6 +127,11 @@ impl Log {
             enough
         })?;
         Some(last.id.index)
+    }
+
+    /// The index that the next entry has.
+    pub(super) fn next_index(&self) -> u64 {
+        self.memory.lock().next_index()
     }
 
     /// The first index that was not purged.
@@ -219,23 +159,13 @@ impl Log {
 
     /// That there is no gap is openraft's to see to, whose own test suite makes some.
     fn take(&self, entries: Vec<Entry<Types>>) -> Append {
-        let mut memory = self.memory.lock();
-        let mut previous = memory.known.back().map_or(memory.base.hash, |entry| entry.hash);
-        let mut append = Append { frames: Vec::with_capacity(entries.len()), mark: None, committed: memory.committed };
-        let count = entries.len();
-        for entry in entries {
-            let index = entry.log_id.index;
+        for entry in &entries {
             if let EntryPayload::Normal(payload) = &entry.payload {
                 payload.mark_taken();
             }
-            let (bytes, hash) = frame::encode(&entry, previous);
-            memory.push(entry, hash, bytes.len() as u32);
-            append.frames.push((index, bytes));
-            append.mark = Some((index, hash));
-            previous = hash;
         }
-        memory.evict(count);
-        append
+        let mut memory = self.memory.lock();
+        Append::new(memory.frame(entries), &memory)
     }
 
     fn read(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry<Types>>, BookError> {
@@ -342,14 +272,14 @@ impl RaftLogStorage<Types> for Log {
         let (tx, rx) = oneshot::channel();
         self.send(LogJob::Vote(*vote, tx)).map_err(write_error)?;
         self.done(rx).await?;
-        *self.vote.lock() = Some(*vote);
+        self.ballot.lock().vote = Some(*vote);
         Ok(())
     }
 
     /// A vote for this node itself comes back as not given by a majority, since openraft would have a
     /// node with a committed vote for itself lead again at once, in its old term, unasked.
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
-        let vote = *self.vote.lock();
+        let vote = self.ballot().vote;
         Ok(vote.map(|vote| Vote { committed: vote.committed && vote.leader_id.node_id != self.own_id, ..vote }))
     }
 

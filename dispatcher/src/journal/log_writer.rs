@@ -6,11 +6,14 @@
 use super::book::{Book, BookError};
 use super::guard::Guard;
 use super::ledger::Ledger;
-use super::log::{BASE_KEY, Base, COMMITTED_KEY, FRAMES};
+use super::fork::ForkMark;
+use super::log::{BASE_KEY, COMMITTED_KEY, FRAMES};
+use super::log_memory::{Base, Memory};
 use super::slots::SlotFile;
 use super::types::{LogId, Types, Vote};
 use openraft::storage::LogFlushed;
 use relais_protocol::codec;
+use relais_protocol::ids::Generation;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +40,14 @@ pub(super) struct Append {
     pub(super) committed: Option<LogId>,
 }
 
+impl Append {
+    /// `frames` that are the last ones in `memory`.
+    pub(super) fn new(frames: Vec<(u64, Vec<u8>)>, memory: &Memory) -> Self {
+        let mark = memory.known.back().filter(|_| !frames.is_empty()).map(|entry| (entry.id.index, entry.hash));
+        Self { frames, mark, committed: memory.committed }
+    }
+}
+
 /// What to do. A channel is dropped without an answer when the store has failed.
 pub(super) enum LogJob {
     /// Write, sync, acknowledge.
@@ -56,6 +67,10 @@ pub(super) enum LogJob {
     Purge(Base),
     /// Keep a vote.
     Vote(Vote, oneshot::Sender<()>),
+    /// Keep which history the log is of.
+    Adopt(Generation, oneshot::Sender<()>),
+    /// Keep whose log it is from now on, then write the entry with which that begins.
+    Fork(Append, Ballot, oneshot::Sender<()>),
     /// A checkpoint was made.
     Nudge,
     /// End.
@@ -69,13 +84,24 @@ pub(super) struct Mark {
     pub(super) last: Option<(u64, u64)>,
 }
 
-/// The vote, and whose journal it is.
+/// The vote, whose journal it is, and of which history. Kept in one small file, so that a fork is one write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ballot {
     /// The raft id of this journal.
     pub(super) raft_id: u64,
     /// The vote, once there was one.
     pub(super) vote: Option<Vote>,
+    /// The history of its entries, once it has any.
+    pub(super) history: Option<Generation>,
+    /// The last fork. Its first entry may not be written yet: then it is at the next open.
+    pub(super) fork: Option<ForkMark>,
+}
+
+impl Ballot {
+    /// Of a new journal.
+    pub(super) fn new(raft_id: u64) -> Self {
+        Self { raft_id, vote: None, history: None, fork: None }
+    }
 }
 
 /// Writes the log.
@@ -90,8 +116,8 @@ pub(super) struct LogWriter {
     pub(super) mark: SlotFile,
     /// Holds [`Ballot`].
     pub(super) vote: SlotFile,
-    /// Whose journal it is.
-    pub(super) raft_id: u64,
+    /// What is in it.
+    pub(super) ballot: Ballot,
     /// The base on disk.
     pub(super) base: Base,
     /// The index after the last frame on disk.
@@ -175,7 +201,18 @@ impl Running {
                 Ok(())
             }
             LogJob::Vote(vote, done) => {
-                self.writer.save_vote(vote)?;
+                self.writer.save_ballot(Ballot { vote: Some(vote), ..self.writer.ballot })?;
+                let _ = done.send(());
+                Ok(())
+            }
+            LogJob::Adopt(history, done) => {
+                self.writer.save_ballot(Ballot { history: Some(history), ..self.writer.ballot })?;
+                let _ = done.send(());
+                Ok(())
+            }
+            LogJob::Fork(append, ballot, done) => {
+                self.before_append(&append)?;
+                self.writer.fork(append, ballot)?;
                 let _ = done.send(());
                 Ok(())
             }
@@ -227,7 +264,19 @@ impl Running {
 }
 
 impl LogWriter {
-    fn append(&mut self, append: Append) -> Result<(), BookError> {
+    /// The ballot first: from then on the fork is made, and whoever opens the store finishes it.
+    fn fork(&mut self, append: Append, ballot: Ballot) -> Result<(), BookError> {
+        self.guard.count_steps(true);
+        self.guard.step()?;
+        self.save_ballot(ballot)?;
+        self.append(append)?;
+        self.guard.step()?;
+        self.guard.count_steps(false);
+        Ok(())
+    }
+
+    /// Writes and syncs, and says so by the mark.
+    pub(super) fn append(&mut self, append: Append) -> Result<(), BookError> {
         let counters = self.guard.counters.clone();
         let entries = append.frames.len() as u64;
         let mut changes = Vec::with_capacity(append.frames.len() + 1);
@@ -242,6 +291,7 @@ impl LogWriter {
         }
         self.book.write_batch(changes)?;
         self.sync()?;
+        self.guard.step()?;
         self.mark.write(&codec::encode(codec::FORMAT, &Mark { last: append.mark }))?;
         self.guard.sync(&counters.mark_syncs, || self.mark.sync())?;
         counters.bytes_appended.fetch_add(bytes, Ordering::Relaxed);
@@ -278,12 +328,15 @@ impl LogWriter {
         Ok(())
     }
 
-    fn save_vote(&mut self, vote: Vote) -> Result<(), BookError> {
-        let ballot = codec::encode(codec::FORMAT, &Ballot { raft_id: self.raft_id, vote: Some(vote) });
+    /// Keeps `ballot` in both slots.
+    pub(super) fn save_ballot(&mut self, ballot: Ballot) -> Result<(), BookError> {
+        let bytes = codec::encode(codec::FORMAT, &ballot);
         for _ in 0..2 {
-            self.vote.write(&ballot)?;
+            self.vote.write(&bytes)?;
             self.guard.sync(&self.guard.counters.vote_syncs, || self.vote.sync())?;
+            self.guard.step()?;
         }
+        self.ballot = ballot;
         Ok(())
     }
 }

@@ -20,6 +20,25 @@ const CHECKPOINT_BYTES: usize = 8 << 20;
 /// Entries since the last one at which it is due.
 const CHECKPOINT_ENTRIES: u64 = 20_000;
 
+/// Where the state machine stands.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Position {
+    /// The last entry applied.
+    pub(super) applied: Option<LogId>,
+    /// The members as of then.
+    pub(super) membership: Membership,
+    /// Index after the last entry of the last checkpoint begun.
+    pub(super) drafted_next: u64,
+}
+
+impl Position {
+    /// Of a machine that was loaded from `ledger` just now.
+    pub(super) fn loaded(ledger: &Ledger) -> Self {
+        let meta = ledger.meta();
+        Self { drafted_next: meta.next_index(), applied: meta.applied, membership: meta.membership }
+    }
+}
+
 /// The state machine.
 pub(super) struct Applier {
     machine: Arc<dyn Machine>,
@@ -29,31 +48,38 @@ pub(super) struct Applier {
     membership: Membership,
     /// Index after the last entry of the last checkpoint begun.
     drafted_next: u64,
-    told: watch::Sender<u64>,
+    told: Arc<watch::Sender<u64>>,
+    /// Where it stands is sent here when it is dropped.
+    left: Option<oneshot::Sender<Position>>,
     /// Index after the last entry of the last checkpoint that openraft was told of.
     reported_next: Arc<Mutex<u64>>,
 }
 
 impl Applier {
-    /// A state machine whose `machine` was loaded from `ledger`.
-    pub(super) fn new(machine: Arc<dyn Machine>, ledger: Arc<Ledger>, jobs: LedgerJobs) -> Self {
-        let meta = ledger.meta();
-        let next = meta.next_index();
-        Self {
+    /// A state machine whose `machine` stands at `at`; what it applies is told by `told`. The receiver gets
+    /// where it stands in the end, when nothing more will be applied by it.
+    pub(super) fn new(
+        machine: Arc<dyn Machine>,
+        ledger: Arc<Ledger>,
+        jobs: LedgerJobs,
+        at: Position,
+        told: Arc<watch::Sender<u64>>,
+    ) -> (Self, oneshot::Receiver<Position>) {
+        let (left, end) = oneshot::channel();
+        told.send_replace(at.applied.map_or(0, |id| id.index + 1));
+        let reported_next = Arc::new(Mutex::new(ledger.meta().next_index()));
+        let applier = Self {
             machine,
             ledger,
             jobs,
-            applied: meta.applied,
-            membership: meta.membership,
-            drafted_next: next,
-            told: watch::channel(next).0,
-            reported_next: Arc::new(Mutex::new(next)),
-        }
-    }
-
-    /// The index after the last one applied, told at each change.
-    pub(super) fn applied_next(&self) -> watch::Receiver<u64> {
-        self.told.subscribe()
+            applied: at.applied,
+            membership: at.membership,
+            drafted_next: at.drafted_next,
+            told,
+            left: Some(left),
+            reported_next,
+        };
+        (applier, end)
     }
 
     fn next_index(&self) -> u64 {
@@ -115,6 +141,20 @@ impl Applier {
         *self.reported_next.lock() = self.drafted_next;
         self.told.send_replace(self.drafted_next);
         Ok(())
+    }
+}
+
+impl Drop for Applier {
+    fn drop(&mut self) {
+        let at = Position {
+            applied: self.applied,
+            membership: std::mem::take(&mut self.membership),
+            drafted_next: self.drafted_next,
+        };
+        if let Some(left) = self.left.take() {
+            // Nobody waits for it but a fork.
+            let _ = left.send(at);
+        }
     }
 }
 

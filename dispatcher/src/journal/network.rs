@@ -5,6 +5,7 @@
 
 use super::Link;
 use super::ledger_writer::{Job, LedgerJobs};
+use super::log::Log;
 use super::rpc::{self, Envelope, Request, Response};
 use super::snapshot::SnapshotData;
 use super::types::{SnapshotMeta, Types, Vote};
@@ -54,26 +55,30 @@ pub(super) struct Peers {
     pub(super) id: RaftId,
     /// The way to all of them.
     pub(super) link: Arc<dyn Link>,
+    /// Knows the history.
+    pub(super) log: Log,
 }
 
 impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
-        Peer { link: self.link.clone(), from: self.id, to: RaftId(target) }
+        Peer { link: self.link.clone(), log: self.log.clone(), from: self.id, to: RaftId(target) }
     }
 }
 
 /// One peer.
 pub(super) struct Peer {
     link: Arc<dyn Link>,
+    log: Log,
     from: RaftId,
     to: RaftId,
 }
 
 impl Peer {
     async fn ask(&self, request: Request) -> Result<Response, CallError> {
-        let envelope = Envelope { from: self.from.0, to: self.to.0, request };
+        let history = self.log.ballot().history;
+        let envelope = Envelope { from: self.from.0, to: self.to.0, history, request };
         let answer = self.link.call(self.to, rpc::encode(&envelope)).await?;
         match rpc::decode(&answer)? {
             Response::Failed(reason) => Err(CallError::Peer(reason)),
@@ -156,19 +161,52 @@ impl RaftNetwork<Types> for Peer {
     }
 }
 
-/// Answers the peer `from`, on behalf of journal `own`.
-pub(super) async fn answer(raft: &Raft<Types>, jobs: &LedgerJobs, own: RaftId, from: RaftId, bytes: &[u8]) -> Bytes {
-    let response = match rpc::decode::<Envelope>(bytes) {
-        Ok(envelope) if envelope.to != own.0 => {
-            Response::Failed(format!("this is journal {own}, the request is for {}", RaftId(envelope.to)))
+/// A journal that is asked.
+pub(super) struct Host {
+    /// Its openraft.
+    pub(super) raft: Raft<Types>,
+    /// The writer of its ledger.
+    pub(super) jobs: LedgerJobs,
+    /// Its log.
+    pub(super) log: Log,
+    /// Its id.
+    pub(super) own: RaftId,
+}
+
+impl Host {
+    /// Answers the peer `from`.
+    pub(super) async fn answer(&self, from: RaftId, bytes: &[u8]) -> Bytes {
+        let response = match rpc::decode::<Envelope>(bytes) {
+            Ok(envelope) if envelope.to != self.own.0 => {
+                Response::Failed(format!("this is journal {}, the request is for {}", self.own, RaftId(envelope.to)))
+            }
+            Ok(envelope) if !is_from(&envelope, from) => {
+                Response::Failed(format!("{from} speaks for {}", RaftId(envelope.from)))
+            }
+            Ok(envelope) => match self.same_history(&envelope).await {
+                Ok(()) => respond(&self.raft, &self.jobs, envelope.request).await,
+                Err(why) => Response::Failed(why),
+            },
+            Err(e) => Response::Failed(format!("the request was not understood: {e}")),
+        };
+        rpc::encode(&response)
+    }
+
+    /// Entries of one history must never replace those of another, though openraft would let them: what
+    /// was acknowledged on either side is only kept by a merge. An empty journal takes its leader's.
+    async fn same_history(&self, envelope: &Envelope) -> Result<(), String> {
+        match (self.log.ballot().history, envelope.history) {
+            (Some(own), Some(other)) if own == other => Ok(()),
+            (Some(own), other) => {
+                let other = other.map_or_else(|| "none".to_owned(), |other| other.to_string());
+                Err(format!("journal {} is of history {own}, the request of {other}", self.own))
+            }
+            (None, Some(other)) if envelope.request.is_leaders() => {
+                self.log.adopt(other).await.map_err(|e| e.to_string())
+            }
+            (None, _) => Ok(()),
         }
-        Ok(envelope) if !is_from(&envelope, from) => {
-            Response::Failed(format!("{from} speaks for {}", RaftId(envelope.from)))
-        }
-        Ok(envelope) => respond(raft, jobs, envelope.request).await,
-        Err(e) => Response::Failed(format!("the request was not understood: {e}")),
-    };
-    rpc::encode(&response)
+    }
 }
 
 fn is_from(envelope: &Envelope, from: RaftId) -> bool {

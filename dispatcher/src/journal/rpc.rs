@@ -4,6 +4,7 @@ use super::types::{SnapshotMeta, Types, Vote};
 use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use relais_protocol::codec;
+use relais_protocol::ids::Generation;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub(super) struct Envelope {
     pub(super) from: u64,
     /// Who is asked.
     pub(super) to: u64,
+    /// The history that the one who asks is of; `None` if it has no entry.
+    pub(super) history: Option<Generation>,
     /// The question.
     pub(super) request: Request,
 }
@@ -57,6 +60,11 @@ pub(super) enum Request {
 }
 
 impl Request {
+    /// Whether only a leader asks so.
+    pub(super) fn is_leaders(&self) -> bool {
+        !matches!(self, Self::Vote(_))
+    }
+
     /// Whose vote it bears: who asks asks for itself.
     pub(super) fn speaker(&self) -> Option<u64> {
         let vote = match self {

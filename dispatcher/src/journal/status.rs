@@ -1,11 +1,12 @@
 //! What the journal is at.
 
 use super::types::{LogPosition, Types};
+use super::log::Log;
 use openraft::{Raft, ServerState};
-use relais_protocol::ids::{Index, RaftId};
+use super::fork::ForkMark;
+use relais_protocol::ids::{Generation, Index, RaftId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 /// What this node is in the journal.
@@ -27,8 +28,13 @@ pub enum Role {
 /// What the journal is at, on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JournalStatus {
-    /// This journal.
+    /// This journal; another one after a fork or a reset.
     pub id: RaftId,
+    /// The last fork that this journal went through on this node.
+    pub fork: Option<ForkMark>,
+    /// The history that the entries belong to: of the last fork here, or of the one who leads. Journals of
+    /// different histories refuse each other. `None` while this one is empty.
+    pub history: Option<Generation>,
     /// What it is.
     pub role: Role,
     /// The term of its vote.
@@ -55,18 +61,21 @@ type Metrics = openraft::RaftMetrics<u64, openraft::EmptyNode>;
 type DataMetrics = openraft::metrics::RaftDataMetrics<u64>;
 
 impl JournalStatus {
-    /// From openraft's metrics; `committed_next` is the store's.
-    pub(super) fn new(metrics: &Metrics, data: &DataMetrics, committed_next: u64) -> Self {
+    /// From openraft's metrics, and what the store knows.
+    pub(super) fn new(metrics: &Metrics, data: &DataMetrics, log: &Log) -> Self {
+        let ballot = log.ballot();
         let members = metrics.membership_config.membership();
         let applied = metrics.last_applied.map(|id| Index(id.index));
         let matched = metrics.replication.iter().flatten();
         Self {
             id: RaftId(metrics.id),
+            fork: ballot.fork,
+            history: ballot.history,
             role: role(metrics.state),
             term: metrics.current_term,
             leader: metrics.current_leader.map(RaftId),
             last_log: data.last_log.map(LogPosition::from),
-            committed: committed_next.checked_sub(1).map(Index).max(applied),
+            committed: log.committed_next().checked_sub(1).map(Index).max(applied),
             applied,
             voters: members.voter_ids().map(RaftId).collect(),
             learners: members.learner_ids().map(RaftId).collect(),
@@ -86,19 +95,19 @@ fn role(state: ServerState) -> Role {
     }
 }
 
-/// The status as openraft told it last; `committed_next` is the store's.
-pub(super) fn now(raft: &Raft<Types>, committed_next: &AtomicU64) -> JournalStatus {
+/// The status as openraft told it last.
+pub(super) fn now(raft: &Raft<Types>, log: &Log) -> JournalStatus {
     let metrics = raft.metrics();
     let metrics = metrics.borrow();
-    JournalStatus::new(&metrics, &raft.data_metrics().borrow(), committed_next.load(Ordering::Acquire))
+    JournalStatus::new(&metrics, &raft.data_metrics().borrow(), log)
 }
 
 /// Keeps [`JournalStatus`] told until openraft stops.
-pub(super) async fn follow(raft: Raft<Types>, committed_next: Arc<AtomicU64>, tell: watch::Sender<JournalStatus>) {
+pub(super) async fn follow(raft: Raft<Types>, log: Log, tell: Arc<watch::Sender<JournalStatus>>) {
     let mut metrics = raft.metrics();
     loop {
         metrics.mark_unchanged();
-        let status = now(&raft, &committed_next);
+        let status = now(&raft, &log);
         let has_stopped = status.role == Role::Stopped;
         tell.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);
         if has_stopped || metrics.changed().await.is_err() {

@@ -12,10 +12,11 @@ use super::book::{Book, BookError};
 use super::checkpoint::LedgerMeta;
 pub use super::guard::{Counters, OnFatal, PlantedBug, SyncMode};
 use super::guard::{Guard, sync_dir};
-use super::ledger::{Ledger, META_KEY};
+use super::ledger::{Ledger, META_KEY, Outlook};
 use super::ledger_writer::{self, LedgerJobs};
-use super::log::{BASE_KEY, Base, Log};
-use super::log_writer::{self, Ballot, LogJob, LogWriter, Mark};
+use super::log::{BASE_KEY, Log};
+use super::log_memory::{Base, Memory};
+use super::log_writer::{self, Append, Ballot, LogJob, LogWriter, Mark};
 use super::slots::{SlotError, SlotFile};
 use super::verify;
 use relais_protocol::codec;
@@ -47,13 +48,15 @@ pub struct StoreOptions {
     pub open_limit: Duration,
     /// Called once when a write or sync fails.
     pub on_fatal: OnFatal,
+    /// Goes on from store to store.
+    pub(super) outlook: Arc<Outlook>,
 }
 
 impl StoreOptions {
     /// Honest syncs, and two minutes to open.
     pub fn new(dir: impl Into<PathBuf>, id: RaftId, on_fatal: OnFatal) -> Self {
         let (sync, open_limit) = (SyncMode::default(), Duration::from_secs(120));
-        Self { dir: dir.into(), id, sync, open_limit, on_fatal }
+        Self { dir: dir.into(), id, sync, open_limit, on_fatal, outlook: Arc::default() }
     }
 }
 
@@ -65,6 +68,9 @@ pub enum Opened {
     Damaged {
         /// The first thing found wrong.
         reason: String,
+        /// Whose journal it was, if that can be read. It can be a later one than was asked for: go on with
+        /// a number above both.
+        found: Option<RaftId>,
     },
 }
 
@@ -100,11 +106,21 @@ pub enum OpenError {
 /// An open store whose writers run; closed when dropped.
 pub struct Store {
     pub(super) id: RaftId,
+    pub(super) options: StoreOptions,
     pub(super) log: Log,
     pub(super) ledger: Arc<Ledger>,
     pub(super) ledger_jobs: LedgerJobs,
     pub(super) guard: Arc<Guard>,
     pub(super) threads: Threads,
+}
+
+impl Store {
+    /// Whose journal it is: the one asked for, or a later one of the same node, if it was forked or begun
+    /// anew and the process ended before the caller had written that down.
+    #[must_use]
+    pub fn id(&self) -> RaftId {
+        self.id
+    }
 }
 
 /// The writers, to end them.
@@ -138,15 +154,16 @@ pub async fn open(options: StoreOptions) -> Result<Opened, OpenError> {
         .name("journal-open".to_owned())
         .spawn(move || {
             // sled panics on some damage.
-            let opened = catch_unwind(AssertUnwindSafe(|| open_patiently(&options)))
-                .unwrap_or_else(|panic| Ok(Opened::Damaged { reason: panic_text(panic.as_ref()) }));
+            let opened = catch_unwind(AssertUnwindSafe(|| open_patiently(&options))).unwrap_or_else(|panic| {
+                Ok(Opened::Damaged { reason: panic_text(panic.as_ref()), found: whose(&options.dir) })
+            });
             drop(tx.send(opened));
         })
         .map_err(io_error)?;
     match tokio::time::timeout(limit, rx).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(_)) => Ok(Opened::Damaged { reason: "it could not be opened".to_owned() }),
-        Err(_) => Ok(Opened::Damaged { reason: format!("it was not open after {} s", limit.as_secs()) }),
+        Ok(Err(_)) => Ok(Opened::Damaged { reason: "it could not be opened".to_owned(), found: whose(&dir) }),
+        Err(_) => Ok(Opened::Damaged { reason: format!("it was not open after {} s", limit.as_secs()), found: whose(&dir) }),
     }
 }
 
@@ -161,18 +178,51 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 /// # Errors
 /// The folder cannot be renamed.
 pub fn put_aside(dir: &Path) -> io::Result<PathBuf> {
+    aside(dir, "damaged")
+}
+
+fn aside(dir: &Path, why: &str) -> io::Result<PathBuf> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut number = 1;
     let target = loop {
-        let target = dir.with_file_name(format!("{name}.damaged-{number}"));
+        let target = dir.with_file_name(format!("{name}.{why}-{number}"));
         if !target.exists() {
             break target;
         }
         number += 1;
     };
     fs::rename(dir, &target)?;
-    sync_dir(target.parent().unwrap_or(Path::new(".")))?;
+    sync_dir(parent(dir))?;
     Ok(target)
+}
+
+fn parent(dir: &Path) -> &Path {
+    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes an empty store for `id` beside the one in `dir`. Once it is there it takes the other's place: by
+/// [`replace`], or at the next open.
+pub(super) fn prepare(dir: &Path, id: RaftId) -> Result<(), BookError> {
+    create(&successor(dir), id)
+}
+
+/// Puts a store that was prepared in the place of the one in `dir`, which must be closed; does nothing if
+/// there is none, or it was done.
+pub(super) fn replace(dir: &Path) -> io::Result<()> {
+    let next = successor(dir);
+    if !next.exists() {
+        return Ok(());
+    }
+    if dir.exists() {
+        let aside = aside(dir, "healed")?;
+        tracing::info!(aside = %aside.display(), "the journal was put aside, and an empty one begun");
+    }
+    fs::rename(&next, dir)?;
+    sync_dir(parent(dir))
+}
+
+fn successor(dir: &Path) -> PathBuf {
+    dir.with_extension("next")
 }
 
 fn open_patiently(options: &StoreOptions) -> Result<Opened, OpenError> {
@@ -183,7 +233,9 @@ fn open_patiently(options: &StoreOptions) -> Result<Opened, OpenError> {
             Ok(store) => return Ok(Opened::Clean(store)),
             Err(Trouble::Foreign(found)) => return Err(OpenError::Foreign { dir, found, wanted: options.id }),
             Err(Trouble::Book(BookError::Io(error))) => error,
-            Err(Trouble::Book(e)) => return Ok(Opened::Damaged { reason: e.to_string() }),
+            Err(Trouble::Book(e)) => {
+                return Ok(Opened::Damaged { reason: e.to_string(), found: whose(&options.dir) });
+            }
         };
         tries += 1;
         let is_locked = error.to_string().contains("acquire lock");
@@ -197,7 +249,7 @@ fn open_patiently(options: &StoreOptions) -> Result<Opened, OpenError> {
         } else if is_environment(&error) {
             return Err(OpenError::Io { dir, error });
         } else {
-            return Ok(Opened::Damaged { reason: error.to_string() });
+            return Ok(Opened::Damaged { reason: error.to_string(), found: whose(&options.dir) });
         }
     }
 }
@@ -231,15 +283,29 @@ impl From<SlotError> for BookError {
     }
 }
 
+/// Whose journal is in `dir`, if that can be read.
+pub(super) fn whose(dir: &Path) -> Option<RaftId> {
+    let (_, bytes) = SlotFile::open(&dir.join("vote")).ok()?;
+    verify::decode("the vote", Some(&bytes)).ok().map(|ballot: Ballot| RaftId(ballot.raft_id))
+}
+
+/// A journal can be a later one than its node's own files say: of a fork or a reset that was not written
+/// down any more.
+fn is_own(found: RaftId, wanted: RaftId) -> bool {
+    found.node() == wanted.node() && found.journal() >= wanted.journal()
+}
+
 fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let dir = &options.dir;
+    replace(dir)?;
     if !dir.exists() {
         create(dir, options.id)?;
     }
     let (vote, bytes) = SlotFile::open(&dir.join("vote"))?;
     let ballot: Ballot = verify::decode("the vote", Some(&bytes))?;
-    if ballot.raft_id != options.id.0 {
-        return Err(Trouble::Foreign(RaftId(ballot.raft_id)));
+    let id = RaftId(ballot.raft_id);
+    if !is_own(id, options.id) {
+        return Err(Trouble::Foreign(id));
     }
     let (ledger_mark, bytes) = SlotFile::open(&dir.join("ledger.mark"))?;
     let installed: u64 = verify::decode("the ledger's mark", Some(&bytes))?;
@@ -250,39 +316,49 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let ledger_book = Book::open(&ledger_dir)?;
     let meta = verify::ledger(&ledger_dir, &ledger_book, installed)?;
     let log_book = Arc::new(Book::open(&dir.join("log"))?);
-    let memory = verify::log(&log_book, acknowledged, &meta)?;
+    let mut memory = verify::log(&log_book, acknowledged, &meta)?;
 
-    let guard = Arc::new(Guard::new(options.sync, dir.join("ballast"), options.on_fatal.clone()));
-    let ledger = Arc::new(Ledger::new(ledger_book, ledger_dir, guard.clone(), ledger_mark, meta));
-    let (ledger_jobs, ledger_thread) = ledger_writer::spawn(ledger.clone())?;
-    let writer = LogWriter {
+    let (counters, outlook) = (options.outlook.counters.clone(), options.outlook.clone());
+    let guard = Arc::new(Guard::new(options.sync, dir.join("ballast"), options.on_fatal.clone(), counters));
+    let ledger = Arc::new(Ledger::new(ledger_book, ledger_dir, guard.clone(), ledger_mark, meta, outlook));
+    let mut writer = LogWriter {
         book: log_book.clone(),
         guard: guard.clone(),
         ledger: ledger.clone(),
         mark: log_mark,
         vote,
-        raft_id: ballot.raft_id,
+        ballot,
         base: memory.base,
-        end: memory.last().map_or(0, |last| last.index + 1),
+        end: memory.next_index(),
     };
+    finish_fork(&mut writer, &mut memory)?;
+    let (ledger_jobs, ledger_thread) = ledger_writer::spawn(ledger.clone())?;
     let (log_jobs, log_thread) = log_writer::spawn(writer)?;
     if let Err(error) = ballast(dir) {
         tracing::warn!(%error, "no room for the journal's ballast");
     }
-    let log = Log::new(log_book.clone(), guard.clone(), log_jobs.clone(), memory, ballot.vote, options.id.0);
+    let log = Log::new(log_book.clone(), guard.clone(), log_jobs.clone(), memory, ballot);
     let threads = Threads { log_jobs, log_book, handles: vec![log_thread, ledger_thread] };
-    Ok(Store { id: options.id, log, ledger, ledger_jobs, guard, threads })
+    Ok(Store { id, options: options.clone(), log, ledger, ledger_jobs, guard, threads })
+}
+
+/// Writes the first entry of a fork that was begun, if it is not there.
+fn finish_fork(writer: &mut LogWriter, memory: &mut Memory) -> Result<(), BookError> {
+    let Some(mark) = writer.ballot.fork else { return Ok(()) };
+    let Some(frames) = memory.finish_fork(&mark).map_err(BookError::Damaged)? else { return Ok(()) };
+    // Perhaps only one of its two slots was written.
+    writer.save_ballot(writer.ballot)?;
+    writer.append(Append::new(frames, memory))
 }
 
 fn create(dir: &Path, id: RaftId) -> Result<(), BookError> {
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let new = dir.with_extension("new");
     match fs::remove_dir_all(&new) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
         _ => {}
     }
     fs::create_dir(&new)?;
-    let ballot = Ballot { raft_id: id.0, vote: None };
+    let ballot = Ballot::new(id.0);
     SlotFile::create(&new.join("vote"), &codec::encode(codec::FORMAT, &ballot))?;
     SlotFile::create(&new.join("log.mark"), &codec::encode(codec::FORMAT, &Mark { last: None }))?;
     SlotFile::create(&new.join("ledger.mark"), &codec::encode(codec::FORMAT, &0u64))?;
@@ -300,7 +376,7 @@ fn create(dir: &Path, id: RaftId) -> Result<(), BookError> {
     ballast(&new)?;
     sync_dir(&new)?;
     fs::rename(&new, dir)?;
-    sync_dir(parent)?;
+    sync_dir(parent(dir))?;
     Ok(())
 }
 

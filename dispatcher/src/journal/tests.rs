@@ -4,6 +4,8 @@ mod changes;
 mod cluster;
 mod damage;
 mod fixture;
+mod fork;
+mod inspect;
 mod load;
 mod rows;
 mod suite;

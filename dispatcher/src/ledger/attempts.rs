@@ -40,6 +40,7 @@ impl Ledger {
         match finish.outcome {
             AttemptOutcome::Succeeded => {
                 job.error = None;
+                job.ended_by = Some(finish.fence);
                 self.change_state(job, JobState::Succeeded);
             }
             AttemptOutcome::Cancelled if job.cancel.is_some() => self.end_cancelled(job),
@@ -58,7 +59,7 @@ impl Ledger {
         }
     }
 
-    fn lose(&mut self, id: JobId) {
+    pub(super) fn lose(&mut self, id: JobId) {
         let Some(mut job) = self.jobs.take(&self.sheet, id) else { return };
         let JobState::Running { node, fence, .. } = job.state else {
             self.jobs.put_back(job);
@@ -122,6 +123,7 @@ impl Ledger {
         if job.failures >= policy.max_attempts || end.as_ref().is_some_and(|end| is_final(&policy, end)) {
             let error = end.and_then(|end| end.error);
             let error = error.unwrap_or(JobError { kind: ErrorKind::Exit, message: "it failed".into() });
+            job.ended_by = job.attempts.last().map(|attempt| attempt.fence);
             self.fail(job, error.kind, error.message);
             return;
         }

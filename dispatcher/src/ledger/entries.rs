@@ -1,16 +1,21 @@
 //! Applying one record: one arm each, and the records about nodes, tokens and settings.
 
 use super::keys;
-use super::nodes::NodeRow;
 use super::{Event, Ledger};
 use crate::planted::is_planted;
 use relais_protocol::codec;
+use relais_protocol::failover::FailoverTale;
 use relais_protocol::ids::{ClusterId, Incarnation, NodeId};
 use relais_protocol::job::Place;
+use relais_protocol::merge::{GoneId, SettingRow, TokenRow};
+use relais_protocol::node::NodeRow;
 use relais_protocol::record::{Failover, Join, NodeFacts, Outcome, Record, Refusal, Standing, Token, TokenRole};
+use relais_protocol::settings::Settings;
 
 /// Failovers kept for people to look at.
 const FAILOVERS_MAX: usize = 200;
+/// Those of them that are kept in full.
+const TALES_MAX: usize = 50;
 
 impl Ledger {
     pub(super) fn enter(&mut self, place: Place, record: Record) -> Outcome {
@@ -32,6 +37,9 @@ impl Ledger {
             Record::Setting { key, value } => self.set(key, value),
             Record::Failover(failover) => self.failover(*failover),
             Record::Audit => self.forget_ended_keys(),
+            Record::Takeover(takeover) => self.take_over(*takeover),
+            Record::Merge(merge) => self.merge(*merge),
+            Record::FailoverTold(tale) => self.failover_told(*tale),
         }
     }
 
@@ -46,7 +54,9 @@ impl Ledger {
 
     fn promote(&mut self, node: NodeId, incarnation: Incarnation) -> Outcome {
         let before = self.head.dispatcher.map(|(node, _)| node);
-        self.head.reign.epoch.0 += u64::from(!is_planted("epoch-not-raised"));
+        if !is_planted("epoch-not-raised") {
+            self.head.reign.epoch = self.head.reign.epoch.next(self.head.side);
+        }
         self.head.dispatcher = Some((node, incarnation));
         self.events.push(Event::Promoted { reign: self.head.reign, node, incarnation, before });
         Outcome::Done
@@ -62,6 +72,7 @@ impl Ledger {
             draining: false,
             key_hash,
             since: self.head.now,
+            changed: self.stamp(),
         });
         self.events.push(Event::Node(id));
     }
@@ -71,7 +82,7 @@ impl Ledger {
             return Outcome::Refused(Refusal::NotFounded);
         }
         let now = self.head.now;
-        let token = self.tokens.values().find(|t| t.role == TokenRole::Join && t.hash == join.secret_hash);
+        let token = self.tokens().find(|t| t.role == TokenRole::Join && t.hash == join.secret_hash);
         if !token.is_some_and(|token| token.expires_at.is_none_or(|end| end > now)) {
             return Outcome::Refused(Refusal::TokenUnknown);
         }
@@ -80,8 +91,10 @@ impl Ledger {
             Some((node, key_hash)) if key_hash == join.key_hash => Outcome::Joined { node },
             Some(_) => Outcome::Refused(Refusal::NameTaken),
             None => {
-                let node = NodeId(self.head.next_node);
-                self.head.next_node += 1;
+                // Two sides of a split must not give one id to two machines.
+                let next = self.head.side.next_of_parity(u64::from(self.head.next_node) - 1);
+                let node = NodeId(next as u32);
+                self.head.next_node = node.0 + 1;
                 self.admit(node, join.name, join.key_hash);
                 Outcome::Joined { node }
             }
@@ -94,8 +107,8 @@ impl Ledger {
         if incarnation < known {
             return Outcome::Refused(Refusal::StaleIncarnation);
         }
-        let now = self.head.now;
-        if let Some(row) = self.nodes.change(node) {
+        let (now, stamp) = (self.head.now, self.stamp());
+        if let Some(row) = self.nodes.change(node, stamp) {
             row.incarnation = incarnation;
             row.facts = facts;
             row.standing = Standing::Online;
@@ -113,8 +126,8 @@ impl Ledger {
         if row.incarnation != incarnation {
             return Outcome::Refused(Refusal::StaleIncarnation);
         }
-        let now = self.head.now;
-        if let Some(row) = self.nodes.change(node) {
+        let (now, stamp) = (self.head.now, self.stamp());
+        if let Some(row) = self.nodes.change(node, stamp) {
             row.standing = standing;
             row.since = now;
         }
@@ -128,35 +141,62 @@ impl Ledger {
     }
 
     fn drain_node(&mut self, node: NodeId, on: bool) -> Outcome {
-        let Some(row) = self.nodes.change(node) else { return Outcome::Refused(Refusal::NoSuchNode) };
+        let stamp = self.stamp();
+        let Some(row) = self.nodes.change(node, stamp) else { return Outcome::Refused(Refusal::NoSuchNode) };
         row.draining = on;
         self.events.push(Event::Node(node));
         Outcome::Done
     }
 
     fn token_made(&mut self, token: Token) -> Outcome {
-        let key = keys::key(keys::TOKEN, &token.id.to_be_bytes());
-        self.sheet.write(key, Some(codec::encode(codec::FORMAT, &token)));
-        self.tokens.insert(token.id, token);
+        // Ids are never given twice: this is one that was revoked, told again.
+        if self.graves.has_token(token.id) {
+            return Outcome::Refused(Refusal::TokenUnknown);
+        }
+        let changed = self.stamp();
+        self.keep_token(TokenRow { token, changed });
         Outcome::Done
+    }
+
+    pub(super) fn keep_token(&mut self, row: TokenRow) {
+        let key = keys::key(keys::TOKEN, &row.token.id.to_be_bytes());
+        self.sheet.write(key, Some(codec::encode(codec::FORMAT, &row)));
+        self.tokens.insert(row.token.id, row);
     }
 
     fn token_revoked(&mut self, id: u64) -> Outcome {
-        self.sheet.write(keys::key(keys::TOKEN, &id.to_be_bytes()), None);
-        match self.tokens.remove(&id) {
-            Some(_) => Outcome::Done,
-            None => Outcome::Refused(Refusal::TokenUnknown),
+        if !self.drop_token(id) {
+            return Outcome::Refused(Refusal::TokenUnknown);
         }
-    }
-
-    fn set(&mut self, key: String, value: String) -> Outcome {
-        let row = codec::encode(codec::FORMAT, &(&key, &value));
-        self.sheet.write(keys::key(keys::SETTING, key.as_bytes()), Some(row));
-        self.settings.insert(key, value);
+        self.bury(GoneId::Token(id));
         Outcome::Done
     }
 
-    fn failover(&mut self, failover: Failover) -> Outcome {
+    pub(super) fn drop_token(&mut self, id: u64) -> bool {
+        self.sheet.write(keys::key(keys::TOKEN, &id.to_be_bytes()), None);
+        self.tokens.remove(&id).is_some()
+    }
+
+    fn set(&mut self, key: String, value: String) -> Outcome {
+        let changed = self.stamp();
+        self.keep_setting(SettingRow { key, value, changed });
+        Outcome::Done
+    }
+
+    pub(super) fn keep_setting(&mut self, row: SettingRow) {
+        let key = keys::key(keys::SETTING, row.key.as_bytes());
+        self.sheet.write(key, Some(codec::encode(codec::FORMAT, &row)));
+        self.settings.insert(row.key.clone(), row);
+        self.type_settings();
+    }
+
+    /// Reads the settings anew. What this build does not know is kept, and has no effect here.
+    pub(super) fn type_settings(&mut self) {
+        let stored = self.settings.values().map(|row| (row.key.as_str(), row.value.as_str()));
+        self.typed_settings = Settings::of(stored);
+    }
+
+    pub(super) fn failover(&mut self, failover: Failover) -> Outcome {
         let row_key = |epoch: u64| keys::key(keys::FAILOVER, &epoch.to_be_bytes());
         self.sheet.write(row_key(failover.epoch.0), Some(codec::encode(codec::FORMAT, &failover)));
         self.failovers.insert(failover.epoch, failover);
@@ -166,6 +206,21 @@ impl Ledger {
             self.sheet.write(row_key(oldest.0), None);
         }
         Outcome::Done
+    }
+}
+
+impl Ledger {
+    fn failover_told(&mut self, tale: FailoverTale) -> Outcome {
+        let row_key = |epoch: u64| keys::key(keys::TALE, &epoch.to_be_bytes());
+        let short = tale.failover.clone();
+        self.sheet.write(row_key(short.epoch.0), Some(codec::encode(codec::FORMAT, &tale)));
+        self.tales.insert(short.epoch, tale);
+        while self.tales.len() > TALES_MAX
+            && let Some((oldest, _)) = self.tales.pop_first()
+        {
+            self.sheet.write(row_key(oldest.0), None);
+        }
+        self.failover(short)
     }
 }
 

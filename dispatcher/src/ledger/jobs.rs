@@ -7,25 +7,23 @@ use super::{Event, Ledger, LoadError};
 use crate::planted::is_planted;
 use crate::rows::Rows;
 use relais_protocol::codec;
+use relais_protocol::history::Stamp;
 use relais_protocol::ids::JobId;
 use relais_protocol::job::{Cancel, ErrorKind, Job, JobError, JobState, Place};
+use relais_protocol::merge::{GoneId, KeyRow};
 use relais_protocol::record::{Outcome, Refusal, Submit};
 use relais_protocol::spec::{JobSpec, StartTime};
 use relais_protocol::time::UnixMs;
-use serde::{Deserialize, Serialize};
 
 /// How long an idempotency key is kept, in ms.
-const KEY_KEPT_MS: u64 = 24 * 3_600_000;
-
-/// What an idempotency key stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct KeyRow {
-    job: JobId,
-    body_hash: u64,
-    ends_at: UnixMs,
-}
+pub(super) const KEY_KEPT_MS: u64 = 24 * 3_600_000;
 
 impl Ledger {
+    /// What a row that changes now bears.
+    pub(super) fn stamp(&self) -> Stamp {
+        (self.head.reign.generation, self.applied)
+    }
+
     pub(super) fn submit(&mut self, place: Place, submit: Submit) -> Outcome {
         if let Some(known) = self.jobs.read(&self.sheet, submit.id) {
             return Outcome::Submitted { id: known.id, deduplicated: true, state: known.state.name() };
@@ -44,6 +42,7 @@ impl Ledger {
             id: submit.id,
             place,
             submitted_by: submit.submitted_by,
+            body_hash: submit.body_hash,
             created_at: now,
             queued_at: None,
             finished_at: None,
@@ -54,7 +53,13 @@ impl Ledger {
             cancel: None,
             error: None,
             result: None,
-            changed: (self.head.reign.generation, self.applied),
+            changed: self.stamp(),
+            born: self.stamp(),
+            moved: self.stamp(),
+            ended_by: None,
+            life: self.graves.life_after(submit.id),
+            endings: Vec::new(),
+            alias_of: None,
             spec: submit.spec,
         };
         let state = if start_at > now { JobState::Scheduled { at: start_at } } else { JobState::Queued };
@@ -71,7 +76,7 @@ impl Ledger {
             JobState::Running { node, fence, .. } => {
                 if job.cancel.is_none() {
                     job.cancel = Some(wish);
-                    job.changed = (self.head.reign.generation, self.applied);
+                    job.changed = self.stamp();
                     if is_planted("cancel-not-kept") {
                         self.jobs.put_back(job);
                     } else {
@@ -110,6 +115,8 @@ impl Ledger {
             self.jobs.put_back(job);
             return Outcome::Refused(Refusal::JobNotEnded(state));
         }
+        job.endings.extend(job.ending());
+        job.life = job.life.saturating_add(1);
         job.failures = 0;
         job.losses = 0;
         job.cancel = None;
@@ -134,6 +141,7 @@ impl Ledger {
         }
         self.lines.count(&job.spec.queue, Some(state), None);
         self.jobs.delete(id);
+        self.bury(GoneId::Job { job: id, life: job.life });
         Outcome::Done
     }
 
@@ -163,14 +171,22 @@ impl Ledger {
     }
 
     fn enter_state(&mut self, mut job: Job, state: JobState) {
-        job.changed = (self.head.reign.generation, self.applied);
+        job.changed = self.stamp();
+        job.moved = job.changed;
         job.state = state;
         if job.state == JobState::Queued {
             job.queued_at = Some(self.head.now);
         }
         if job.state.is_terminal() {
             job.finished_at = Some(self.head.now);
+        } else {
+            job.ended_by = None;
         }
+        self.enter_table(job);
+    }
+
+    /// Keeps a job that is in its state already, in every index.
+    pub(super) fn enter_table(&mut self, job: Job) {
         let name = job.state.name();
         self.lines.count(&job.spec.queue, None, Some(name));
         self.index(&job);
@@ -195,7 +211,7 @@ impl Ledger {
         }
     }
 
-    fn unindex(&mut self, job: &Job) {
+    pub(super) fn unindex(&mut self, job: &Job) {
         match job.state {
             JobState::Scheduled { at } | JobState::Retrying { at } => self.lines.wait_no_more(at, job.id),
             JobState::Queued => self.lines.leave(job),
@@ -219,11 +235,7 @@ impl Ledger {
 
     fn known_by_key(&self, submit: &Submit) -> Option<Outcome> {
         let key = submit.spec.options().idempotency_key.as_ref().filter(|_| !is_planted("dedupe-skipped"))?;
-        let row_key = keys::key(keys::KEY, key.as_bytes());
-        let row: KeyRow = keys::decode_row(&row_key, &self.sheet.read(&row_key)?).ok()?;
-        if row.ends_at <= self.head.now {
-            return None;
-        }
+        let row = self.key_row(key)?;
         let job = self.jobs.read(&self.sheet, row.job)?;
         Some(if row.body_hash == submit.body_hash {
             Outcome::Submitted { id: job.id, deduplicated: true, state: job.state.name() }
@@ -235,9 +247,20 @@ impl Ledger {
     fn keep_key(&mut self, submit: &Submit) {
         let Some(key) = submit.spec.options().idempotency_key.as_ref() else { return };
         let ends_at = self.head.now.plus(KEY_KEPT_MS);
-        let row = KeyRow { job: submit.id, body_hash: submit.body_hash, ends_at };
-        self.sheet.write(keys::key(keys::KEY, key.as_bytes()), Some(codec::encode(codec::FORMAT, &row)));
-        self.sheet.write(key_end(ends_at, key.as_bytes()), Some(Vec::new()));
+        let row = KeyRow { job: submit.id, body_hash: submit.body_hash, ends_at, changed: self.stamp() };
+        self.write_key(key, &row);
+    }
+
+    pub(super) fn write_key(&mut self, key: &str, row: &KeyRow) {
+        self.sheet.write(keys::key(keys::KEY, key.as_bytes()), Some(codec::encode(codec::FORMAT, row)));
+        self.sheet.write(key_end(row.ends_at, key.as_bytes()), Some(Vec::new()));
+    }
+
+    /// What `key` stands for, if it still does.
+    pub(super) fn key_row(&self, key: &str) -> Option<KeyRow> {
+        let row_key = keys::key(keys::KEY, key.as_bytes());
+        let row: KeyRow = keys::decode_row(&row_key, &self.sheet.read(&row_key)?).ok()?;
+        (row.ends_at > self.head.now).then_some(row)
     }
 
     /// Forgets keys whose time is over, at an audit.
@@ -256,6 +279,7 @@ impl Ledger {
             }
             self.sheet.write(end, None);
         }
+        self.forget_graves();
         Outcome::Done
     }
 }

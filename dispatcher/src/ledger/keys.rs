@@ -23,6 +23,13 @@ pub(super) const TOKEN: u8 = b't';
 pub(super) const SETTING: u8 = b's';
 /// Failovers, by epoch.
 pub(super) const FAILOVER: u8 = b'f';
+/// The same in full, the newest of them.
+pub(super) const TALE: u8 = b'g';
+
+/// Histories, by generation.
+pub(super) const LINEAGE: u8 = b'l';
+/// Tombstones, by table and id.
+pub(super) const GONE: u8 = b'd';
 
 /// No row is longer: a job's payload, result and texts, with room.
 const ROW_BYTES_MAX: usize = 16 << 20;

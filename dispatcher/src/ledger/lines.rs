@@ -17,13 +17,14 @@ pub(super) struct Line {
     pub(super) requires: Requires,
 }
 
-/// A job's turn: priority (inverted, so that higher comes first), then its place in the journal.
-type Turn = (u8, Place);
+/// A job's turn: priority (inverted, so that higher comes first), then its place in the journal, and its id,
+/// since after a merge two jobs can have one place.
+type Turn = (u8, Place, JobId);
 
 /// All lines, due times, and counts by queue and state.
 #[derive(Default)]
 pub(super) struct Lines {
-    lines: BTreeMap<Arc<Line>, BTreeMap<Turn, JobId>>,
+    lines: BTreeMap<Arc<Line>, BTreeSet<Turn>>,
     heads: BTreeMap<Turn, Arc<Line>>,
     due: BTreeSet<(UnixMs, JobId)>,
     ends: BTreeSet<(UnixMs, JobId)>,
@@ -31,7 +32,7 @@ pub(super) struct Lines {
 }
 
 fn turn(job: &Job) -> Turn {
-    (u8::MAX - job.spec.priority, job.place)
+    (u8::MAX - job.spec.priority, job.place, job.id)
 }
 
 impl Lines {
@@ -41,8 +42,8 @@ impl Lines {
         let known = self.lines.get_key_value(&line).map(|(known, _)| known.clone());
         let line = known.unwrap_or_else(|| Arc::new(line));
         let waiting = self.lines.entry(line.clone()).or_default();
-        let before = waiting.first_key_value().map(|(turn, _)| *turn);
-        waiting.insert(turn(job), job.id);
+        let before = waiting.first().copied();
+        waiting.insert(turn(job));
         if before.is_none_or(|before| turn(job) < before) {
             if let Some(before) = before {
                 self.heads.remove(&before);
@@ -58,7 +59,7 @@ impl Lines {
         let line = line.clone();
         let Some(waiting) = self.lines.get_mut(&line) else { return };
         waiting.remove(&turn(job));
-        let next = waiting.first_key_value().map(|(turn, _)| *turn);
+        let next = waiting.first().copied();
         if self.heads.remove(&turn(job)).is_some()
             && let Some(next) = next
         {
@@ -76,8 +77,7 @@ impl Lines {
             None => self.heads.range(..),
         };
         let (turn, line) = range.next()?;
-        let id = *self.lines.get(line)?.get(turn)?;
-        Some((*turn, id, line.clone()))
+        Some((*turn, turn.2, line.clone()))
     }
 
     /// How many jobs wait in front of `job`, in its own line.
@@ -147,13 +147,13 @@ impl Lines {
 
     /// All jobs in line, for checks.
     pub(super) fn waiting(&self) -> impl Iterator<Item = JobId> {
-        self.lines.values().flat_map(|line| line.values().copied())
+        self.lines.values().flat_map(|line| line.iter().map(|turn| turn.2))
     }
 
     /// The first job in line of `queue`.
     pub(super) fn oldest(&self, queue: &QueueName) -> Option<JobId> {
         let of_queue = self.lines.iter().filter(|(line, _)| line.queue == *queue);
-        let first = of_queue.filter_map(|(_, waiting)| waiting.iter().min_by_key(|((_, place), _)| *place));
-        first.min_by_key(|((_, place), _)| *place).map(|(_, id)| *id)
+        let first = of_queue.filter_map(|(_, waiting)| waiting.iter().min_by_key(|turn| turn.1));
+        first.min_by_key(|turn| turn.1).map(|turn| turn.2)
     }
 }

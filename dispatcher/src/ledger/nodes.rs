@@ -4,33 +4,12 @@ use super::LoadError;
 use super::keys;
 use crate::rows::{Rows, Sheet};
 use relais_protocol::codec;
+use relais_protocol::history::Stamp;
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId};
-use relais_protocol::record::{NodeFacts, Standing};
+use relais_protocol::node::NodeRow;
+use relais_protocol::record::Standing;
 use relais_protocol::spec::{OnDisconnect, Requires};
-use relais_protocol::time::UnixMs;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A node, as the journal knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRow {
-    /// Its id.
-    pub id: NodeId,
-    /// Its name, unique among nodes that have not left for good.
-    pub name: String,
-    /// What it said of itself at its last start.
-    pub facts: NodeFacts,
-    /// The last run of its process.
-    pub incarnation: Incarnation,
-    /// Whether it can be given work.
-    pub standing: Standing,
-    /// Whether it was asked to take no more.
-    pub draining: bool,
-    /// SHA-256 of the public key that it joined with.
-    pub key_hash: [u8; 32],
-    /// When its standing last changed.
-    pub since: UnixMs,
-}
 
 /// An attempt that runs on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,10 +42,12 @@ impl Nodes {
         self.rows.values()
     }
 
-    /// The row, to be changed.
-    pub(super) fn change(&mut self, id: NodeId) -> Option<&mut NodeRow> {
+    /// The row, to be changed by what bears `stamp`.
+    pub(super) fn change(&mut self, id: NodeId, stamp: Stamp) -> Option<&mut NodeRow> {
         self.changed.insert(id);
-        self.rows.get_mut(&id)
+        let row = self.rows.get_mut(&id)?;
+        row.changed = stamp;
+        Some(row)
     }
 
     pub(super) fn insert(&mut self, row: NodeRow) {

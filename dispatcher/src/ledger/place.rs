@@ -34,9 +34,8 @@ impl Ledger {
         let number = job.attempts.last().map_or(1, |last| last.number.saturating_add(1));
         let epoch = self.head.reign.epoch;
         let fence = Fence::new(epoch, number);
-        if job.attempts.len() >= ATTEMPTS_KEPT {
-            job.attempts.remove(0);
-        }
+        let surplus = (job.attempts.len() + 1).saturating_sub(ATTEMPTS_KEPT);
+        job.attempts.drain(..surplus);
         job.attempts.push(Attempt { number, node, epoch, fence, started_at: self.head.now, end: None });
         self.change_state(job, JobState::Running { node, incarnation, fence });
         self.events.push(Event::Started { job: id, node, incarnation, fence });

@@ -1,11 +1,13 @@
 //! Reading the ledger: jobs by id, by filter, by count; queues, nodes, tokens, failovers; orders.
 
 use super::Ledger;
-use super::nodes::NodeRow;
-use relais_protocol::ids::{Fence, JobId, NodeId};
+use relais_protocol::failover::FailoverTale;
+use relais_protocol::ids::{Epoch, Fence, JobId, NodeId};
 use relais_protocol::job::{Job, JobState, StateName};
 use relais_protocol::message::StartOrder;
+use relais_protocol::node::NodeRow;
 use relais_protocol::record::{Failover, Token};
+use relais_protocol::settings::Settings;
 use relais_protocol::time::UnixMs;
 
 /// Which jobs to list. Empty fields let everything pass.
@@ -159,18 +161,24 @@ impl Ledger {
 
     /// All tokens that have not been revoked.
     pub fn tokens(&self) -> impl Iterator<Item = &Token> {
-        self.tokens.values()
+        self.tokens.values().map(|row| &row.token)
     }
 
-    /// A setting of the cluster.
+    /// The settings of the cluster.
     #[must_use]
-    pub fn setting(&self, key: &str) -> Option<&str> {
-        self.settings.get(key).map(String::as_str)
+    pub fn settings(&self) -> &Settings {
+        &self.typed_settings
     }
 
     /// Failovers, oldest first.
     pub fn failovers(&self) -> impl DoubleEndedIterator<Item = &Failover> {
         self.failovers.values()
+    }
+
+    /// A failover in full; only the newest are kept so.
+    #[must_use]
+    pub fn failover_tale(&self, epoch: Epoch) -> Option<&FailoverTale> {
+        self.tales.get(&epoch)
     }
 
     /// The order to run the attempt that is running now; `None` if it is another or none.

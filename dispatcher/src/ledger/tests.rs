@@ -9,6 +9,9 @@ use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError, JobState};
 use relais_protocol::record::{Finish, NodeFacts, RULES, Standing, Submit};
 use relais_protocol::spec::{JobOptions, JobSpec, QueueName, RetryPolicy, StartTime};
 
+mod heal;
+mod joins;
+
 struct Bench {
     ledger: Ledger,
     index: u64,
@@ -192,6 +195,28 @@ fn a_job_waits_for_its_time_and_not_beyond_its_end() {
     bench.now = 1_700;
     bench.does(Record::Tick);
     assert_eq!((bench.state(1), bench.state(2)), (StateName::Running, StateName::Expired));
+}
+
+#[test]
+fn settings_are_kept_as_they_came_and_read_as_they_are_known() {
+    let rows = Arc::new(MemoryRows::default());
+    let mut ledger = Ledger::new(rows.clone());
+    assert_eq!(*ledger.settings(), Settings::default());
+    let set = |key: &str, value: &str| Record::Setting { key: key.into(), value: value.into() };
+    let records = vec![set("voters", "3"), set("lease", "4s"), set("lease", "for ever"), set("of_a_later_build", "1")];
+    let batch = Batch {
+        rules: RULES,
+        generation: Generation(0),
+        epoch: Epoch(0),
+        stamp: UnixMs(1),
+        records: [vec![Record::Found { cluster: ClusterId(9), name: "n1".into() }], records].concat(),
+    };
+    ledger.apply_batch(Index(1), batch);
+    assert_eq!((ledger.settings().voters, ledger.settings().lease_ms), (3, 3_000));
+    rows.keep(ledger.drain_changes());
+    let loaded = Ledger::load(rows.clone(), Index(1)).unwrap();
+    assert_eq!(loaded.settings(), ledger.settings());
+    assert_eq!(loaded.settings.len(), 3);
 }
 
 fn any_record() -> impl Strategy<Value = (u8, u8, u8, u16)> {

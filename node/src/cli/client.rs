@@ -110,6 +110,11 @@ impl Call {
         Self { body: Some(body.into()), ..Self::new(Method::POST, path, Repeat::Never) }
     }
 
+    /// Changes what `path` names; changing it twice so is changing it once.
+    pub(crate) fn patch(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        Self { body: Some(body.into()), ..Self::new(Method::PATCH, path, Repeat::EachNode) }
+    }
+
     /// Deletes what `path` names; deleting twice is deleting once.
     pub(crate) fn delete(path: impl Into<String>) -> Self {
         Self::new(Method::DELETE, path, Repeat::EachNode)

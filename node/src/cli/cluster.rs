@@ -1,21 +1,26 @@
 //! `relais cluster`: how the cluster stands, and who dispatches.
 
-use super::client::{Answer, Call, Client};
+mod recover;
+mod failovers;
+mod settings;
+
+use super::client::{Call, Client};
 use super::failure::{Failure, one_line};
 use super::remote::Remote;
 use super::screen::{Format, Screen};
 use super::table::Table;
-use super::time_text::{ago, span};
 use super::view;
 use serde_json::{Value, json};
 
-/// Show the cluster's status, hand the dispatcher's role over, list failovers
+/// Show the cluster's status, hand the dispatcher's role over, list failovers, change settings
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   relais cluster status
   relais cluster handover --to n2
-  relais cluster failovers")]
+  relais cluster failovers
+  relais cluster set voters=5 replace_after=2m
+  relais cluster recover --lost n2")]
 pub(crate) struct Cluster {
     #[command(subcommand)]
     command: Command,
@@ -38,6 +43,34 @@ enum Command {
     /// List the changes of the dispatcher, with how long no submit was taken
     #[command(after_help = "Example:\n  relais cluster failovers -o jsonl")]
     Failovers,
+    /// Change settings of the cluster; without any, show them
+    #[command(after_help = "\
+Examples:
+  relais cluster set voters=5 replace_after=2m
+  relais cluster set takeover=tiebreak:10.0.0.1:22
+  relais cluster set takeover=off
+  relais cluster set")]
+    Set {
+        /// The settings, of `relais cluster settings`
+        #[arg(value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+    },
+    /// Go on without voters that are lost for good, when they were the majority
+    #[command(after_help = "\
+Examples:
+  relais cluster recover --lost n2
+  relais cluster recover --lost n2,n3 --yes")]
+    Recover {
+        /// The voters that are lost for good
+        #[arg(long, value_name = "NODE", value_delimiter = ',', required = true)]
+        lost: Vec<String>,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show the settings of the cluster
+    #[command(after_help = "Example:\n  relais cluster settings -o json")]
+    Settings,
 }
 
 impl Cluster {
@@ -47,7 +80,10 @@ impl Cluster {
         match self.command {
             Command::Status => status(screen, &client).await?,
             Command::Handover { to } => handover(screen, &client, to).await?,
-            Command::Failovers => failovers(screen, &client).await?,
+            Command::Failovers => failovers::run(screen, &client).await?,
+            Command::Set { settings } => settings::run(screen, &client, &settings).await?,
+            Command::Recover { lost, yes } => recover::run(screen, &client, &lost, yes).await?,
+            Command::Settings => settings::run(screen, &client, &[]).await?,
         }
         Ok(0)
     }
@@ -119,46 +155,7 @@ async fn handover(screen: Screen, client: &Client, to: Option<String>) -> Result
     screen.line(&format!("the dispatcher is {name}, epoch {}", number(cluster.epoch)))
 }
 
-async fn failovers(screen: Screen, client: &Client) -> Result<(), Failure> {
-    let answer = client.call(&Call::read("/v1/cluster/failovers")).await?;
-    match screen.format {
-        Format::Json => return screen.json(&answer),
-        Format::Jsonl => return screen.rows(&answer, "failovers"),
-        Format::Quiet | Format::Table => {}
-    }
-    let failovers: Vec<view::Failover> = view::rows(&answer, "failovers")?;
-    if screen.format == Format::Quiet {
-        for failover in failovers {
-            screen.line(&number(failover.epoch))?;
-        }
-        return Ok(());
-    }
-    print_failovers(screen, &answer, &failovers)
-}
-
-fn print_failovers(screen: Screen, answer: &Answer, failovers: &[view::Failover]) -> Result<(), Failure> {
-    if failovers.is_empty() {
-        screen.note("no failover yet");
-        return Ok(());
-    }
-    let columns = ["EPOCH", "FROM", "TO", "CAUSE", "WHEN", "UNAVAILABLE", "ADOPTED", "RETRIED", "LOST ATTEMPTS"];
-    let mut table = Table::new(screen, &columns);
-    for failover in failovers {
-        table.row([
-            number(failover.epoch),
-            failover.from.clone().unwrap_or_else(|| "-".to_owned()),
-            failover.to.clone().unwrap_or_else(|| "-".to_owned()),
-            failover.cause.clone().unwrap_or_else(|| "-".to_owned()),
-            ago(failover.elected_at.as_deref(), answer.date),
-            failover.unavailable_ms.map_or_else(|| "-".to_owned(), |ms| span(ms, true)),
-            failover.jobs.adopted.to_string(),
-            failover.jobs.retried.to_string(),
-            failover.jobs.lost_attempts.to_string(),
-        ]);
-    }
-    table.print()
-}
-
+/// A number, or a dash where there is none.
 fn number(n: Option<u64>) -> String {
     n.map_or_else(|| "-".to_owned(), |n| n.to_string())
 }

@@ -44,6 +44,14 @@ impl Remote {
         Client::new(self.addr.clone(), self.token()?, self.retry_for)
     }
 
+    /// A client of one node alone, that asks it once.
+    ///
+    /// # Errors
+    /// As [`Remote::client`].
+    pub(crate) fn client_of(&self, node: Address) -> Result<Client, Failure> {
+        Client::new(vec![node], self.token()?, Duration::ZERO)
+    }
+
     /// How to show things, on the process's own terminal.
     pub(crate) fn screen(&self) -> Screen {
         Screen::of_process(self.output)

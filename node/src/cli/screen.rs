@@ -65,6 +65,20 @@ impl Screen {
         }
     }
 
+    /// Asks the person at the terminal; without one nobody can say yes.
+    ///
+    /// # Errors
+    /// The terminal can't be read.
+    pub(crate) fn asks(&self, question: &str) -> Result<bool, Failure> {
+        if !self.error_terminal || !io::stdin().is_terminal() {
+            return Ok(false);
+        }
+        eprint!("{} [y/N] ", one_line(question));
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+    }
+
     /// The line that is overwritten by the next one; silent without a terminal.
     pub(crate) fn progress(&self, text: &str) {
         if self.error_terminal {

@@ -22,6 +22,7 @@ Flags win over the environment, the environment over the file.
 Examples:
   relais start
   relais start --name n2 --join 10.0.0.5:7800 --token rl1.…
+  relais start --name w1 --witness --join 10.0.0.5:7800 --token rl1.…
   relais start --config /etc/relais.toml --label zone=eu --slots 8")]
 pub(crate) struct Start {
     /// The node's name [default: the host's name]
@@ -48,7 +49,7 @@ pub(crate) struct Start {
     /// A label of this node, that jobs may require; failure_domain=… names what fails with it
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
-    /// Vote and store the journal, but run no jobs (comes later)
+    /// Vote and store the journal, but run no jobs and never dispatch: a tiny third for two machines
     #[arg(long)]
     witness: bool,
     /// The QUIC address of a node of the cluster to join
@@ -82,6 +83,9 @@ impl Start {
                 return ExitCode::from(failure.exit_code());
             }
         };
+        if config.witness {
+            crate::run::start_over_frugally();
+        }
         if config.exit_with_stdin {
             std::thread::spawn(stop_with_stdin);
         }

@@ -139,7 +139,18 @@ pub(crate) struct Failover {
     pub(crate) elected_at: Option<String>,
     pub(crate) unavailable_ms: Option<u64>,
     #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) phases_ms: FailoverPhases,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) jobs: FailoverJobs,
+}
+
+/// When the phases of a failover ended, in ms after the suspicion.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct FailoverPhases {
+    pub(crate) confirmed: Option<u64>,
+    pub(crate) reconciled: Option<u64>,
+    pub(crate) first_dispatch: Option<u64>,
 }
 
 /// What a failover did to the jobs.
@@ -147,11 +158,13 @@ pub(crate) struct Failover {
 #[serde(default)]
 pub(crate) struct FailoverJobs {
     #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) kept: u64,
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) adopted: u64,
     #[serde(deserialize_with = "null_is_empty")]
     pub(crate) retried: u64,
     #[serde(deserialize_with = "null_is_empty")]
-    pub(crate) lost_attempts: u64,
+    pub(crate) duplicate: u64,
 }
 
 /// A token, of `POST` and `GET /v1/tokens`; the secret only when it was just made.

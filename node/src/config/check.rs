@@ -53,10 +53,13 @@ impl ConfigError {
 pub(super) fn check(all: Layer, host_name: &str) -> Result<StartConfig, ConfigError> {
     let name_given = all.name.is_some();
     let name = parsed("name", all.name, |text| text.parse::<NodeName>().map_err(|e| e.to_string()))?;
-    refuse_witness(all.witness)?;
+    let witness = switch("witness", all.witness)?;
     let listen_address = |text: &str| address::parse_listen(text).map_err(|e| e.to_string());
     let http = parsed("http", all.http, listen_address)?.unwrap_or(HTTP_DEFAULT);
     let listen = parsed("listen", all.listen, listen_address)?.unwrap_or(LISTEN_DEFAULT);
+    if witness && all.slots.is_some() {
+        return Err(ConfigError::Together("a witness runs no jobs; leave --slots out, or --witness".to_owned()));
+    }
     let data_dir = parsed("data_dir", all.data_dir, |text| match text {
         "" => Err("is empty; name a folder".to_owned()),
         _ => Ok(PathBuf::from(text)),
@@ -71,6 +74,7 @@ pub(super) fn check(all: Layer, host_name: &str) -> Result<StartConfig, ConfigEr
         advertise_http: parsed("advertise_http", all.advertise_http, advertised_url)?,
         slots: parsed("slots", all.slots, slots)?,
         labels: labels(all.labels)?,
+        witness,
         join: join(all.join, all.token)?,
         insecure_http: switch("insecure_http", all.insecure_http)?,
         log_format: parsed("log_format", all.log_format, log_format)?.unwrap_or_default(),
@@ -97,14 +101,6 @@ fn switch(setting: &'static str, given: Option<Given>) -> Result<bool, ConfigErr
         _ => Err("is neither `true` nor `false`".to_owned()),
     })?;
     Ok(on.unwrap_or(false))
-}
-
-fn refuse_witness(given: Option<Given>) -> Result<(), ConfigError> {
-    if switch("witness", given)? {
-        let reason = "a witness comes later; start this node without it: it will vote, store the journal and work";
-        return Err(ConfigError::Together(reason.to_owned()));
-    }
-    Ok(())
 }
 
 fn slots(text: &str) -> Result<u32, String> {

@@ -79,7 +79,7 @@ fn a_wrong_value_is_named_with_its_origin() {
         ("RELAIS_LOG_FORMAT", "xml", "log_format `xml` (RELAIS_LOG_FORMAT) is neither `text` nor `json`"),
         ("RELAIS_INSECURE_HTTP", "maybe", "insecure_http `maybe` (RELAIS_INSECURE_HTTP) is neither"),
         ("RELAIS_LABELS", "zone", "label `zone` (RELAIS_LABELS) is no label; write KEY=VALUE"),
-        ("RELAIS_WITNESS", "true", "a witness comes later"),
+        ("RELAIS_WITNESS", "maybe", "witness `maybe` (RELAIS_WITNESS) is neither `true` nor `false`"),
         ("RELAIS_JOIN", "10.0.0.5:7800", "--join needs the cluster's join token"),
         ("RELAIS_JOIN_TOKEN", "rl1.abc", "a join token needs --join ADDR"),
     ];
@@ -107,4 +107,12 @@ fn seventeen_labels_are_too_many() {
     let list: Vec<String> = (0..17).map(|n| format!("k{n}=v")).collect();
     let error = load(None, &[("RELAIS_LABELS", &list.join(","))], Layer::default()).unwrap_err();
     assert!(error.starts_with("17 labels are given, and a node has at most 16"), "{error}");
+}
+
+#[test]
+fn a_witness_offers_no_slots() {
+    let config = load(None, &[("RELAIS_WITNESS", "true")], Layer::default()).unwrap();
+    assert!(config.witness);
+    let both = load(None, &[("RELAIS_WITNESS", "yes"), ("RELAIS_SLOTS", "2")], Layer::default()).unwrap_err();
+    assert!(both.starts_with("a witness runs no jobs"), "{both}");
 }

@@ -51,7 +51,7 @@ pub(super) async fn submit(api: &Api, request: &Request) -> Answered {
         return all_or_none(api, read).await;
     }
     let outcomes = propose(api, read.records).await?;
-    Ok(Answer::json_text(StatusCode::OK, results(&read.items, outcomes)))
+    Ok(Answer::json_text(StatusCode::OK, results(&read.items, outcomes, api.backend.durability())))
 }
 
 async fn propose(api: &Api, records: Vec<Record>) -> Result<Vec<Outcome>, Problem> {
@@ -143,7 +143,7 @@ async fn all_or_none(api: &Api, read: Read) -> Answered {
         take_back(api, &outcomes).await?;
         return Err(none(place, &refusal.into()));
     }
-    Ok(Answer::json_text(StatusCode::OK, results(&read.items, outcomes)))
+    Ok(Answer::json_text(StatusCode::OK, results(&read.items, outcomes, api.backend.durability())))
 }
 
 fn first_problem(items: &[Option<Problem>]) -> Option<(usize, &Problem)> {
@@ -180,7 +180,7 @@ async fn take_back(api: &Api, outcomes: &[Outcome]) -> Result<(), Problem> {
 }
 
 /// The answer, written straight as text: it can have ten thousand items.
-fn results(items: &[Option<Problem>], outcomes: Vec<Outcome>) -> String {
+fn results(items: &[Option<Problem>], outcomes: Vec<Outcome>, durability: &str) -> String {
     let mut text = String::with_capacity(16 + items.len() * 72);
     let mut outcomes = outcomes.into_iter();
     text.push_str("{\"results\":[");
@@ -193,7 +193,8 @@ fn results(items: &[Option<Problem>], outcomes: Vec<Outcome>) -> String {
             None => result(&mut text, outcomes.next()),
         }
     }
-    text.push_str("]}");
+    // Writing to a `String` can't fail.
+    let _ = write!(text, "],\"durability\":\"{durability}\"}}");
     text
 }
 

@@ -1,11 +1,10 @@
-//! The cluster as a whole: how it stands, its failovers, and handing the role over.
+//! The cluster as a whole: how it stands, and handing the role over.
 
 use super::answer::{Answer, Answered};
 use super::problem::{Kind, Problem};
 use super::request::Request;
-use super::view::{Names, Time};
-use super::{Api, json, read};
-use relais_protocol::record::Failover;
+use super::view::Names;
+use super::{Api, json};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize)]
@@ -56,58 +55,6 @@ pub(super) fn show(api: &Api, request: &Request) -> Answered {
         survives: vitals.survives,
         succession: vitals.succession.into_iter().map(|(name, why)| Successor { name, why }).collect(),
     })
-}
-
-#[derive(Serialize)]
-struct FailoverView {
-    epoch: u64,
-    generation: u64,
-    from: Option<String>,
-    to: String,
-    cause: String,
-    suspected_at: Time,
-    elected_at: Time,
-    first_dispatch_at: Option<Time>,
-    unavailable_ms: u64,
-    jobs: JobsMoved,
-}
-
-#[derive(Serialize)]
-struct JobsMoved {
-    adopted: u32,
-    retried: u32,
-    lost_attempts: u32,
-}
-
-#[derive(Serialize)]
-struct Failovers {
-    failovers: Vec<FailoverView>,
-}
-
-fn failover(failover: &Failover, names: &Names) -> FailoverView {
-    FailoverView {
-        epoch: failover.epoch.0,
-        generation: failover.generation.0,
-        from: failover.from.map(|node| names.name(node)),
-        to: names.name(failover.to),
-        cause: failover.cause.clone(),
-        suspected_at: Time(failover.suspected_at),
-        elected_at: Time(failover.elected_at),
-        first_dispatch_at: failover.first_dispatch_at.map(Time),
-        unavailable_ms: failover.unavailable_ms,
-        jobs: JobsMoved { adopted: failover.adopted, retried: failover.retried, lost_attempts: failover.lost_attempts },
-    }
-}
-
-/// `GET /v1/cluster/failovers`, newest first.
-pub(super) async fn failovers(api: &Api, request: &Request) -> Answered {
-    request.query.only(&["consistency"])?;
-    let sight = read::sight(api, request.query.local()?).await;
-    let ledger = api.backend.ledger();
-    let names = Names::of(&ledger);
-    let failovers = Failovers { failovers: ledger.failovers().rev().map(|one| failover(one, &names)).collect() };
-    drop(ledger);
-    Ok(Answer::json(&failovers)?.stale(sight.stale_ms))
 }
 
 #[derive(Debug, Default, Deserialize)]

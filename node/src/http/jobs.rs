@@ -51,8 +51,9 @@ pub(super) async fn list(api: &Api, request: &Request) -> Answered {
             break;
         }
     }
+    let durability = api.backend.durability();
     let page =
-        Page { jobs: jobs.iter().map(|job| JobView::of(job, &names)).collect(), next_cursor: before.map(cursor) };
+        Page { jobs: jobs.iter().map(|job| JobView::of(job, &names, durability)).collect(), next_cursor: before.map(cursor) };
     Ok(Answer::json(&page)?.stale(sight.stale_ms))
 }
 
@@ -202,7 +203,7 @@ async fn after(api: &Api, id: JobId, index: Index, status: StatusCode) -> Answer
     seen(api, index).await;
     let seen = if api.backend.has_ledger() { read::look(api, id) } else { None };
     match seen {
-        Some((job, names)) => Answer::json_as(status, &JobView::of(&job, &names)),
+        Some((job, names)) => Answer::json_as(status, &JobView::of(&job, &names, api.backend.durability())),
         None => Answer::json_as(status, &serde_json::json!({ "id": id.to_string() })),
     }
 }

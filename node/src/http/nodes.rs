@@ -88,7 +88,7 @@ fn status(row: &NodeRow, vitals: &NodeVitals) -> (&'static str, Option<String>) 
         Standing::Suspect => ("suspect", said("it is out of reach; what it runs goes on until its lease is over")),
         Standing::Online if vitals.suspect => ("suspect", said("gossip does not reach it")),
         Standing::Online if row.draining => ("draining", said("it was asked to take no new jobs")),
-        Standing::Online => ("online", None),
+        Standing::Online => ("online", vitals.clock.clone()),
     }
 }
 

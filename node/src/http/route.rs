@@ -24,9 +24,14 @@ pub(super) enum Route {
     Nodes,
     Node(String),
     NodeDrain(String, bool),
+    NodeDrill(String),
     Cluster,
     Failovers,
     Handover,
+    Settings,
+    SettingsChange,
+    Journal,
+    Recover,
     Tokens,
     TokenMake,
     TokenRevoke(String),
@@ -57,7 +62,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 24;
+pub(super) const ROUTES: usize = 29;
 
 impl Route {
     /// The route of a request.
@@ -88,11 +93,15 @@ impl Route {
             ["nodes", name] if !name.is_empty() => match name.rsplit_once(':') {
                 Some((name, "drain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), true))]),
                 Some((name, "undrain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), false))]),
+                Some((name, "drill")) => pick(method, [("POST", Self::NodeDrill(name.to_owned()))]),
                 Some(_) => Err(NoRoute::Unknown),
                 None => pick(method, [("GET", Self::Node((*name).to_owned()))]),
             },
             ["cluster"] => pick(method, [("GET", Self::Cluster)]),
             ["cluster", "failovers"] => pick(method, [("GET", Self::Failovers)]),
+            ["cluster", "settings"] => pick(method, [("GET", Self::Settings), ("PATCH", Self::SettingsChange)]),
+            ["cluster", "journal"] => pick(method, [("GET", Self::Journal)]),
+            ["cluster:recover"] => pick(method, [("POST", Self::Recover)]),
             ["cluster:handover"] => pick(method, [("POST", Self::Handover)]),
             ["tokens"] => pick(method, [("GET", Self::Tokens), ("POST", Self::TokenMake)]),
             ["tokens", id] if !id.is_empty() => pick(method, [("DELETE", Self::TokenRevoke((*id).to_owned()))]),
@@ -120,11 +129,12 @@ impl Route {
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
                 Needs::Read
             }
-            Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers => Needs::Read,
+            Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers | Self::Journal => Needs::Read,
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
                 Needs::Submit
             }
-            Self::NodeDrain(..) | Self::Handover => Needs::Admin,
+            Self::NodeDrain(..) | Self::NodeDrill(_) | Self::Handover => Needs::Admin,
+            Self::Settings | Self::SettingsChange | Self::Recover => Needs::Admin,
             Self::Tokens | Self::TokenMake | Self::TokenRevoke(_) => Needs::Admin,
         }
     }
@@ -147,6 +157,8 @@ impl Route {
                 | Self::Node(_)
                 | Self::Cluster
                 | Self::Failovers
+                | Self::Settings
+                | Self::SettingsChange
                 | Self::Tokens
         )
     }
@@ -187,6 +199,11 @@ impl Route {
             Self::Tokens => (21, "/v1/tokens"),
             Self::TokenMake => (22, "POST /v1/tokens"),
             Self::TokenRevoke(_) => (23, "/v1/tokens/{id}"),
+            Self::Settings => (24, "/v1/cluster/settings"),
+            Self::SettingsChange => (25, "PATCH /v1/cluster/settings"),
+            Self::NodeDrill(_) => (28, "/v1/nodes/{name}:drill"),
+            Self::Journal => (26, "/v1/cluster/journal"),
+            Self::Recover => (27, "/v1/cluster:recover"),
         }
     }
 }

@@ -32,6 +32,7 @@ struct Brief {
     id: Id,
     state: &'static str,
     deduplicated: bool,
+    durability: &'static str,
 }
 
 /// The record of a checked spec.
@@ -73,8 +74,10 @@ impl Accepted {
         if self.deduplicated { StatusCode::OK } else { StatusCode::CREATED }
     }
 
-    fn brief(&self, status: StatusCode) -> Answered {
-        let brief = Brief { id: Id(self.id), state: self.state.as_str(), deduplicated: self.deduplicated };
+    fn brief(&self, api: &Api, status: StatusCode) -> Answered {
+        let durability = api.backend.durability();
+        let (state, deduplicated) = (self.state.as_str(), self.deduplicated);
+        let brief = Brief { id: Id(self.id), state, deduplicated, durability };
         Answer::json_as(status, &brief)
     }
 }
@@ -83,15 +86,15 @@ impl Accepted {
 async fn present(api: &Api, accepted: &Accepted, minimal: bool) -> Answered {
     let status = accepted.status();
     if minimal || !api.backend.has_ledger() {
-        return accepted.brief(status);
+        return accepted.brief(api, status);
     }
     if api.backend.ledger().applied() < accepted.index {
         // Either it is there afterwards or the brief answer has to do.
         drop(tokio::time::timeout(SEEN_MAX, api.backend.fresh()).await);
     }
     match look(api, accepted.id) {
-        Some((job, names)) => Answer::json_as(status, &JobView::of(&job, &names).deduplicated(accepted.deduplicated)),
-        None => accepted.brief(status),
+        Some((job, names)) => Answer::json_as(status, &JobView::of(&job, &names, api.backend.durability()).deduplicated(accepted.deduplicated)),
+        None => accepted.brief(api, status),
     }
 }
 
@@ -102,16 +105,16 @@ async fn ended(api: &Api, accepted: &Accepted, wait: Duration) -> Answered {
         let passed_on = api.backend.pass_on("GET", &target, Vec::new()).await;
         return match passed_on {
             Ok(answer) => Ok(Answer::passed_on(answer)),
-            Err(_) => accepted.brief(StatusCode::ACCEPTED),
+            Err(_) => accepted.brief(api, StatusCode::ACCEPTED),
         };
     }
     let waiter = api.waiters.of(accepted.id);
     match read::await_end(api, accepted.id, &waiter, wait).await {
         Some((job, names)) => {
             let status = if job.state.is_terminal() { accepted.status() } else { StatusCode::ACCEPTED };
-            Answer::json_as(status, &JobView::of(&job, &names).deduplicated(accepted.deduplicated))
+            Answer::json_as(status, &JobView::of(&job, &names, api.backend.durability()).deduplicated(accepted.deduplicated))
         }
-        None => accepted.brief(StatusCode::ACCEPTED),
+        None => accepted.brief(api, StatusCode::ACCEPTED),
     }
 }
 
@@ -127,5 +130,5 @@ pub(super) async fn job(api: &Api, request: &Request, text: &str) -> Answered {
             (job, names) = later;
         }
     }
-    Ok(Answer::json(&JobView::of(&job, &names))?.stale(sight.stale_ms))
+    Ok(Answer::json(&JobView::of(&job, &names, api.backend.durability()))?.stale(sight.stale_ms))
 }

@@ -8,4 +8,5 @@ mod listing;
 mod logs;
 mod reads;
 mod rig;
+mod settings;
 mod tokens;

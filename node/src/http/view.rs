@@ -2,7 +2,7 @@
 
 use relais_dispatcher::ledger::Ledger;
 use relais_protocol::ids::{JobId, NodeId};
-use relais_protocol::job::{Attempt, Job, JobError, JobState};
+use relais_protocol::job::{Attempt, Ending, Job, JobError, JobState};
 use relais_protocol::spec::{Jitter, JobOptions, Labels, OnDisconnect, OnLost, StartTime};
 use relais_protocol::time::{UnixMs, duration_text};
 use serde::{Serialize, Serializer};
@@ -98,6 +98,12 @@ pub(super) struct JobView<'a> {
     durability: &'static str,
     submitted_by: Option<&'a str>,
     attempts: Vec<AttemptView<'a>>,
+    /// Executions that ended it again after another had ended it: only a healed split makes such.
+    duplicate_executions: u32,
+    /// Endings beside the one that stands: of earlier lives, and of the other side of a split.
+    endings: Vec<EndingView<'a>>,
+    /// The job under the same key that the other side of a split had taken before.
+    alias_of: Option<Id>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deduplicated: Option<bool>,
 }
@@ -131,6 +137,15 @@ struct ErrorView<'a> {
 struct CancelView<'a> {
     at: Time,
     reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct EndingView<'a> {
+    state: &'static str,
+    finished_at: Time,
+    fence: Option<u64>,
+    error: Option<ErrorView<'a>>,
+    result: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -198,9 +213,19 @@ fn attempt<'a>(attempt: &'a Attempt, names: &Names) -> AttemptView<'a> {
     }
 }
 
+fn ending(one: &Ending) -> EndingView<'_> {
+    EndingView {
+        state: one.state.as_str(),
+        finished_at: Time(one.finished_at),
+        fence: one.fence.map(|fence| fence.0),
+        error: one.error.as_ref().map(error),
+        result: one.result.as_deref().map(raw),
+    }
+}
+
 impl<'a> JobView<'a> {
-    /// `job` for people and programs.
-    pub(super) fn of(job: &'a Job, names: &Names) -> Self {
+    /// `job` for people and programs; `durability` says on how many disks it is now.
+    pub(super) fn of(job: &'a Job, names: &Names, durability: &'static str) -> Self {
         let options = job.spec.options();
         let last = job.attempts.last();
         let (run_at, delay) = match options.start {
@@ -247,9 +272,12 @@ impl<'a> JobView<'a> {
             result: job.result.as_deref().map(raw),
             error: job.error.as_ref().map(error),
             cancel_requested: job.cancel.as_ref().map(|wish| CancelView { at: Time(wish.at), reason: &wish.reason }),
-            durability: "majority",
+            durability,
             submitted_by: given(&job.submitted_by),
             attempts: job.attempts.iter().map(|one| attempt(one, names)).collect(),
+            duplicate_executions: job.duplicate_executions(),
+            endings: job.endings.iter().map(ending).collect(),
+            alias_of: job.alias_of.map(Id),
             deduplicated: None,
         }
     }

@@ -2,7 +2,8 @@
 
 use super::Hub;
 use crate::backend::{
-    Backend, ClusterVitals, NotFresh, OutputChunk, OutputFailed, OutputStream, ProposeFailed, Readiness, Standpoint,
+    Backend, ClusterVitals, NotFresh, OutputChunk, OutputFailed, OutputStream, ProposeFailed, Readiness, RecoverPlan,
+    Standpoint,
 };
 use crate::seed;
 use futures::FutureExt;
@@ -10,8 +11,10 @@ use futures::future::BoxFuture;
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_protocol::ids::{Index, JobId, NodeId};
+use relais_protocol::message::{DrillFault, Holdings};
 use relais_protocol::record::{Committed, Record};
 use relais_protocol::time::UnixMs;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
@@ -72,6 +75,10 @@ impl Backend for HubBackend {
             .boxed()
     }
 
+    fn durability(&self) -> &'static str {
+        self.0.durability()
+    }
+
     fn fresh(&self) -> BoxFuture<'static, Result<(), NotFresh>> {
         let work = self.on_engine(self.0.clone().make_fresh());
         async move { work.await.unwrap_or_else(|| Err(NotFresh("the node is stopping".to_owned()))) }.boxed()
@@ -87,6 +94,25 @@ impl Backend for HubBackend {
 
     fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<NodeId, String>> {
         let work = self.on_engine(self.0.clone().hand_over_anywhere(to));
+        async move { work.await.unwrap_or_else(|| Err("the node is stopping".to_owned())) }.boxed()
+    }
+
+    fn drill(&self, node: NodeId, fault: DrillFault, for_ms: u64) -> BoxFuture<'static, Result<(), String>> {
+        let work = self.on_engine(self.0.clone().strike_anywhere(node, fault, for_ms));
+        async move { work.await.unwrap_or_else(|| Err("the node is stopping".to_owned())) }.boxed()
+    }
+
+    fn holdings(&self) -> Holdings {
+        self.0.holdings()
+    }
+
+    fn plan_recovery(&self, lost: BTreeSet<NodeId>) -> BoxFuture<'static, RecoverPlan> {
+        let work = self.on_engine(self.0.clone().plan_recovery(lost));
+        async move { work.await.unwrap_or_default() }.boxed()
+    }
+
+    fn recover(&self, lost: BTreeSet<NodeId>) -> BoxFuture<'static, Result<NodeId, String>> {
+        let work = self.on_engine(self.0.clone().recover(lost));
         async move { work.await.unwrap_or_else(|| Err("the node is stopping".to_owned())) }.boxed()
     }
 

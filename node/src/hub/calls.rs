@@ -107,6 +107,20 @@ impl Hub {
                 Ok(node) => Reply::HandedOver(node),
                 Err(reason) => Reply::Failed(reason),
             },
+            Call::Drill { fault, for_ms } => match self.strike(fault, for_ms) {
+                Ok(()) => Reply::Struck,
+                Err(reason) => Reply::Failed(reason),
+            },
+            Call::Lineage => self.lineage_here(),
+            Call::Unseat(node, incarnation) => match self.unseat(node, incarnation).await {
+                Ok(()) => Reply::Unseated,
+                Err(reason) => Reply::Failed(reason),
+            },
+            Call::Recover(lost) => match self.recover(lost.into_iter().collect()).await {
+                Ok(node) => Reply::HandedOver(node),
+                Err(reason) => Reply::Failed(reason),
+            },
+            Call::Holdings => Reply::Holdings(Box::new(self.holdings())),
             Call::Http { .. } | Call::Vitals => Reply::Failed("this version does not answer it".to_owned()),
         }
     }
@@ -152,6 +166,10 @@ impl Hub {
         let failed = || NotFresh(self.why_no_dispatcher());
         loop {
             let dispatcher = self.pulse.view().dispatcher.ok_or_else(failed)?;
+            if self.is_overtaken() {
+                // The index of another history says nothing of this ledger.
+                return Err(failed());
+            }
             let index = if dispatcher == self.me.node {
                 self.read_index_here().await
             } else {
@@ -171,6 +189,15 @@ impl Hub {
         }
     }
 
+    fn lineage_here(&self) -> Reply {
+        let view = self.pulse.view();
+        if !view.leads {
+            return Reply::NotDispatcher(view.dispatcher);
+        }
+        let ledger = self.machine.read();
+        Reply::Lineage { lineage: ledger.lineage().to_vec(), applied: ledger.applied() }
+    }
+
     async fn read_index_here(&self) -> Option<Index> {
         if !self.pulse.view().leads {
             return None;
@@ -179,6 +206,9 @@ impl Hub {
     }
 
     pub(super) fn why_no_dispatcher(&self) -> String {
+        if let Some(reason) = self.history.reason() {
+            return reason;
+        }
         let view = self.pulse.view();
         let voters = view.voters.len();
         if voters == 0 {

@@ -47,6 +47,10 @@ impl Outlet for DispatchOutlet {
     fn promote_failed(&self) {
         self.0.pulse.promote_failed();
     }
+
+    fn voters(&self) -> usize {
+        if self.0.is_pair() { 2 } else { self.0.pulse.view().voters.len() }
+    }
 }
 
 impl Hub {

@@ -4,6 +4,7 @@ use super::Hub;
 use crate::net::Purpose;
 use bytes::Bytes;
 use relais_dispatcher::core::Input;
+use relais_dispatcher::election::Claim;
 use relais_dispatcher::journal::Journal;
 use relais_protocol::codec;
 use relais_protocol::ids::{NodeId, RaftId};
@@ -52,6 +53,21 @@ impl Hub {
         result.map(|()| target.node())
     }
 
+    /// From a node that leads the journal without the role: lets `heir` have all that is here, then lets it
+    /// stand.
+    pub(crate) async fn hand_on(self: Arc<Self>, heir: NodeId) -> Result<(), String> {
+        let journal = self.journal().ok_or("the journal has not started")?;
+        let voters = journal.status().borrow().voters.clone();
+        let target = voters.iter().copied().find(|raft| raft.node() == heir).ok_or("it is no voter any more")?;
+        timeout(STEP_LIMIT, has_all(&*journal, target)).await.map_err(|_| "it has not caught up yet".to_owned())?;
+        for stand in 0..STANDS_MAX {
+            if self.clone().let_stand(target, STAND_LIMIT * (1 << stand)).await? {
+                return Ok(());
+            }
+        }
+        Err("it was not elected in time".to_owned())
+    }
+
     async fn hand_over_drained(
         self: Arc<Self>,
         target: RaftId,
@@ -90,6 +106,8 @@ impl Hub {
         let connected = self.net().map(|net| net.connected()).unwrap_or_default();
         let fit = |node: &NodeId| *node != self.me.node && connected.contains(node);
         let raft = |node: NodeId| voters.iter().copied().find(|raft| raft.node() == node);
+        let succession = self.pulse.view().succession;
+        let ready = |node: NodeId| succession.iter().any(|heir| heir.node == node && heir.claim == Claim::Ready);
         if let Some(node) = to {
             let name = self.name_of(node).unwrap_or_else(|| node.to_string());
             return match raft(node) {
@@ -97,10 +115,13 @@ impl Hub {
                     "node `{name}` is not a voter; hand over to one of `relais cluster status`'s succession"
                 )),
                 Some(_) if !fit(&node) => Err(format!("node `{name}` is out of reach; hand over to another")),
+                Some(_) if !ready(node) => Err(format!(
+                    "node `{name}` is not ready, or a witness; `relais cluster status` says why, hand over to another"
+                )),
                 Some(raft) => Ok(raft),
             };
         }
-        let best = self.pulse.view().succession.into_iter().map(|(node, _)| node).find(fit);
+        let best = succession.iter().map(|heir| heir.node).find(|node| fit(node) && ready(*node));
         best.and_then(raft).ok_or_else(|| "no other voter is up to take the role".to_owned())
     }
 }

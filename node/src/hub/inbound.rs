@@ -113,6 +113,7 @@ impl Hub {
                 ControlAnswer::Standing(true)
             }
             Control::CaKey => self.on_ca_key(from),
+            Control::Time => ControlAnswer::Time(self.clock.unix()),
             Control::Audit => ControlAnswer::Audit(self.last_audit()),
             Control::Admit(request) => ControlAnswer::Admitted(
                 self.on_join(SocketAddr::from(([0, 0, 0, 0], 0)), request.into()).await.to_vec(),

@@ -2,6 +2,8 @@
 //! every node keeps its peers, its CA key and its free space in order.
 
 use super::Hub;
+use super::members::{self, Absences, Applicant, Members, Rules, Wanted};
+use super::survival::domain;
 use crate::datadir::KnownPeer;
 use crate::machine::free_bytes;
 use crate::net::{Peer, Purpose};
@@ -11,23 +13,25 @@ use relais_protocol::codec;
 use relais_protocol::ids::{NodeId, RaftId};
 use relais_protocol::message::{CONTROL_BYTES_MAX, Control, ControlAnswer};
 use relais_protocol::record::{Record, Standing};
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the house is looked after.
 const EVERY: Duration = Duration::from_millis(250);
-/// Voters that a cluster has, once there are as many nodes.
-const VOTERS: usize = 3;
 /// A node with less free space than this is not fit to be the dispatcher.
 const FREE_BYTES_MIN: u64 = 64 << 20;
+/// How long a change of voters may take, those who are new catching up included.
+const CHANGE_LIMIT: Duration = Duration::from_secs(15);
+/// A change of voters that is half done for so long was left so by another dispatcher, in ms.
+const HALF_DONE_MS: u64 = 5_000;
 /// How long a control call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 
 impl Hub {
     /// Looks after the house until the node is gone.
     pub async fn keep_house(self: Arc<Self>) {
+        let mut absences = Absences::default();
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -37,7 +41,9 @@ impl Hub {
             self.clone().fetch_ca_key().await;
             if self.pulse.view().leads {
                 self.clone().found_cluster().await;
-                self.keep_members().await;
+                self.keep_members(&mut absences).await;
+            } else {
+                absences = Absences::default();
             }
         }
     }
@@ -110,56 +116,56 @@ impl Hub {
         }
     }
 
-    /// Takes new nodes into the journal, makes voters of them up to [`VOTERS`], and replaces a raft id whose
-    /// journal was put aside.
-    async fn keep_members(&self) {
+    /// Takes new nodes into the journal, makes voters of them, gives away the seats of those that are gone,
+    /// and takes out journals that were put aside. A change left half done by another is carried to its end.
+    async fn keep_members(&self, absences: &mut Absences) {
         let Some(journal) = self.journal() else { return };
         let status = journal.status().borrow().clone();
-        if status.is_joint || status.role != Role::Leader {
+        if status.role != Role::Leader {
             return;
         }
-        let wanted = self.members_wanted(&status);
-        if let Some(learner) = wanted.learner {
+        if status.is_joint && absences.half_done_ms(self.clock.mono()) < HALF_DONE_MS {
+            return;
+        }
+        if !status.is_joint {
+            absences.is_whole();
+        }
+        let wanted = self.members_wanted(&status, absences);
+        if let Some(learner) = wanted.learner.filter(|_| !status.is_joint) {
             report(journal.add_learner(learner).await, "a node could not be taken into the journal");
-        } else if wanted.voters != status.voters {
+        } else if wanted.voters != status.voters || status.is_joint {
             tracing::info!(from = ?status.voters, to = ?wanted.voters, "changes the voters");
-            report(journal.change_voters(wanted.voters).await, "the voters could not be changed");
+            // Who does not catch up in time is asked again, or another in its place.
+            let changed = tokio::time::timeout(CHANGE_LIMIT, journal.change_voters(wanted.voters)).await;
+            report(changed.unwrap_or(Ok(())), "the voters could not be changed");
         } else if let Some(gone) = wanted.gone {
             report(journal.remove_learner(gone).await, "an old journal could not be taken out");
         }
     }
 
-    fn members_wanted(&self, status: &JournalStatus) -> Wanted {
+    fn members_wanted(&self, status: &JournalStatus, absences: &mut Absences) -> Wanted {
         let connected = self.net().map(|net| net.connected()).unwrap_or_default();
-        let (mut current, mut up) = (BTreeSet::new(), Vec::new());
-        for row in self.machine.read().nodes() {
-            let raft = RaftId::new(row.id, row.facts.journal);
-            if row.facts.journal == 0 {
-                continue;
-            }
-            current.insert(raft);
+        let now = self.clock.mono();
+        let (mut applicants, rules) = (Vec::new(), self.voting_rules());
+        for row in self.machine.read().nodes().filter(|row| row.facts.journal > 0) {
             let reachable = row.id == self.me.node || connected.contains(&row.id);
-            if row.standing == Standing::Online && reachable {
-                up.push(raft);
-            }
+            let up = row.standing == Standing::Online && reachable && !self.is_unseated(row.id, row.incarnation);
+            applicants.push(Applicant {
+                raft: RaftId::new(row.id, row.facts.journal),
+                domain: domain(row).to_owned(),
+                witness: row.facts.witness,
+                up,
+                gone_ms: absences.note(now, row.id, up),
+            });
         }
-        let is_old = |raft: &RaftId| current.iter().any(|c| c.node() == raft.node() && c != raft);
-        let known: BTreeSet<RaftId> = status.voters.union(&status.learners).copied().collect();
-        let mut voters: BTreeSet<RaftId> = status.voters.iter().copied().filter(|raft| !is_old(raft)).collect();
-        for raft in &up {
-            if voters.len() < VOTERS && status.learners.contains(raft) {
-                voters.insert(*raft);
-            }
-        }
-        // Never fewer voters than before, unless it is for a journal that is no more.
-        if voters.is_empty() {
-            voters.clone_from(&status.voters);
-        }
-        Wanted {
-            learner: up.iter().copied().find(|raft| !known.contains(raft)),
-            voters,
-            gone: status.learners.iter().copied().find(|raft| is_old(raft)),
-        }
+        let members = Members { voters: status.voters.clone(), learners: status.learners.clone() };
+        members::wanted(status.id, &members, &applicants, rules)
+    }
+
+    fn voting_rules(&self) -> Rules {
+        let ledger = self.machine.read();
+        let settings = ledger.settings();
+        Rules { voters: settings.voters, replace_after_ms: settings.replace_after_ms }
     }
 
     /// Whether this node has a ledger to read from.
@@ -173,12 +179,6 @@ impl Hub {
     }
 }
 
-struct Wanted {
-    learner: Option<RaftId>,
-    voters: BTreeSet<RaftId>,
-    gone: Option<RaftId>,
-}
-
 fn report<E: std::fmt::Display>(result: Result<(), E>, what: &str) {
     if let Err(error) = result {
         tracing::warn!(%error, "{what}; it is tried again");
@@ -190,6 +190,7 @@ pub async fn watch_journal(hub: Arc<Hub>, journal: Arc<dyn Journal>) {
     let mut status = journal.status();
     loop {
         let now = status.borrow_and_update().clone();
+        hub.history.note(now.history);
         hub.pulse.journal(&now);
         if status.changed().await.is_err() {
             return;

@@ -36,7 +36,7 @@ impl Link for JournalLink {
             let net = hub.net().ok_or_else(|| LinkError("the transport has not started".to_owned()))?;
             let mut framed = BytesMut::with_capacity(HEAD_BYTES + request.len());
             framed.put_u64(to.0);
-            framed.put_u64(hub.me.raft.0);
+            framed.put_u64(hub.raft().0);
             framed.put(request);
             let answer = net.call(to.node(), Purpose::Journal, framed.freeze(), CALL_LIMIT).await;
             answer.map_err(|error| LinkError(error.to_string()))
@@ -57,9 +57,9 @@ impl Hub {
         }
         let request = framed.split_off(HEAD_BYTES);
         let id = |at: usize| framed[at..at + 8].try_into().map(u64::from_be_bytes).map(RaftId).unwrap_or_default();
-        let (to, sender) = (id(0), id(8));
-        if to != self.me.raft || sender.node() != from {
-            return Err(format!("this journal is {}, the request of {sender} is for {to}", self.me.raft));
+        let (to, sender, own) = (id(0), id(8), self.raft());
+        if to != own || sender.node() != from {
+            return Err(format!("this journal is {own}, the request of {sender} is for {to}"));
         }
         self.pulse.journal_heard(from);
         let journal = self.journal().ok_or_else(|| "the journal has not started".to_owned())?;

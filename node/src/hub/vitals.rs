@@ -1,8 +1,11 @@
 //! The state of the cluster, put into the words that people read.
 
 use super::Hub;
+use super::survival::{Place, domain, prospects};
 use crate::backend::{ClusterVitals, NodeVitals, Readiness};
+use crate::config::FAILURE_DOMAIN_LABEL;
 use crate::membership::{Member, MemberState};
+use relais_dispatcher::election::{Claim, Heir};
 use relais_dispatcher::ledger::NodeRow;
 use relais_protocol::ids::{Index, NodeId};
 use relais_protocol::record::Standing;
@@ -21,32 +24,27 @@ impl Hub {
         let up: BTreeSet<NodeId> = nodes.iter().filter(|n| self.is_up(n)).map(|n| n.id).collect();
         let registered =
             rows.iter().filter(|row| row.standing != Standing::Left || up.contains(&row.id)).count().max(1);
-        let losses = self.losses(&rows, &view.voters, &up);
+        let settings = self.machine.read().settings().clone();
+        let places: Vec<Place> = rows.iter().map(|row| place(row, &view.voters, &up)).collect();
+        let prospects = prospects(&places, &settings);
         let voters_up = view.voters.intersection(&up).count();
         let (status, reason) = self.status(voters_up, registered, up.len(), view.dispatcher.is_some());
         // Bound before the literal: in it, the guard would live on while `name_of` asks for another, and a
         // second read of one thread waits for ever once somebody waits to write in between.
         let id = self.identity.read().cluster.to_string();
-        let name = self.machine.read().setting("name").unwrap_or("relais").to_owned();
         ClusterVitals {
             id,
-            name,
+            name: settings.name,
             status,
             reason,
-            mode: mode(view.voters.len()).to_owned(),
+            mode: if self.is_pair() { "pair" } else { mode(&view.voters, &rows) }.to_owned(),
             reign: view.reign,
             dispatcher: view.dispatcher,
             online: up.len(),
             registered,
-            high_availability: view.dispatcher.is_some()
-                && voters_up > 0
-                && losses.iter().all(|(_, survived)| *survived),
-            survives: survives(&losses, self.one_machine(&rows)),
-            succession: view
-                .succession
-                .iter()
-                .map(|(node, why)| (self.name_of(*node).unwrap_or_else(|| node.to_string()), why.clone()))
-                .collect(),
+            high_availability: view.dispatcher.is_some() && prospects.any_one,
+            survives: prospects.sentence,
+            succession: self.succession(&view.succession, &rows),
             nodes,
         }
     }
@@ -60,6 +58,7 @@ impl Hub {
         let view = self.pulse.view();
         let members: BTreeMap<NodeId, Member> =
             self.members().into_iter().map(|member| (member.node, member)).collect();
+        let clocks = self.wrong_clocks();
         let row_of = |row: &NodeRow| {
             let own = row.id == self.me.node;
             let member = members.get(&row.id);
@@ -74,6 +73,7 @@ impl Hub {
                 voter: view.voters.contains(&row.id),
                 suspect: member.is_some_and(|m| m.state == MemberState::Suspect),
                 limited: if own { self.limited.read().clone() } else { None },
+                clock: clocks.get(&row.id).cloned(),
                 cpu_percent: vitals.as_ref().map(|v| v.cpu_percent),
                 memory_available_bytes: vitals.as_ref().map(|v| v.memory_available_bytes),
                 net_in_bytes_per_second: vitals.as_ref().map(|v| v.net_in_bytes_per_second),
@@ -85,12 +85,21 @@ impl Hub {
     }
 
     fn status(&self, voters_up: usize, registered: usize, online: usize, dispatcher: bool) -> (String, String) {
-        let voters = self.pulse.view().voters.len();
+        let seats = self.pulse.view().voters;
+        let voters = seats.len();
         if !dispatcher {
             return ("no dispatcher".to_owned(), self.why_no_dispatcher());
         }
         if let Some(reason) = self.limited.read().clone() {
             return ("running (limited)".to_owned(), reason);
+        }
+        if voters == 1 && self.is_pair() {
+            let other = self.machine.read().nodes().find(|row| !seats.contains(&row.id)).map(|row| row.name.clone());
+            let other = other.unwrap_or_else(|| "the other".to_owned());
+            let why = format!(
+                "one node of the pair holds the journal alone, and acknowledged jobs are on one disk, until `{other}` is back"
+            );
+            return ("running (limited)".to_owned(), why);
         }
         if voters_up < voters {
             let why = format!(
@@ -104,23 +113,15 @@ impl Hub {
         ("running".to_owned(), String::new())
     }
 
-    /// Each online voter, and whether the cluster would survive its loss.
-    fn losses(&self, rows: &[NodeRow], voters: &BTreeSet<NodeId>, up: &BTreeSet<NodeId>) -> Vec<(String, bool)> {
-        let online: Vec<NodeId> = voters.intersection(up).copied().collect();
-        let survived = (online.len().saturating_sub(1)) * 2 > voters.len();
-        let name = |node: &NodeId| {
-            rows.iter().find(|row| row.id == *node).map_or_else(|| node.to_string(), |row| row.name.clone())
+    /// Who would follow, in order, each with why or why not; witnesses last of those that are up.
+    fn succession(&self, heirs: &[Heir], rows: &[NodeRow]) -> Vec<(String, String)> {
+        let is_witness = |node: NodeId| rows.iter().any(|row| row.id == node && row.facts.witness);
+        let mut heirs: Vec<(Heir, bool)> = heirs.iter().map(|heir| (*heir, is_witness(heir.node))).collect();
+        heirs.sort_by_key(|(heir, witness)| (heir.claim, *witness));
+        let told = |(heir, witness): &(Heir, bool)| {
+            (self.name_of(heir.node).unwrap_or_else(|| heir.node.to_string()), why(heir, *witness))
         };
-        online.iter().map(|node| (name(node), survived)).collect()
-    }
-
-    fn one_machine(&self, rows: &[NodeRow]) -> bool {
-        let domains: BTreeSet<&str> = rows
-            .iter()
-            .filter(|row| row.facts.journal > 0)
-            .map(|row| row.facts.labels.get("failure_domain").map_or(row.facts.machine.as_str(), String::as_str))
-            .collect();
-        rows.len() > 1 && domains.len() == 1
+        heirs.iter().map(told).collect()
     }
 
     /// Whether this node is fit to serve, part by part.
@@ -158,23 +159,38 @@ impl Hub {
     }
 }
 
-fn mode(voters: usize) -> &'static str {
-    match voters {
-        0 | 1 => "single",
-        2 => "pair",
-        _ => "quorum",
+fn place(row: &NodeRow, voters: &BTreeSet<NodeId>, up: &BTreeSet<NodeId>) -> Place {
+    Place {
+        name: row.name.clone(),
+        domain: domain(row).to_owned(),
+        labelled: row.facts.labels.contains_key(FAILURE_DOMAIN_LABEL),
+        witness: row.facts.witness,
+        voter: voters.contains(&row.id),
+        up: up.contains(&row.id),
     }
 }
 
-fn survives(losses: &[(String, bool)], one_machine: bool) -> String {
-    let text: Vec<String> =
-        losses.iter().map(|(name, yes)| format!("loss of {name}: {}", if *yes { "yes" } else { "no" })).collect();
-    let mut text = if text.is_empty() { "nothing: no voter is known to be online".to_owned() } else { text.join("; ") };
-    if losses.iter().filter(|(_, yes)| *yes).count() > 1 {
-        text.push_str("; any two together: no");
+fn why(heir: &Heir, witness: bool) -> String {
+    let behind = match heir.behind {
+        0 => "its journal is up to date".to_owned(),
+        1 => "its journal was 1 entry behind".to_owned(),
+        n => format!("its journal was {n} entries behind"),
+    };
+    match (heir.claim, witness) {
+        (Claim::Dispatches, _) => "is the dispatcher".to_owned(),
+        (Claim::Unheard, _) => "no: it is not heard of".to_owned(),
+        (_, true) => "no: a witness leads only to catch another up".to_owned(),
+        (Claim::NotReady, _) => format!("no: it is up but not ready; {behind}"),
+        (Claim::Ready, _) => format!("ready, {behind}"),
     }
-    if one_machine {
-        text.push_str("; all nodes share one machine or failure domain, and fall with it");
+}
+
+fn mode(voters: &BTreeSet<NodeId>, rows: &[NodeRow]) -> &'static str {
+    let witnesses = rows.iter().filter(|row| row.facts.witness && voters.contains(&row.id)).count();
+    match voters.len() {
+        0 | 1 => "single",
+        2 => "pair",
+        3 if witnesses == 1 => "witness",
+        _ => "quorum",
     }
-    text
 }

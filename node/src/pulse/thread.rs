@@ -9,7 +9,7 @@ use relais_dispatcher::election::{Effect, Election, ElectionConfig, Input, Journ
 use relais_protocol::codec;
 use relais_protocol::ids::{NodeId, Reign};
 use relais_protocol::message::{Beat, CONTROL_BYTES_MAX, Confirm, ConfirmAnswer, Control, ControlAnswer, Datagram};
-use relais_protocol::time::Mono;
+use relais_protocol::time::{Mono, UnixMs};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -43,12 +43,17 @@ pub(super) struct PulseThread {
     beats: u64,
     goodbye: bool,
     told_worker: Option<(NodeId, Reign)>,
+    overtaken: bool,
     heartbeat_under_way: Arc<AtomicBool>,
+    hand_on_under_way: Arc<AtomicBool>,
+    witness: bool,
 }
 
 impl PulseThread {
     pub(super) fn new(pulse: Pulse, hub: Weak<Hub>, seed: u64) -> Self {
-        let election = Election::new(ElectionConfig::default(), pulse.me, seed, pulse.clock.mono());
+        let witness = hub.upgrade().is_some_and(|hub| hub.facts.read().witness);
+        let config = ElectionConfig { witness, ..ElectionConfig::default() };
+        let election = Election::new(config, pulse.me, seed, pulse.clock.mono());
         Self {
             pulse,
             hub,
@@ -60,7 +65,10 @@ impl PulseThread {
             beats: 0,
             goodbye: false,
             told_worker: None,
+            overtaken: false,
             heartbeat_under_way: Arc::default(),
+            hand_on_under_way: Arc::default(),
+            witness,
         }
     }
 
@@ -82,6 +90,7 @@ impl PulseThread {
                     let now = self.pulse.clock.mono();
                     if now >= tick_at {
                         tick_at = now.plus(TICK_MS);
+                        self.compare_history(&hub);
                         self.step(&hub, Input::Tick);
                         self.beat(&hub, now);
                         self.show(&hub, now);
@@ -103,6 +112,7 @@ impl PulseThread {
                 }
                 let urgent = !matches!(input, Input::Beat(_));
                 self.step(hub, input);
+                self.compare_history(hub);
                 if urgent {
                     self.show(hub, self.pulse.clock.mono());
                 }
@@ -136,6 +146,14 @@ impl PulseThread {
         }
     }
 
+    /// Whether the journal here follows the highest history that is heard of: else its reigns are over.
+    fn compare_history(&mut self, hub: &Arc<Hub>) {
+        let overtaken = hub.history.is_overtaken(self.election.reign().generation);
+        if std::mem::replace(&mut self.overtaken, overtaken) != overtaken {
+            self.step(hub, Input::Overtaken(overtaken));
+        }
+    }
+
     fn perform(&mut self, hub: &Arc<Hub>, effect: Effect) {
         match effect {
             Effect::Ask(others, question) => self.ask(hub, &others, &question),
@@ -160,10 +178,15 @@ impl PulseThread {
             Effect::Promote => {
                 let (cause, suspected_at) = self.election.cause();
                 let now = self.pulse.clock.mono();
-                let ago = suspected_at.map_or(0, |at| now.since(at));
-                let suspected_at = self.pulse.clock.unix().0.saturating_sub(ago);
-                hub.desk.explain_reign(cause.as_str(), relais_protocol::time::UnixMs(suspected_at));
-                hub.desk.input(DeskInput::Promote(self.pulse.me, self.pulse.incarnation));
+                let unix = self.pulse.clock.unix();
+                let by_wall = |at: Mono| UnixMs(unix.0.saturating_sub(now.since(at)));
+                let confirmed_at = self.election.confirmed_at().map(by_wall);
+                hub.desk.explain_reign(cause.as_str(), suspected_at.map_or(unix, by_wall), confirmed_at);
+                let begins = match hub.history_to_begin() {
+                    Some(takeover) => DeskInput::TakeOver(Box::new(takeover), self.pulse.incarnation),
+                    None => DeskInput::Promote(self.pulse.me, self.pulse.incarnation),
+                };
+                hub.desk.input(begins);
             }
             Effect::Resign(reason) => {
                 tracing::warn!(reason, "this node is the dispatcher no more");
@@ -171,7 +194,23 @@ impl PulseThread {
                 hub.desk.input(DeskInput::Majority(false));
                 hub.desk.input(DeskInput::Deposed);
             }
+            Effect::HandOn(heir) => self.hand_on(hub, heir),
         }
+    }
+
+    /// One try at a time: each waits for the heir to catch up.
+    fn hand_on(&self, hub: &Arc<Hub>, heir: NodeId) {
+        if self.hand_on_under_way.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (hub, under_way) = (hub.clone(), self.hand_on_under_way.clone());
+        hub.engine.clone().spawn(async move {
+            match hub.hand_on(heir).await {
+                Ok(()) => tracing::info!(%heir, "caught it up and handed on"),
+                Err(reason) => tracing::info!(%heir, reason, "leads the journal without the role, to hand on"),
+            }
+            under_way.store(false, Ordering::Release);
+        });
     }
 
     fn ask(&self, hub: &Arc<Hub>, others: &[NodeId], question: &Confirm) {
@@ -218,7 +257,7 @@ impl PulseThread {
             dispatcher: leads,
             goodbye: self.goodbye,
             voter: is_voter,
-            ready: hub.limited.read().is_none() && !self.goodbye,
+            ready: hub.limited.read().is_none() && !self.goodbye && !self.witness,
             last_log: self.journal.last_log,
             hears: self.election.heard_dispatcher(now),
         });
@@ -262,7 +301,8 @@ impl PulseThread {
         self.pulse
             .dispatcher
             .send_if_modified(|told| std::mem::replace(told, (dispatcher, reign)) != (dispatcher, reign));
-        if let Some(node) = dispatcher
+        // The worker stays with the old history until the new one knows of what it runs.
+        if let Some(node) = dispatcher.filter(|_| !self.overtaken)
             && self.told_worker != Some((node, reign))
         {
             self.told_worker = Some((node, reign));

@@ -1,5 +1,6 @@
 //! What the pulse shows to the rest of the node.
 
+use relais_dispatcher::election::Heir;
 use relais_protocol::ids::{NodeId, Reign};
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,7 @@ pub struct PulseView {
     /// When each node was last heard.
     pub heard_at: BTreeMap<NodeId, Mono>,
     /// Who would follow, best first, each with why or why not.
-    pub succession: Vec<(NodeId, String)>,
+    pub succession: Vec<Heir>,
     /// When the ledger here was last known to be current.
     pub fresh_at: Mono,
     /// Elections that this node stood in.

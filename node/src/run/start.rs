@@ -48,11 +48,15 @@ pub(super) struct Running {
 pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Running, StartFailed> {
     let clock = Clock::from_env();
     ports_free(&config)?;
-    let spawner = spawner()?;
+    let spawner = if config.witness { None } else { Some(spawner()?) };
     let accept_moved = std::env::var_os(ACCEPT_MOVED_ENV).is_some_and(|value| value == "1");
     let options = DirOptions { accept_moved, ..DirOptions::default() };
     let mut dir = DataDir::open_with(&config.data_dir, &options).map_err(StartFailed::of)?;
     if config.join.is_none() && !Identity::exists(&dir.identity()) {
+        if config.witness {
+            let reason = "a witness can't begin a cluster: it never dispatches; start it with --join ADDR --token T";
+            return Err(StartFailed(reason.to_owned()));
+        }
         // A new cluster has no token yet: better refused now than when it is founded.
         http::may_bind(config.http, false, config.insecure_http).map_err(StartFailed)?;
     }
@@ -62,7 +66,6 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
         node: identity.node,
         name: dir.node().name.clone(),
         incarnation: dir.node().incarnation,
-        raft: RaftId::new(identity.node, dir.node().journal),
     };
     let output = Output::open(dir.output()).map_err(|e| StartFailed(format!("cannot open the output folder: {e}")))?;
     if let Err(error) = clear_work_folder(&dir.work()) {
@@ -84,8 +87,11 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     start_worker(&hub, spawner, work_dir, reign, &stopping);
     engine.spawn(watch_journal(hub.clone(), journal.clone()));
     engine.spawn(hub.clone().keep_house());
+    engine.spawn(hub.clone().watch_peer());
+    engine.spawn(hub.clone().watch_history());
     engine.spawn(hub.clone().run_gossip());
     engine.spawn(hub.clone().compare_replicas());
+    engine.spawn(hub.clone().compare_clocks());
     hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
     let join_line = if founded { Some(first_join_line(&hub).await?) } else { None };
     learn_tokens(&config, &hub).await;
@@ -120,10 +126,18 @@ async fn open_store(dir: &mut DataDir, node: relais_protocol::ids::NodeId) -> Re
         let mut options = StoreOptions::new(dir.journal().join("current"), raft, Arc::new(|reason| fail_stop(&reason)));
         options.sync = sync_mode();
         match journal::open(options).await.map_err(StartFailed::of)? {
-            Opened::Clean(store) => return Ok(store),
-            Opened::Damaged { reason } => {
+            Opened::Clean(store) => {
+                // A fork or a reset that this process did not live to write down.
+                let journal = store.id().journal();
+                if journal != dir.node().journal {
+                    dir.update(|node| node.journal = journal).map_err(StartFailed::of)?;
+                }
+                return Ok(store);
+            }
+            Opened::Damaged { reason, found } => {
                 // The next number is on disk before the old journal is out of the way: it is never used again.
-                dir.update(|node| node.journal += 1).map_err(StartFailed::of)?;
+                let last = found.map_or(0, RaftId::journal).max(dir.node().journal);
+                dir.update(|node| node.journal = last + 1).map_err(StartFailed::of)?;
                 let aside = journal::put_aside(&dir.journal().join("current"))
                     .map_err(|e| StartFailed(format!("the damaged journal could not be moved aside: {e}")))?;
                 tracing::error!(reason, aside = %aside.display(), "the journal is damaged; it was moved aside, and this node rejoins under a new raft id");
@@ -145,15 +159,15 @@ fn facts(config: &StartConfig, me: &Me) -> NodeFacts {
     let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     NodeFacts {
         name: me.name.clone(),
-        slots: config.slots.unwrap_or(cpus),
+        slots: if config.witness { 0 } else { config.slots.unwrap_or(cpus) },
         labels: config.labels.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         machine: machine_id(),
         pid: std::process::id(),
         http: config.advertise_http.clone().unwrap_or_else(|| format!("http://{}", config.http)),
         quic: String::new(),
-        journal: me.raft.journal(),
-        witness: false,
+        journal: 0,
+        witness: config.witness,
     }
 }
 
@@ -212,6 +226,7 @@ async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Handle) -> Result<
     let journal = started.await.map_err(StartFailed::of)?.map_err(StartFailed::of)?;
     let journal = Arc::new(journal);
     hub.set_journal(journal.clone());
+    hub.note_journal().map_err(StartFailed)?;
     let (reign, dispatcher) = {
         let ledger = hub.machine.read();
         (ledger.reign(), ledger.dispatcher())
@@ -243,13 +258,18 @@ fn start_dispatcher(hub: &Arc<Hub>, journal: Arc<RaftJournal>, stopping: &Stoppi
 
 fn start_worker(
     hub: &Arc<Hub>,
-    spawner: Spawner,
+    spawner: Option<Spawner>,
     work_dir: std::path::PathBuf,
     reign: relais_protocol::ids::Reign,
     stopping: &Stopping,
 ) {
     let clock = hub.clock.clone();
-    let executors = Executors::standard(Arc::new(move || clock.unix()), spawner.clone());
+    let clock = Arc::new(move || clock.unix());
+    // A witness runs nothing: it reports what it is, and takes no orders.
+    let executors = match &spawner {
+        Some(spawner) => Executors::standard(clock, spawner.clone()),
+        None => Executors::new(clock),
+    };
     let unsettled = hub.unsettled_of_last_run();
     let core = Worker::new(WorkerConfig::default(), hub.me.node, hub.me.incarnation, reign, unsettled);
     let parts = WorkerParts {

@@ -21,6 +21,9 @@ pub(super) async fn run_until_told(node: Running) {
     told(&mut term, &mut int).await;
     tracing::info!("stops; told again, it does not wait for what runs here");
     hand_over(&node).await;
+    if let Err(why) = node.hub.clone().leave_voters().await {
+        tracing::warn!(why, "could not go out of the voters; the other node takes over when this one is silent");
+    }
     tokio::select! {
         () = node.hub.clone().finish() => {}
         () = told(&mut term, &mut int) => {}

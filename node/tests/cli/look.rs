@@ -121,6 +121,29 @@ fn cluster_commands_tell_how_things_stand() {
 }
 
 #[test]
+fn settings_are_shown_and_set() {
+    let all = json!({"takeover": "off", "voters": 3, "drill": false, "of_a_later_build": 1});
+    let node = Fake::new(move |_, _| Reply::json(200, &all));
+    let out = run(&[&node], &["cluster", "settings"]).out;
+    for expected in ["SETTING", "takeover", "off", "voters", "drill", "false", "of_a_later_build"] {
+        assert!(out.contains(expected), "{expected}:\n{out}");
+    }
+    assert_eq!(run(&[&node], &["cluster", "set"]).out, out);
+    let quiet = run(&[&node], &["cluster", "set", "voters=3", "takeover=fence:a=b", "-o", "quiet"]);
+    assert_eq!(quiet.out, "takeover=off\nvoters=3\ndrill=false\nof_a_later_build=1\n");
+    let seen = node.seen();
+    let last = seen.last().unwrap();
+    assert_eq!((last.method.as_str(), last.path.as_str()), ("PATCH", "/v1/cluster/settings"));
+    assert_eq!(last.json(), json!({"voters": "3", "takeover": "fence:a=b"}));
+    for (given, told) in [("voters", "no KEY=VALUE"), ("voter=3", "there is no setting `voter`")] {
+        let end = run(&[&node], &["cluster", "set", given]);
+        assert_eq!(end.code, 2, "{}", end.err);
+        assert!(end.err.contains(told), "{}", end.err);
+    }
+    assert_eq!(node.seen().len(), seen.len());
+}
+
+#[test]
 fn tokens_are_made_listed_and_revoked() {
     let node = Fake::new(|_, request| match (request.method.as_str(), request.body.contains("role")) {
         ("POST", false) => Reply::json(

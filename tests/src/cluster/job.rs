@@ -1,6 +1,7 @@
 //! Jobs as a client reads them: what a test asks about, out of the API's JSON.
 
 use super::{Cluster, Node};
+use relais_protocol::ids::Fence;
 use relais_protocol::time::UnixMs;
 use serde_json::Value;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 const PAGE: usize = 500;
 
 /// A job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Job {
     /// Its id.
     pub id: String,
@@ -19,17 +20,23 @@ pub struct Job {
     pub key: Option<String>,
     /// Its name.
     pub name: Option<String>,
+    /// Failed and timed-out attempts that its policy allows.
+    pub failures_max: u16,
+    /// Lost attempts that its policy allows.
+    pub losses_max: u16,
     /// Its attempts, first one first.
     pub attempts: Vec<Attempt>,
 }
 
 /// One execution of a job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
     /// The node's name.
     pub node: String,
     /// The epoch in which it was started.
     pub epoch: u64,
+    /// Its fence.
+    pub fence: Fence,
     /// When.
     pub started_at: UnixMs,
     /// When it was over.
@@ -53,11 +60,19 @@ impl Job {
         let attempts = value["attempts"].as_array().expect("a job has attempts").iter().map(|attempt| Attempt {
             node: attempt["node"].as_str().unwrap_or_default().to_owned(),
             epoch: attempt["epoch"].as_u64().expect("an attempt has an epoch"),
+            fence: Fence(attempt["fence"].as_u64().expect("an attempt has a fence")),
             started_at: time(&attempt["started_at"]).expect("an attempt has a start"),
             finished_at: time(&attempt["finished_at"]),
             outcome: attempt["outcome"].as_str().map(str::to_owned),
         });
+        let limit = |name: &str| value["retry"][name].as_u64().and_then(|limit| u16::try_from(limit).ok());
         Self {
+            failures_max: limit("max_attempts").expect("a job has a limit of failures"),
+            losses_max: if value["retry"]["on_lost"] == "fail" {
+                0
+            } else {
+                limit("max_lost").expect("a job has a limit of losses")
+            },
             id: text("id").expect("a job has an id"),
             state: text("state").expect("a job has a state"),
             key: text("idempotency_key"),
@@ -80,10 +95,23 @@ impl Node {
     /// When a page can't be read.
     #[must_use]
     pub fn jobs(&self) -> Vec<Job> {
+        self.pages("")
+    }
+
+    /// Every job in this node's own copy of the record, by pages, in whatever state that copy is.
+    ///
+    /// # Panics
+    /// When a page can't be read.
+    #[must_use]
+    pub fn own_jobs(&self) -> Vec<Job> {
+        self.pages("&consistency=local")
+    }
+
+    fn pages(&self, how: &str) -> Vec<Job> {
         let mut jobs = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page = self.read(&format!("/v1/jobs?limit={PAGE}{cursor}"));
+            let page = self.read(&format!("/v1/jobs?limit={PAGE}{how}{cursor}"));
             let page = page.unwrap_or_else(|| panic!("{} gives no list of jobs", self.name));
             jobs.extend(page["jobs"].as_array().expect("a list of jobs").iter().map(Job::of));
             match page["next_cursor"].as_str() {

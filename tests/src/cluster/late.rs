@@ -14,6 +14,9 @@ const REPORT_EVERY: Duration = Duration::from_millis(620);
 /// How long a refusal may take to be counted.
 const COUNTED: Duration = Duration::from_secs(4);
 
+/// Late messages are a race against the connection's idle time-out; so often it may be lost.
+const TRIES: usize = 6;
+
 /// What came of a late message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
@@ -60,6 +63,15 @@ impl Cluster {
         let counted = look_for(COUNTED, || figures().filter(|(arrived, told)| *arrived > before.0 && *told > before.1));
         println!("  a late order: {held} packets were held, figures {before:?} became {counted:?}");
         counted.map_or(Late::NotRefused, |(arrived, told)| Late::Refused(arrived - before.0, told - before.1))
+    }
+
+    /// Tries until a late message was refused, or [`TRIES`] times: what came of each try.
+    pub fn until_refused(&self, late: fn(&Self) -> Late) -> Vec<Late> {
+        let mut tries = Vec::new();
+        while tries.len() < TRIES && !matches!(tries.last(), Some(Late::Refused(..))) {
+            tries.push(late(self));
+        }
+        tries
     }
 
     /// A worker's reports to the dispatcher are held back, the role goes to a third node and back, the

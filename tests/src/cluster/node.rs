@@ -32,6 +32,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     pub(super) folder: PathBuf,
     pub(super) slots: u32,
+    /// Whether it only votes and stores the journal.
+    pub witness: bool,
     /// Further variables of its environment.
     pub env: Vec<(String, String)>,
     /// Where to join, with what token, as long as it has no state.
@@ -51,6 +53,25 @@ impl Node {
         self.child = Some(self.command().spawn().expect("relais can be started"));
     }
 
+    /// The same node with other ports and another data directory, not started: a twin with its identity.
+    #[must_use]
+    pub fn twin(&self, data_dir: PathBuf) -> Self {
+        Self {
+            name: self.name.clone(),
+            http: super::free_address(),
+            quic: super::free_address(),
+            advertise: self.advertise,
+            data_dir,
+            folder: self.folder.clone(),
+            slots: self.slots,
+            witness: self.witness,
+            env: self.env.clone(),
+            join: None,
+            under: self.under.clone(),
+            child: None,
+        }
+    }
+
     /// The command that starts it.
     #[must_use]
     pub fn command(&self) -> Command {
@@ -65,7 +86,15 @@ impl Node {
         };
         command.args(["start", "--exit-with-stdin", "--name", &self.name]).arg("--data-dir").arg(&self.data_dir);
         command.args(["--http", &self.http.to_string(), "--listen", &self.quic.to_string()]);
-        command.args(["--advertise", &self.advertise.to_string(), "--slots", &self.slots.to_string()]);
+        command.args(["--advertise", &self.advertise.to_string()]);
+        match self.witness {
+            true => command.arg("--witness"),
+            false => command.args(["--slots", &self.slots.to_string()]),
+        };
+        if !self.http.ip().is_loopback() {
+            // A network of the test's own, which ends with it.
+            command.arg("--insecure-http");
+        }
         if let Some((at, token)) = &self.join {
             command.args(["--join", at]).env("RELAIS_JOIN_TOKEN", token);
         }

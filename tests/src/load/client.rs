@@ -1,6 +1,6 @@
 //! One client of a load.
 
-use super::{NOBODY, Plan, Sent, Shared};
+use super::{Plan, Sent, Shared};
 use crate::cluster::http::Http;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -60,7 +60,7 @@ impl Client {
             ("Idempotency-Key", sent.key.as_str()),
             ("Prefer", "return=minimal"),
         ];
-        while sent.at.elapsed() < PATIENCE {
+        while sent.at.elapsed() < PATIENCE && !self.shared.abandoned.load(Ordering::Acquire) {
             sent.tries += 1;
             let node = self.pick();
             match self.links[node].send("POST", "/v1/jobs", &headers, body) {
@@ -82,7 +82,7 @@ impl Client {
         let avoided = self.shared.avoided.load(Ordering::Acquire);
         loop {
             self.next_node = (self.next_node + 1) % self.links.len();
-            if avoided == NOBODY || self.next_node != avoided {
+            if avoided & 1 << self.next_node == 0 {
                 return self.next_node;
             }
         }

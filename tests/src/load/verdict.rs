@@ -176,6 +176,7 @@ impl fmt::Display for Gap {
 mod tests {
     use super::*;
     use crate::cluster::job::Attempt;
+    use relais_protocol::ids::Fence;
     use tokio::time::Instant;
 
     fn sent(key: &str, id: &str) -> Sent {
@@ -187,12 +188,14 @@ mod tests {
         let attempts = outcomes.iter().map(|(node, outcome)| Attempt {
             node: (*node).to_owned(),
             epoch: 1,
+            fence: Fence(65_537),
             started_at: UnixMs(10_000),
             finished_at: Some(UnixMs(11_000)),
             outcome: Some((*outcome).to_owned()),
         });
         let attempts = attempts.collect();
-        Job { id: id.to_owned(), state: "succeeded".to_owned(), key: Some(key.to_owned()), name: None, attempts }
+        let (state, key) = ("succeeded".to_owned(), Some(key.to_owned()));
+        Job { id: id.to_owned(), state, key, name: None, failures_max: 1, losses_max: 3, attempts }
     }
 
     #[test]

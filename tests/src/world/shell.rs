@@ -44,6 +44,7 @@ impl World {
                 Effect::Probe(of) => self.probe(id, of),
                 Effect::Stand => self.stand(id, handed_over),
                 Effect::Promote => self.promote(id),
+                Effect::HandOn(heir) => self.hand_on(id, heir),
                 Effect::Resign(why) => {
                     self.trace.say(now, id.0.into(), || format!("resigns: {why}"));
                     self.dispatch(id, CoreInput::Majority(false));
@@ -63,7 +64,7 @@ impl World {
         let wall = self.node(id).wall(now);
         let Some(life) = self.node(id).life.as_deref_mut() else { return };
         let run = life.run;
-        life.core.explain_reign(life.election.cause().0.as_str(), wall);
+        life.core.explain_reign(life.election.cause().0.as_str(), wall, None);
         self.dispatch(id, CoreInput::Promote(id, run));
     }
 

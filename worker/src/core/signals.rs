@@ -7,7 +7,7 @@ use relais_protocol::record::{Finish, NodeFacts};
 /// Times of the worker, in ms.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerConfig {
-    /// How often it reports when nothing ends.
+    /// How often it reports when nothing ends, before it knows its lease; then six times in one.
     pub beat_ms: u64,
     /// How long before the end of its lease it kills.
     pub margin_ms: u64,

@@ -40,7 +40,7 @@ async fn requests_for_another_journal_or_in_anothers_name_are_refused() {
         (stranger.0 + 1, 1, stranger, false),
     ] {
         let vote = openraft::raft::VoteRequest::new(openraft::Vote::new(9, stranger.0), None);
-        let envelope = Envelope { from, to, request: Request::Vote(vote) };
+        let envelope = Envelope { from, to, history: None, request: Request::Vote(vote) };
         let answer = node.journal.handle_rpc(proven, rpc::encode(&envelope)).await;
         let answer = rpc::decode::<Response>(&answer).unwrap();
         assert_eq!(matches!(answer, Response::Vote(_)), is_answered, "{answer:?}");

@@ -44,7 +44,7 @@ async fn sample() -> Sample {
     Sample { dir, journal, rows, last, term }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
@@ -208,7 +208,7 @@ async fn a_torn_tail_is_cut_but_an_acknowledged_one_is_missed() {
     book.write(&FRAMES.key(&sample.last.0.to_be_bytes()), None).unwrap();
     book.flush().unwrap();
     book.close();
-    let Ok(Opened::Damaged { reason }) = open_store(&sample.journal).await else { panic!("not noticed") };
+    let Ok(Opened::Damaged { reason, .. }) = open_store(&sample.journal).await else { panic!("not noticed") };
     assert!(reason.contains("acknowledged entries"), "{reason}");
 }
 

@@ -93,14 +93,24 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) async fn start(board: &Arc<Switchboard>, dir: &Path, id: u64, sync: SyncMode) -> Self {
-        let id = RaftId(id);
-        let dir = dir.join(format!("journal-{}", id.0));
-        let mut options = StoreOptions::new(&dir, id, Arc::new(|reason| panic!("fatal: {reason}")));
+        Self::start_with(board, dir, id, sync, Arc::new(|reason| panic!("fatal: {reason}"))).await
+    }
+
+    pub(super) async fn start_with(
+        board: &Arc<Switchboard>,
+        dir: &Path,
+        id: u64,
+        sync: SyncMode,
+        on_fatal: OnFatal,
+    ) -> Self {
+        let dir = dir.join(format!("journal-{id}"));
+        let mut options = StoreOptions::new(&dir, RaftId(id), on_fatal);
         options.sync = sync;
         let store = match open(options).await.unwrap() {
             Opened::Clean(store) => store,
-            Opened::Damaged { reason } => panic!("damaged: {reason}"),
+            Opened::Damaged { reason, .. } => panic!("damaged: {reason}"),
         };
+        let id = store.id();
         let machine = Arc::new(Map::default());
         let journal = RaftJournal::start(store, machine.clone(), board.link(id)).await.unwrap();
         let journal: Arc<dyn Journal> = Arc::new(journal);

@@ -1,7 +1,7 @@
 //! Openraft's own storage test suite.
 
 use super::super::log::Log;
-use super::super::machine::Applier;
+use super::super::machine::{Applier, Position};
 use super::super::types::{StorageError, Types};
 use super::super::*;
 use super::fixture::Map;
@@ -15,7 +15,8 @@ impl StoreBuilder<Types, Log, Applier, tempfile::TempDir> for Builder {
         let on_fatal: OnFatal = Arc::new(|reason| panic!("fatal: {reason}"));
         let options = StoreOptions::new(dir.path().join("journal"), RaftId(1), on_fatal);
         let Opened::Clean(store) = open(options).await.unwrap() else { panic!("a new store is damaged") };
-        let applier = Applier::new(Arc::new(Map::default()), store.ledger, store.ledger_jobs);
+        let (at, told) = (Position::loaded(&store.ledger), Arc::new(watch::channel(0).0));
+        let (applier, _) = Applier::new(Arc::new(Map::default()), store.ledger, store.ledger_jobs, at, told);
         Ok((dir, store.log, applier))
     }
 }

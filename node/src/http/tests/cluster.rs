@@ -1,7 +1,8 @@
 //! Nodes, the cluster, probes and figures.
 
 use super::rig::{NOOP, Served};
-use relais_protocol::ids::{Epoch, Generation, NodeId};
+use relais_protocol::failover::{FailoverTale, Fate, JobFate};
+use relais_protocol::ids::{Epoch, Generation, JobId, NodeId};
 use relais_protocol::record::{Failover, Record};
 use relais_protocol::time::UnixMs;
 use serde_json::json;
@@ -72,9 +73,47 @@ async fn failovers_are_listed_newest_first() {
     let said = served.get("/v1/cluster/failovers").await.json();
     let newest = &said["failovers"][0];
     assert_eq!((&newest["epoch"], &newest["from"], &newest["to"]), (&json!(2), &json!("n1"), &json!("n1")));
-    assert_eq!(newest["jobs"], json!({"adopted": 2, "retried": 1, "lost_attempts": 0}));
+    let jobs = json!({"running": null, "kept": 0, "adopted": 2, "retried": 1, "duplicate": 0, "lost_attempts": 0});
+    assert_eq!(newest["jobs"], jobs);
     assert_eq!(newest["elected_at"], "1970-01-01T00:00:00.090Z");
     assert_eq!(said["failovers"][1]["from"], json!(null));
+}
+
+#[actix_web::test]
+async fn a_failover_is_told_by_phase_and_by_job() {
+    let served = Served::with_slots(1);
+    let failover = Failover {
+        epoch: Epoch(2),
+        generation: Generation(0),
+        from: None,
+        to: NodeId(1),
+        cause: "silent".into(),
+        suspected_at: UnixMs(1_000),
+        elected_at: UnixMs(1_090),
+        first_dispatch_at: Some(UnixMs(1_095)),
+        unavailable_ms: 90,
+        adopted: 1,
+        retried: 1,
+        lost_attempts: 1,
+    };
+    let fate = |job, fate| JobFate { job: JobId(job), node: NodeId(1), fate };
+    served.rig.apply(vec![Record::FailoverTold(Box::new(FailoverTale {
+        failover,
+        confirmed_at: Some(UnixMs(1_004)),
+        reconciled_at: Some(UnixMs(5_100)),
+        running: 3,
+        kept: 0,
+        duplicate: 1,
+        fates: vec![fate(1, Fate::Adopted), fate(2, Fate::Duplicate)],
+    }))]);
+    let said = served.get("/v1/cluster/failovers").await.json();
+    let told = &said["failovers"][0];
+    let phases = json!({"suspected": 0, "confirmed": 4, "elected": 90, "reconciled": 4100, "first_dispatch": 95});
+    assert_eq!(told["phases_ms"], phases);
+    let jobs = json!({"running": 3, "kept": 0, "adopted": 1, "retried": 1, "duplicate": 1, "lost_attempts": 1});
+    assert_eq!(told["jobs"], jobs);
+    assert_eq!((&told["fates"][1]["fate"], &told["fates"][1]["node"]), (&json!("duplicate"), &json!("n1")));
+    assert_eq!((told["fates"].as_array().unwrap().len(), &told["fates_left_out"]), (2, &json!(1)));
 }
 
 #[actix_web::test]

@@ -2,7 +2,7 @@
 
 use crate::backend::{
     Backend, ClusterVitals, NodeVitals, NotFresh, OutputChunk, OutputFailed, OutputStream, ProposeFailed, Readiness,
-    Standpoint,
+    RecoverPlan, Standpoint,
 };
 use crate::http::{Api, HttpConfig};
 use futures::FutureExt;
@@ -10,12 +10,13 @@ use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_dispatcher::rows::MemoryRows;
-use relais_protocol::ids::{ClusterId, Incarnation, Index, JobId, NodeId};
+use relais_protocol::ids::{ClusterId, Incarnation, Index, JobId, NodeId, RaftId};
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
+use relais_protocol::message::{DrillFault, Holdings, LogPosition};
 use relais_protocol::record::{BATCH_RECORDS_MAX, Batch, Committed, Finish, NodeFacts, Outcomes, RULES, Record};
 use relais_protocol::time::UnixMs;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::broadcast;
@@ -165,6 +166,10 @@ impl Backend for Rig {
         async move { answer }.boxed()
     }
 
+    fn durability(&self) -> &'static str {
+        "majority"
+    }
+
     fn fresh(&self) -> BoxFuture<'static, Result<(), NotFresh>> {
         let answer = self.no_dispatcher().map_or(Ok(()), |why| Err(NotFresh(why)));
         async move { answer }.boxed()
@@ -192,6 +197,35 @@ impl Backend for Rig {
 
     fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<NodeId, String>> {
         async move { to.ok_or_else(|| "no other node is ready".to_owned()) }.boxed()
+    }
+
+    fn drill(&self, _: NodeId, _: DrillFault, _: u64) -> BoxFuture<'static, Result<(), String>> {
+        async move { Err("this cluster does not agree to rehearsals".to_owned()) }.boxed()
+    }
+
+    fn holdings(&self) -> Holdings {
+        Holdings {
+            node: NodeId(1),
+            name: "n1".into(),
+            journal: RaftId::new(NodeId(1), 1),
+            history: None,
+            last_log: LogPosition::default(),
+            committed: None,
+            applied: None,
+            voters: vec![NodeId(1)],
+            dispatcher: Some(NodeId(1)),
+            reign: self.ledger.read().reign(),
+        }
+    }
+
+    fn plan_recovery(&self, _: BTreeSet<NodeId>) -> BoxFuture<'static, RecoverPlan> {
+        let refused = Some("there is a dispatcher, `n1`: nothing is to be recovered".to_owned());
+        let holdings = vec![self.holdings()];
+        async move { RecoverPlan { holdings, best: Some(NodeId(1)), refused } }.boxed()
+    }
+
+    fn recover(&self, _: BTreeSet<NodeId>) -> BoxFuture<'static, Result<NodeId, String>> {
+        async move { Err("there is a dispatcher, `n1`: nothing is to be recovered".to_owned()) }.boxed()
     }
 
     fn output(

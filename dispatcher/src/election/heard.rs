@@ -1,0 +1,48 @@
+//! What is heard of others: heartbeats, and proof that a process is gone.
+
+use super::{Cause, Effect, Election, Phase, Voter};
+use relais_protocol::ids::NodeId;
+use relais_protocol::message::Beat;
+use relais_protocol::time::Mono;
+
+impl Election {
+    pub(super) fn on_beat(&mut self, now: Mono, beat: &Beat, effects: &mut Vec<Effect>) {
+        if beat.voter {
+            let voter = Voter { heard_at: now, last_log: beat.last_log, ready: beat.ready, hears: beat.hears };
+            self.voters.insert(beat.from, voter);
+        }
+        if beat.reign < self.reign || !beat.dispatcher || beat.from == self.me {
+            return;
+        }
+        if beat.goodbye {
+            self.on_gone(now, beat.from);
+            self.cause = Cause::Handover;
+            return;
+        }
+        if beat.reign > self.reign && matches!(self.phase, Phase::Leading | Phase::Promoting | Phase::Resigned) {
+            effects.push(Effect::Resign("a higher reign is heard"));
+        } else if self.phase == Phase::Leading {
+            return;
+        }
+        self.reign = beat.reign;
+        self.follow(now, beat.from);
+    }
+
+    pub(super) fn follow(&mut self, now: Mono, dispatcher: NodeId) {
+        self.dispatcher = Some(dispatcher);
+        self.heard_at = now;
+        self.gone = false;
+        self.suspected_at = None;
+        self.failures = 0;
+        self.phase = Phase::Following;
+    }
+
+    pub(super) fn on_gone(&mut self, now: Mono, node: NodeId) {
+        self.voters.remove(&node);
+        if self.dispatcher == Some(node) && !self.leads() && !self.gone {
+            self.gone = true;
+            self.cause = Cause::Killed;
+            self.suspected_at.get_or_insert(now);
+        }
+    }
+}

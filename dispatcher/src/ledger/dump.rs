@@ -1,0 +1,62 @@
+//! A stored row, typed, so that it can be shown: what an export of the journal says of the ledger.
+
+use super::{Head, Ledger, LoadError, Violation, keys};
+use crate::rows::Rows;
+use relais_protocol::history::Lineage;
+use relais_protocol::ids::Index;
+use relais_protocol::job::Job;
+use relais_protocol::merge::{Gone, KeyRow, SettingRow, TokenRow};
+use relais_protocol::node::NodeRow;
+use relais_protocol::record::Failover;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A row of the ledger. Its content is not public: it is for showing, by `Serialize`.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct DumpRow(Typed);
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "table", content = "row", rename_all = "snake_case")]
+enum Typed {
+    Head(Head),
+    Node(Box<NodeRow>),
+    Job(Box<Job>),
+    Key(String, KeyRow),
+    Token(TokenRow),
+    Setting(SettingRow),
+    Failover(Box<Failover>),
+    Lineage(Lineage),
+    Gone(Gone),
+}
+
+/// The row under `key`; `None` for one that only serves to find others.
+///
+/// # Errors
+/// It can't be decoded.
+pub fn dump(key: &[u8], row: &[u8]) -> Result<Option<DumpRow>, LoadError> {
+    let typed = match key.first() {
+        Some(&keys::JOB) => Typed::Job(keys::decode_row(key, row)?),
+        Some(&keys::NODE) => Typed::Node(keys::decode_row(key, row)?),
+        Some(&keys::KEY) => {
+            Typed::Key(String::from_utf8_lossy(&key[1..]).into_owned(), keys::decode_row(key, row)?)
+        }
+        Some(&keys::TOKEN) => Typed::Token(keys::decode_row(key, row)?),
+        Some(&keys::SETTING) => Typed::Setting(keys::decode_row(key, row)?),
+        Some(&keys::FAILOVER) => Typed::Failover(keys::decode_row(key, row)?),
+        Some(&keys::LINEAGE) => Typed::Lineage(keys::decode_row(key, row)?),
+        Some(&keys::GONE) => Typed::Gone(keys::decode_row(key, row)?),
+        _ if key == keys::HEAD => Typed::Head(keys::decode_row(key, row)?),
+        _ => return Ok(None),
+    };
+    Ok(Some(DumpRow(typed)))
+}
+
+/// Loads a ledger from `rows` and checks its indexes against them.
+///
+/// # Errors
+/// In words, with the first thing that is wrong.
+pub fn check(rows: Arc<dyn Rows>) -> Result<(), String> {
+    let ledger = Ledger::load(rows, Index(0)).map_err(|e| e.to_string())?;
+    ledger.check_invariants().map_err(|Violation(what)| what)
+}

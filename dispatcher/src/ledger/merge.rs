@@ -1,0 +1,189 @@
+//! The joins: two rows of one thing, from two sides of a split, made into one.
+//!
+//! Each is commutative, associative and idempotent, so it does not matter who merges whom, in which order
+//! or how often. They are pure and know no ledger; what else follows from a joined row (indexes, a wish to
+//! cancel, attempts that are superseded) is the ledger's to do.
+//!
+//! Of a job that is not ended on either side, the row that knows the newest attempt stands: a fence that is
+//! lower than one that was given out is worth nothing to whoever checks fences, so an attempt that runs
+//! under it is superseded even where the newer one was lost already. Running beats waiting in all other
+//! cases. A wish to run an ended job again begins another life of it, and a later life beats an earlier
+//! one, its end included; so such a wish is not lost to the ending that it was about.
+
+use relais_protocol::codec;
+use relais_protocol::history::Stamp;
+use relais_protocol::ids::Fence;
+use relais_protocol::job::{Attempt, AttemptEnd, AttemptOutcome, Cancel, Ending, ErrorKind, Job, JobError, JobState};
+use relais_protocol::merge::{KeyRow, SettingRow, TokenRow};
+use relais_protocol::node::NodeRow;
+use relais_protocol::record::Standing;
+use relais_protocol::time::UnixMs;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Two rows of one job as one.
+#[must_use]
+pub fn join_jobs(a: &Job, b: &Job) -> Job {
+    let head = if compare_heads(a, b) == Ordering::Less { b } else { a };
+    let first = if birth(a) <= birth(b) { a } else { b };
+    let mut joined = head.clone();
+    joined.place = first.place;
+    joined.created_at = first.created_at;
+    joined.submitted_by.clone_from(&first.submitted_by);
+    joined.born = first.born;
+    joined.body_hash = first.body_hash;
+    joined.changed = a.changed.max(b.changed);
+    joined.attempts = join_attempts(&a.attempts, &b.attempts);
+    joined.endings = join_endings(a, b, head);
+    joined.alias_of = [a.alias_of, b.alias_of].into_iter().flatten().min();
+    if a.life == b.life {
+        joined.cancel = [&a.cancel, &b.cancel].into_iter().flatten().min_by(|a, b| wish(a).cmp(&wish(b))).cloned();
+    }
+    joined
+}
+
+/// What tells two submits of one id apart; the first one's place and time stay.
+fn birth(job: &Job) -> (Stamp, relais_protocol::job::Place, UnixMs, &str) {
+    (job.born, job.place, job.created_at, &job.submitted_by)
+}
+
+fn wish(cancel: &Cancel) -> (UnixMs, &str) {
+    (cancel.at, &cancel.reason)
+}
+
+/// Whose state stands: the greater one's. A total order.
+fn compare_heads(a: &Job, b: &Job) -> Ordering {
+    let by_life = a.life.cmp(&b.life);
+    let by_end = a.state.is_terminal().cmp(&b.state.is_terminal());
+    let by_state = || {
+        if a.state.is_terminal() && b.state.is_terminal() {
+            // Of two endings the earlier one.
+            Reverse(a.moved).cmp(&Reverse(b.moved))
+        } else {
+            newest(a).cmp(&newest(b))
+        }
+    };
+    by_life.then(by_end).then_with(by_state).then_with(|| head_bytes(a).cmp(&head_bytes(b)))
+}
+
+/// Of a job that has not ended: the newest attempt that the row knows, whether it knows its end, and when it
+/// came into its state.
+fn newest(job: &Job) -> (Option<Fence>, bool, Stamp) {
+    let last = job.attempts.last();
+    (last.map(|attempt| attempt.fence), last.is_some_and(|attempt| attempt.end.is_some()), job.moved)
+}
+
+/// All that goes with the state, to break a tie of rows that no journal makes.
+fn head_bytes(job: &Job) -> Vec<u8> {
+    let state = (&job.state, job.moved, job.queued_at, job.finished_at, job.ended_by);
+    codec::encode(codec::FORMAT, &(state, job.failures, job.losses, &job.error, &job.result, &job.spec))
+}
+
+fn join_attempts(a: &[Attempt], b: &[Attempt]) -> Vec<Attempt> {
+    let mut joined: BTreeMap<Fence, Attempt> = BTreeMap::new();
+    for attempt in a.iter().chain(b) {
+        joined
+            .entry(attempt.fence)
+            .and_modify(|known| {
+                if attempt_order(attempt) < attempt_order(known) {
+                    known.clone_from(attempt);
+                }
+            })
+            .or_insert_with(|| attempt.clone());
+    }
+    joined.into_values().collect()
+}
+
+/// Of two accounts of one attempt the lesser one stands: one that was told of its end before one that gave
+/// it up, either before one that knows no end, and of two alike the earlier one.
+fn attempt_order(attempt: &Attempt) -> (u8, Option<(UnixMs, AttemptOutcome)>, Vec<u8>) {
+    let rank = match attempt.end.as_ref().map(|end| end.outcome) {
+        Some(AttemptOutcome::Lost) => 1,
+        Some(_) => 0,
+        None => 2,
+    };
+    let end = attempt.end.as_ref().map(|end| (end.finished_at, end.outcome));
+    (rank, end, codec::encode(codec::FORMAT, attempt))
+}
+
+/// All endings of both but the one that stands.
+fn join_endings(a: &Job, b: &Job, head: &Job) -> Vec<Ending> {
+    let mut endings: BTreeSet<Ending> = BTreeSet::new();
+    for job in [a, b] {
+        endings.extend(job.endings.iter().cloned());
+        endings.extend(job.ending());
+    }
+    if let Some(stands) = head.ending() {
+        endings.remove(&stands);
+    }
+    endings.into_iter().collect()
+}
+
+/// Ends all attempts that a join has left without an end, but the one that its state names: no report of
+/// them will count any more.
+pub fn supersede(job: &mut Job, now: UnixMs) {
+    let current = match job.state {
+        JobState::Running { fence, .. } => Some(fence),
+        _ => None,
+    };
+    for attempt in job.attempts.iter_mut().filter(|attempt| Some(attempt.fence) != current && attempt.end.is_none()) {
+        attempt.end = Some(AttemptEnd {
+            finished_at: now,
+            outcome: AttemptOutcome::Lost,
+            exit_code: None,
+            signal: None,
+            error: Some(JobError {
+                kind: ErrorKind::Lost,
+                message: "it ran on one side of a split while the job went on at the other".to_owned(),
+            }),
+            output_tail: Vec::new(),
+        });
+    }
+}
+
+/// Two rows of one node as one. A later run of its process beats an earlier one; of one run the later row,
+/// but the best standing: who is taken for dead on one side only was out of its reach.
+#[must_use]
+pub fn join_nodes(a: &NodeRow, b: &NodeRow) -> NodeRow {
+    let order = |row: &NodeRow| (row.incarnation, row.changed, codec::encode(codec::FORMAT, row));
+    let (later, other) = if order(a) >= order(b) { (a, b) } else { (b, a) };
+    let mut joined = later.clone();
+    joined.changed = a.changed.max(b.changed);
+    if a.incarnation == b.incarnation && alive(other.standing) > alive(later.standing) {
+        joined.standing = other.standing;
+    }
+    joined
+}
+
+fn alive(standing: Standing) -> u8 {
+    match standing {
+        Standing::Joining => 0,
+        Standing::Offline => 1,
+        Standing::Suspect => 2,
+        Standing::Online => 3,
+        Standing::Leaving => 4,
+        Standing::Left => 5,
+    }
+}
+
+/// Two rows of one setting as one: the later.
+#[must_use]
+pub fn join_settings(a: &SettingRow, b: &SettingRow) -> SettingRow {
+    let order = |row: &SettingRow| (row.changed, row.value.clone());
+    if order(a) >= order(b) { a.clone() } else { b.clone() }
+}
+
+/// Two rows of one token as one: the later.
+#[must_use]
+pub fn join_tokens(a: &TokenRow, b: &TokenRow) -> TokenRow {
+    let order = |row: &TokenRow| (row.changed, codec::encode(codec::FORMAT, row));
+    if order(a) >= order(b) { a.clone() } else { b.clone() }
+}
+
+/// Two rows of one key as one: whose job came first has it, and is kept for the longer of both times.
+#[must_use]
+pub fn join_keys(a: &KeyRow, b: &KeyRow) -> KeyRow {
+    let order = |row: &KeyRow| (row.changed, row.job, row.body_hash);
+    let first = if order(a) <= order(b) { a } else { b };
+    KeyRow { ends_at: a.ends_at.max(b.ends_at), ..*first }
+}

@@ -1,0 +1,181 @@
+//! Wall clocks, compared: each node asks the others for the time, and tells people whose clock is wrong.
+//!
+//! ```text
+//!   own time at the question ──┐            ┌── theirs
+//!                              ▼            ▼
+//!   offset = theirs − (own at the question + half of the round trip)
+//! ```
+//!
+//! With three clocks or more, a wrong one is one that is off the median; of two nobody can tell which is
+//! wrong, and the other's row says that they differ. It decides nothing: leases and elections count on the
+//! monotonic clock, and a wrong wall clock gives only wrong stamps and schedules that fire at a wrong time.
+
+use super::Hub;
+use crate::net::Purpose;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use relais_protocol::codec;
+use relais_protocol::ids::NodeId;
+use relais_protocol::message::{CONTROL_BYTES_MAX, Control, ControlAnswer};
+use relais_protocol::time::{Mono, UnixMs};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the others are asked.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long an answer may take; a slower one says little.
+const ASK_LIMIT: Duration = Duration::from_secs(1);
+/// A clock that is off by more than this is wrong.
+const SKEW_MAX_MS: u64 = 2_000;
+/// For how long an answer is believed.
+const BELIEVED_MS: u64 = 10_000;
+/// How often a wrong clock is logged.
+const LOG_EVERY_MS: u64 = 60_000;
+
+/// How a clock was found to be off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Skew {
+    /// How far ahead it is, in ms; negative when it is behind.
+    pub(super) ahead_ms: i64,
+    /// Whether that is against the median of three clocks or more, or only against the one other.
+    pub(super) is_median: bool,
+}
+
+/// What is known of the others' clocks.
+#[derive(Debug, Default)]
+pub struct Clocks {
+    /// By node: how far ahead of this node's clock, in ms, and when that was measured.
+    offsets: Mutex<BTreeMap<NodeId, (i64, Mono)>>,
+    logged: Mutex<BTreeMap<NodeId, Mono>>,
+}
+
+impl Skew {
+    fn words(self) -> String {
+        let seconds = self.ahead_ms.unsigned_abs() as f64 / 1e3;
+        let way = if self.ahead_ms < 0 { "behind" } else { "ahead of" };
+        let whom = if self.is_median { "the cluster's median" } else { "the other node's" };
+        format!(
+            "its clock is {seconds:.1} s {way} {whom}; set it right, by NTP for instance: stamps and schedules go by it"
+        )
+    }
+}
+
+/// Which clocks are wrong, given how far ahead of this node's own each other one is.
+fn wrong(me: NodeId, offsets: &BTreeMap<NodeId, i64>) -> BTreeMap<NodeId, Skew> {
+    let mut all: Vec<(NodeId, i64)> = offsets.iter().map(|(node, ahead)| (*node, *ahead)).collect();
+    let is_median = all.len() >= 2;
+    if is_median {
+        all.push((me, 0));
+    }
+    let mut sorted: Vec<i64> = all.iter().map(|(_, ahead)| *ahead).collect();
+    sorted.sort_unstable();
+    // Of an even number the lower of the two in the middle: all nodes then agree on it.
+    let median = if is_median { sorted[(sorted.len() - 1) / 2] } else { 0 };
+    let skews = all.into_iter().map(|(node, ahead)| (node, Skew { ahead_ms: ahead - median, is_median }));
+    skews.filter(|(_, skew)| skew.ahead_ms.unsigned_abs() > SKEW_MAX_MS).collect()
+}
+
+impl Clocks {
+    fn note(&self, node: NodeId, ahead_ms: i64, now: Mono) {
+        self.offsets.lock().insert(node, (ahead_ms, now));
+    }
+
+    /// The clocks that are wrong now.
+    fn wrong(&self, me: NodeId, now: Mono) -> BTreeMap<NodeId, Skew> {
+        let mut offsets = self.offsets.lock();
+        offsets.retain(|_, (_, at)| now.since(*at) < BELIEVED_MS);
+        let known = offsets.iter().map(|(node, (ahead, _))| (*node, *ahead)).collect();
+        wrong(me, &known)
+    }
+
+    /// Whether a wrong clock is to be logged now.
+    fn is_due(&self, node: NodeId, now: Mono) -> bool {
+        let mut logged = self.logged.lock();
+        let due = logged.get(&node).is_none_or(|at| now.since(*at) >= LOG_EVERY_MS);
+        if due {
+            logged.insert(node, now);
+        }
+        due
+    }
+}
+
+impl Hub {
+    /// Compares wall clocks until the node is gone.
+    pub async fn compare_clocks(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(ASK_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let connected = self.net().map(|net| net.connected()).unwrap_or_default();
+            let asked = connected.into_iter().map(|node| self.ask_time(node));
+            futures::future::join_all(asked).await;
+            let now = self.clock.mono();
+            for (node, skew) in self.clocks.wrong(self.me.node, now) {
+                if self.clocks.is_due(node, now) {
+                    let name = self.name_of(node).unwrap_or_else(|| node.to_string());
+                    tracing::warn!(node = %name, "a wall clock is wrong: {}", skew.words());
+                }
+            }
+        }
+    }
+
+    async fn ask_time(&self, node: NodeId) {
+        let Some(net) = self.net() else { return };
+        let request = Bytes::from(codec::encode(codec::FORMAT, &Control::Time));
+        let (asked, own) = (self.clock.mono(), self.clock.unix());
+        let Ok(answer) = net.call(node, Purpose::Control, request, ASK_LIMIT).await else { return };
+        let now = self.clock.mono();
+        if let Ok(ControlAnswer::Time(theirs)) = codec::decode(codec::FORMAT, &answer, CONTROL_BYTES_MAX) {
+            self.clocks.note(node, ahead(own, now.since(asked), theirs), now);
+        }
+    }
+
+    /// What is wrong with each clock, in words.
+    pub(super) fn wrong_clocks(&self) -> BTreeMap<NodeId, String> {
+        let wrong = self.clocks.wrong(self.me.node, self.clock.mono());
+        wrong.into_iter().map(|(node, skew)| (node, skew.words())).collect()
+    }
+}
+
+/// How far `theirs` was ahead of `own`, which was read when the question left.
+fn ahead(own: UnixMs, round_trip_ms: u64, theirs: UnixMs) -> i64 {
+    let own = own.plus(round_trip_ms / 2);
+    let apart = i64::try_from(own.0.abs_diff(theirs.0)).unwrap_or(i64::MAX);
+    if theirs < own { -apart } else { apart }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(me: u32, offsets: &[(u32, i64)]) -> Vec<(u32, i64)> {
+        let offsets = offsets.iter().map(|(node, ahead)| (NodeId(*node), *ahead)).collect();
+        wrong(NodeId(me), &offsets).into_iter().map(|(node, skew)| (node.0, skew.ahead_ms)).collect()
+    }
+
+    #[test]
+    fn the_odd_one_out_is_wrong_as_all_see_it() {
+        assert_eq!(found(1, &[(2, 5), (3, 3_600_000)]), [(3, 3_599_995)]);
+        assert_eq!(found(3, &[(1, -3_600_000), (2, -3_599_995)]), [(3, 3_599_995)]);
+        assert_eq!(found(1, &[(2, 2_000), (3, -1_999)]), []);
+        assert_eq!(found(1, &[(2, -2_500)]), [(2, -2_500)], "of two, the other one differs");
+        assert_eq!(found(1, &[]), []);
+    }
+
+    #[test]
+    fn half_of_the_round_trip_is_allowed_for() {
+        assert_eq!(ahead(UnixMs(1_000), 100, UnixMs(1_050)), 0);
+        assert_eq!(ahead(UnixMs(1_000), 100, UnixMs(950)), -100);
+    }
+
+    #[test]
+    fn an_old_answer_is_not_believed_and_a_warning_not_repeated() {
+        let clocks = Clocks::default();
+        clocks.note(NodeId(2), 9_000, Mono(0));
+        assert_eq!(clocks.wrong(NodeId(1), Mono(9_000)).len(), 1);
+        assert_eq!(clocks.wrong(NodeId(1), Mono(10_000)).len(), 0);
+        assert!(clocks.is_due(NodeId(2), Mono(0)) && !clocks.is_due(NodeId(2), Mono(59_000)));
+        assert!(clocks.is_due(NodeId(2), Mono(60_000)));
+    }
+}

@@ -1,0 +1,28 @@
+//! A witness's memory. The C library's allocator keeps an arena for each thread and learns to hold on to
+//! large blocks; both are good for speed and cost a witness, which has little to do, a third of its memory.
+//! Its allocator reads what it may from the environment once, before anything runs: so the process starts
+//! itself over, under the same pid, with that said. An operator's own choice is left alone.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// One arena for all threads.
+const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
+/// What is free at the end of the heap goes back, and blocks above 128 KiB always do.
+const TRIM: (&str, &str) = ("MALLOC_TRIM_THRESHOLD_", "131072");
+
+/// Starts this process over with a thrifty allocator, unless it has one. Returns if it has, or if it can't:
+/// it then only takes more memory.
+pub(crate) fn start_over_frugally() {
+    if std::env::var_os(ARENAS.0).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut arguments = std::env::args_os();
+    let mut command = Command::new(program);
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    let error = command.args(arguments).envs([ARENAS, TRIM]).exec();
+    eprintln!("relais: the witness could not start over with less memory ({error}); it goes on as it is");
+}
