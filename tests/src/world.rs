@@ -40,8 +40,8 @@ mod sweep;
 mod tally;
 mod trace;
 
-pub use tally::{KindTally, RunTally, Tally};
 pub use sweep::{Report, Swept, fingerprint, one_seed, replay, search, sweep, write_trace};
+pub use tally::{KindTally, RunTally, Tally};
 
 use crate::checkers::Violation;
 use crate::history::History;
@@ -170,7 +170,10 @@ impl World {
             self.trace.event(at, kind, node);
             self.happen(event);
             if self.trace.events() == EVENTS_MAX {
-                self.broken("bounds", format!("more than {EVENTS_MAX} events by {at} ms: something goes round in circles"));
+                self.broken(
+                    "bounds",
+                    format!("more than {EVENTS_MAX} events by {at} ms: something goes round in circles"),
+                );
             }
             if self.now >= look_at {
                 look_at = self.now + LOOK_MS;

@@ -12,7 +12,6 @@ impl World {
         Struck::slow(node)
     }
 
-
     /// The next sync fails: the process ends rather than acknowledge.
     pub(super) fn fail_sync(&mut self, node: NodeId) -> Struck {
         self.node(node).sync_fails = true;

@@ -29,7 +29,10 @@ impl World {
         if let Some(life) = self.node(id).life.as_deref_mut().filter(|life| life.raft.me == to) {
             life.raft.handle(now, from, message, &mut out);
             if let Some(index) = life.raft.conflict.take() {
-                self.broken("committed-entries-stay", format!("node {id} was told to drop the committed entry {index}"));
+                self.broken(
+                    "committed-entries-stay",
+                    format!("node {id} was told to drop the committed entry {index}"),
+                );
             }
         }
         self.after_log(id, out);
@@ -101,10 +104,8 @@ impl World {
         let log = life.raft.log();
         let Some(term) = log.term_at(index) else { return };
         let (at, members) = (LogPosition { term, index }, log.members_at(index).clone());
-        let message = RaftMessage::Snapshot {
-            term: life.raft.stable.term,
-            snapshot: Arc::new(Snapshot { at, members, rows }),
-        };
+        let message =
+            RaftMessage::Snapshot { term: life.raft.stable.term, snapshot: Arc::new(Snapshot { at, members, rows }) };
         self.send(id, to.node(), Message::Raft(from, to, Box::new(message)));
     }
 
@@ -136,7 +137,9 @@ impl World {
         let mut landed = None;
         while let Some(life) = self.node(id).life.as_deref_mut() {
             let index = life.applied + 1;
-            let Some(entry) = life.raft.log().entry(index).filter(|_| index <= life.raft.commit).cloned() else { break };
+            let Some(entry) = life.raft.log().entry(index).filter(|_| index <= life.raft.commit).cloned() else {
+                break;
+            };
             life.applied = index;
             let flight = life.desk.flight.filter(|flight| flight.index == index && index > 0);
             let before = life.ledger.reign();

@@ -137,7 +137,12 @@ impl Node {
         let mut election = Election::new(ElectionConfig::default(), self.id, dice.next(), mono);
         let unsettled = self.disk.unsettled.clone();
         let mut worker = Worker::new(WorkerConfig::default(), self.id, run, self.disk.reign, unsettled);
-        let facts = NodeFacts { name: format!("n{}", self.id), slots: self.slots, journal: self.disk.journal, ..NodeFacts::default() };
+        let facts = NodeFacts {
+            name: format!("n{}", self.id),
+            slots: self.slots,
+            journal: self.disk.journal,
+            ..NodeFacts::default()
+        };
         worker.handle(mono, WorkerInput::Facts(facts));
         if self.limited {
             election.handle(mono, ElectionInput::Ready(false));
