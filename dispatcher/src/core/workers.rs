@@ -2,6 +2,7 @@
 
 use super::{Core, Effect, Now, Ticket};
 use crate::ledger::{Event, Ledger};
+use crate::planted::is_planted;
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, Reign};
 use relais_protocol::message::{Order, Report, ReportAnswer};
 use relais_protocol::record::{Record, Standing};
@@ -40,6 +41,7 @@ impl Workers {
     /// reported or had the time to.
     pub(super) fn begin(&mut self, now: Mono, lease_ms: u64, ledger: &Ledger) {
         for row in ledger.nodes().filter(|row| !matches!(row.standing, Standing::Left | Standing::Joining)) {
+            let lease_ms = if is_planted("lease-not-regranted") { 0 } else { lease_ms };
             let mut worker = Worker::leased(now, lease_ms);
             worker.ordered = ledger.running_on(row.id).map(|(job, fence)| (job, (fence, now))).collect();
             self.workers.insert(row.id, worker);
@@ -147,6 +149,11 @@ impl Core {
             effects.push(Effect::Answer(ticket, answer));
             return;
         }
+        if is_planted("report-answered-early") {
+            effects.push(Effect::Answer(ticket, answer));
+            self.batches.add_own(records);
+            return;
+        }
         self.workers.answers.insert(ticket, answer);
         self.workers.settles.insert(ticket, settled);
         self.batches.add(ticket, records);
@@ -236,7 +243,7 @@ impl Core {
     pub(super) fn suspect(&mut self, ledger: &Ledger, node: NodeId) {
         let online = ledger.node(node).filter(|row| row.standing == Standing::Online && node != self.me);
         if let Some(row) = online.filter(|_| self.reign.is_some()) {
-            let standing = Standing::Suspect;
+            let standing = if is_planted("lost-on-suspicion") { Standing::Offline } else { Standing::Suspect };
             self.batches.add_own(vec![Record::NodeStanding { node, incarnation: row.incarnation, standing }]);
         }
     }
