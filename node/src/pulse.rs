@@ -14,7 +14,7 @@ use crate::hub::Hub;
 use parking_lot::{Mutex, RwLock};
 use relais_dispatcher::election::{Cause, Input, JournalView};
 use relais_dispatcher::journal::{JournalStatus, Role};
-use relais_protocol::ids::{Incarnation, NodeId, RaftId, Reign};
+use relais_protocol::ids::{Incarnation, NodeId, Reign};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition};
 use relais_protocol::time::Mono;
 use std::collections::BTreeMap;
@@ -163,8 +163,6 @@ impl Pulse {
     /// The journal changed.
     pub fn journal(&self, status: &JournalStatus) {
         let position = status.last_log.map(|at| LogPosition { term: at.term, index: at.index });
-        // A new journal of this node does not vote because an old one did.
-        let votes = |raft: &&RaftId| raft.node() != self.me || **raft == status.id;
         self.input(Input::Journal(JournalView {
             leads: status.role == Role::Leader,
             term: status.term,
