@@ -27,7 +27,9 @@ impl Hub {
             return Vec::new();
         }
         let name = |raft: &RaftId| self.name_of(raft.node()).unwrap_or_else(|| raft.node().to_string());
-        lost.iter().map(name).collect()
+        let mut names: Vec<String> = lost.iter().map(name).collect();
+        names.sort();
+        names
     }
 
     /// Why there will be no majority again, with the command that helps.
