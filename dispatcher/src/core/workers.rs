@@ -243,7 +243,7 @@ impl Core {
     pub(super) fn suspect(&mut self, ledger: &Ledger, node: NodeId) {
         let online = ledger.node(node).filter(|row| row.standing == Standing::Online && node != self.me);
         if let Some(row) = online.filter(|_| self.reign.is_some()) {
-            let standing = if is_planted("lost-on-suspicion") { Standing::Offline } else { Standing::Suspect };
+            let standing = Standing::Suspect;
             self.batches.add_own(vec![Record::NodeStanding { node, incarnation: row.incarnation, standing }]);
         }
     }
@@ -260,6 +260,7 @@ impl Core {
             let silent = now.mono.since(worker.heard_at) >= self.config.suspect_after_ms;
             let standing = match row.standing {
                 _ if over => Standing::Offline,
+                Standing::Online if silent && is_planted("lost-on-suspicion") => Standing::Offline,
                 Standing::Online if silent => Standing::Suspect,
                 _ => continue,
             };
