@@ -310,7 +310,9 @@ impl Election {
             Phase::Leading => {
                 if self.hears_majority(now) {
                     self.majority_at = now;
-                } else if now.since(self.majority_at) >= 2 * self.config.lease_ms {
+                } else if now.since(self.majority_at) >= 2 * self.config.lease_ms
+                    && !crate::planted::is_planted("resignation-skipped")
+                {
                     self.phase = Phase::Resigned;
                     self.cause = Cause::Resumed;
                     self.suspected_at = Some(now);

@@ -51,6 +51,7 @@ mod slots;
 mod snapshot;
 mod status;
 mod store;
+mod threads;
 mod transfer;
 mod types;
 mod verify;
@@ -61,12 +62,15 @@ pub mod memory;
 pub use ballast::{keep as keep_ballast, release as release_ballast};
 pub use checkpoint::Checkpoint;
 pub use fork::{Fork, ForkError, ForkMark, ResetError};
+pub use format::FORMAT;
 #[doc(hidden)]
 pub use format::put as put_format;
-pub use format::FORMAT;
 pub use raft::{RaftJournal, StartError};
 pub use status::{JournalStatus, Role};
-pub use store::{Counters, OnFatal, OpenError, Opened, PlantedBug, Store, StoreOptions, SyncMode, check_format, open, put_aside};
+pub use store::{
+    Counters, Disk, OnFatal, OpenError, Opened, PlantedBug, Store, StoreOptions, SyncMode, Synced, check_format, open,
+    put_aside,
+};
 pub use types::LogPosition;
 
 pub use crate::rows::Rows;

@@ -33,6 +33,18 @@ pub fn dispatcher_panics() -> bool {
     is_planted("dispatcher-panics")
 }
 
+/// Whether a node whose journal was put aside goes on under its old raft id.
+#[must_use]
+pub fn old_raft_id_reused() -> bool {
+    is_planted("old-raft-id-reused")
+}
+
+/// Whether a leader answers reads without asking a majority whether it still leads.
+#[must_use]
+pub fn read_round_skipped() -> bool {
+    is_planted("read-round-skipped")
+}
+
 /// Whether a takeover forgets the entries that are not known to be committed.
 #[must_use]
 pub fn tail_dropped() -> bool {
@@ -57,13 +69,20 @@ pub fn merge_drops_aliases() -> bool {
     is_planted("merge-drops-aliases")
 }
 
-#[cfg(feature = "planted")]
-fn is_planted(name: &str) -> bool {
-    static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    PLANTED.get_or_init(|| std::env::var("RELAIS_PLANTED").unwrap_or_default()) == name
+/// Whether the bug of this name is planted: also for models of what this crate does not do itself.
+#[must_use]
+pub fn is_planted(name: &str) -> bool {
+    planted_name() == name
 }
 
+#[cfg(feature = "planted")]
+fn planted_name() -> &'static str {
+    static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    PLANTED.get_or_init(|| std::env::var("RELAIS_PLANTED").unwrap_or_default())
+}
+
+/// No bug has this name.
 #[cfg(not(feature = "planted"))]
-fn is_planted(_name: &str) -> bool {
-    false
+fn planted_name() -> &'static str {
+    ""
 }

@@ -115,6 +115,14 @@ impl StartConfig {
         check::check(all, host_name)
     }
 
+    /// Checks the text of a config file by itself, as if it were at `path` and there were no other layer.
+    ///
+    /// # Errors
+    /// As [`StartConfig::load`].
+    pub fn of_file(path: &Path, text: &str, host_name: &str) -> Result<Self, ConfigError> {
+        check::check(file::parse(path, text)?, host_name)
+    }
+
     /// What fails together with this node, if it was told.
     #[must_use]
     pub fn failure_domain(&self) -> Option<&str> {

@@ -36,6 +36,9 @@ mod tokens;
 mod view;
 mod waiters;
 
+pub use batch::specs_of;
+pub use spec::spec_of;
+
 use crate::backend::Backend;
 use crate::machine::open_files_max;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};

@@ -37,7 +37,7 @@ mod transport;
 
 pub use call::CallError;
 pub use counters::NetCounters;
-pub use frame::{FrameError, FrameReceiver, FrameSender};
+pub use frame::{FrameError, FrameReceiver, FrameSender, frames_in};
 pub use inbound::{Inbound, Loss, Peer, PeerDetail, VersionRange};
 pub use join::{JOIN_ANSWER_BYTES_MAX, JOIN_REQUEST_BYTES_MAX, JoinAnswer, JoinError, join};
 pub use probe::{ClosedPortProbe, Probe};

@@ -167,7 +167,7 @@ impl Pulse {
             leads: status.role == Role::Leader,
             term: status.term,
             last_log: position.unwrap_or_default(),
-            voters: status.voters.iter().map(|raft| raft.node()).collect(),
+            voters: status.voting_nodes(),
         }));
     }
 

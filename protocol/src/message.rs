@@ -96,6 +96,8 @@ pub enum Verdict {
     ConfirmedAnother,
     /// It knows a higher reign.
     ReignHigher,
+    /// It has no vote: its journal is new, whatever its node had before.
+    NoVoter,
 }
 
 /// What is asked over the control stream.

@@ -2,10 +2,12 @@
 
 pub mod acked_is_kept;
 pub mod bounded_executions;
+pub mod ends_are_true;
 pub mod job_history;
 pub mod one_dispatcher;
 pub mod one_terminal;
 pub mod progress;
+pub mod reads_are_fresh;
 pub mod replicas_agree;
 pub mod sticky;
 
@@ -33,11 +35,13 @@ type Check = fn(&History) -> Vec<String>;
 /// Every property, every violation.
 #[must_use]
 pub fn check_all(history: &History) -> Vec<Violation> {
-    let all: [(&'static str, Check); 8] = [
+    let all: [(&'static str, Check); 10] = [
         ("acked-is-kept", acked_is_kept::check),
         ("one-terminal", one_terminal::check),
         ("job-history", job_history::check),
         ("bounded-executions", bounded_executions::check),
+        ("ends-are-true", ends_are_true::check),
+        ("reads-are-fresh", reads_are_fresh::check),
         ("one-dispatcher-per-epoch", one_dispatcher::check),
         ("replicas-agree", replicas_agree::check),
         ("sticky", sticky::check),

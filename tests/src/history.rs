@@ -28,6 +28,10 @@ pub struct History {
     pub deeds: Vec<Deed>,
     /// Every time a voter stood for the role.
     pub stands: Vec<Stand>,
+    /// Every answer to a client that named a place in the journal.
+    pub answers: Vec<(At, Index)>,
+    /// Every read that promised to be fresh and was answered.
+    pub reads: Vec<Read>,
     /// Digests of ledgers.
     pub digests: Vec<Digest>,
     /// The jobs in the record at the end.
@@ -73,6 +77,8 @@ pub struct Execution {
     pub ended: Option<At>,
     /// When its right to run was over, if that was before its end.
     pub lease_over: Option<At>,
+    /// How it ended, as the executor saw it.
+    pub outcome: Option<AttemptOutcome>,
 }
 
 /// A reign begins.
@@ -136,6 +142,23 @@ pub struct Stand {
     pub heard_by: usize,
     /// Voters in all.
     pub voters: usize,
+}
+
+/// A read that promised to be fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// When it was asked for.
+    pub began: At,
+    /// When it was answered.
+    pub ended: At,
+    /// By whom.
+    pub node: NodeId,
+    /// Which job.
+    pub job: JobId,
+    /// Its state; `None` if it was not found.
+    pub found: Option<StateName>,
+    /// As of which entry.
+    pub applied: Index,
 }
 
 /// The digest of a ledger.

@@ -12,26 +12,36 @@
 //! A run has three parts: faults under load, the heal, and a time in which all must come right. The same
 //! seed is the same run, event for event. It judges nothing: it fills a [`History`] for the checkers.
 //!
-//! Not modelled: snapshots and purging of the log, joins and leaves, changes of voters, damaged disks,
-//! reads, output, gossip.
+//! The log is purged and sends snapshots, voters change through joint sets, a journal that lost a synced
+//! tail is put aside, and reads that promise to be fresh are checked to be so.
+//!
+//! Not modelled: output of jobs, gossip, the wire.
 
 mod bench;
 mod client;
 mod desk;
-mod dice;
+pub(crate) mod dice;
+mod disk;
 mod edge;
 mod event;
 mod fault;
 mod finish;
+mod journal;
+mod keeper;
+mod log;
 mod net;
 mod node;
 mod plan;
 mod raft;
+mod reads;
 mod shell;
+mod stop;
 mod sweep;
+mod tally;
 mod trace;
 
-pub use sweep::{Report, Swept, one_seed, sweep};
+pub use sweep::{Report, Swept, fingerprint, one_seed, replay, search, sweep, write_trace};
+pub use tally::{KindTally, RunTally, Tally};
 
 use crate::checkers::Violation;
 use crate::history::History;
@@ -39,12 +49,12 @@ use client::Client;
 use dice::Dice;
 use event::{Event, Inside, Message, Timer};
 use fault::{FaultKind, Struck};
+use log::{Entry, Load, Log, Members};
 use net::{Fate, Net};
 use node::Node;
 use plan::Plan;
-use raft::Entry;
 use relais_dispatcher::core::Ticket;
-use relais_protocol::ids::{ClusterId, Epoch, Generation, NodeId, Reign};
+use relais_protocol::ids::{ClusterId, Epoch, Generation, NodeId, RaftId, Reign};
 use relais_protocol::record::{Batch, Join, RULES, Record, Token, TokenRole};
 use relais_protocol::time::UnixMs;
 use std::collections::BTreeMap;
@@ -53,6 +63,8 @@ use trace::Trace;
 
 /// How often a healed world looks whether it is done, in ms.
 const LOOK_MS: u64 = 250;
+/// Events of a run that goes as it should: ten times those of a usual one.
+const EVENTS_MAX: u64 = 400_000;
 
 /// What was refused for its reign.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,7 +81,7 @@ pub(crate) struct World {
     queue: BTreeMap<(u64, u64), Event>,
     dice: Dice,
     net_dice: Dice,
-    voters: Vec<NodeId>,
+    ids: Vec<NodeId>,
     nodes: Vec<Node>,
     net: Net,
     clients: Vec<Client>,
@@ -83,6 +95,8 @@ pub(crate) struct World {
     calls: u64,
     /// The last entry whose application was written down.
     watched: u64,
+    snapshots: u64,
+    voter_changes: u64,
     broken: Vec<Violation>,
 }
 
@@ -90,12 +104,14 @@ impl World {
     fn new(seed: u64, told: bool) -> Self {
         let mut dice = Dice::new(seed);
         let plan = Plan::new(&mut dice.part());
-        let voters: Vec<NodeId> = (1..=plan.nodes).map(NodeId).collect();
-        let beginning = beginning(plan.nodes);
-        let nodes = voters.iter().map(|id| {
+        let ids: Vec<NodeId> = (1..=plan.nodes).map(NodeId).collect();
+        let beginning = beginning(&plan);
+        let nodes = ids.iter().map(|id| {
             let mut node = Node::new(*id, plan.slots[id.0 as usize - 1], dice.range(0, 400) as i64 - 200);
-            node.disk.log.term = 1;
-            node.disk.log.log = vec![beginning.clone()];
+            if id.0 <= plan.founders {
+                node.disk.log.term = 1;
+                node.disk.log.log = Log::beginning(beginning.clone());
+            }
             node
         });
         let nodes = nodes.collect();
@@ -106,7 +122,7 @@ impl World {
             queue: BTreeMap::new(),
             net_dice: dice.part(),
             dice,
-            voters,
+            ids,
             nodes,
             net: Net::new(),
             clients,
@@ -118,18 +134,22 @@ impl World {
             reports: BTreeMap::new(),
             calls: 0,
             watched: 0,
+            snapshots: 0,
+            voter_changes: 0,
             broken: Vec::new(),
             plan,
         };
+        world.trace.say(0, 0, || format!("{:#?}", world.plan));
         world.set_out();
         world
     }
 
     /// Puts the first events into the queue.
     fn set_out(&mut self) {
-        for node in self.voters.clone() {
+        for node in self.ids.clone() {
             let delay = self.dice.range(0, 300);
-            self.at(delay, Event::Boot(node));
+            let joins_at = self.plan.joins.get(&node).copied();
+            self.at(joins_at.unwrap_or(delay), if joins_at.is_some() { Event::Join(node) } else { Event::Boot(node) });
         }
         for number in 0..self.clients.len() {
             self.at(500 + 50 * number as u64, Event::Client(number));
@@ -149,6 +169,12 @@ impl World {
             let (kind, node) = event.kind();
             self.trace.event(at, kind, node);
             self.happen(event);
+            if self.trace.events() == EVENTS_MAX {
+                self.broken(
+                    "bounds",
+                    format!("more than {EVENTS_MAX} events by {at} ms: something goes round in circles"),
+                );
+            }
             if self.now >= look_at {
                 look_at = self.now + LOOK_MS;
                 if self.is_over() || !self.broken.is_empty() {
@@ -182,6 +208,10 @@ impl World {
             Event::Begin(number) => self.begin_fault(number),
             Event::End(number) => self.end_fault(number),
             Event::Boot(node) => self.boot(node),
+            Event::Join(node) => {
+                *self.faults.entry(FaultKind::Join).or_default() += 1;
+                self.boot(node);
+            }
             Event::Heal => {
                 self.trace.say(self.now, 0, || "HEAL".to_owned());
                 self.heal();
@@ -209,6 +239,8 @@ impl World {
             Inside::Orphaned(number) => self.on_orphaned(id, number),
             Inside::EdgeAgain(call) => self.on_edge_again(id, call),
             Inside::Unhold => self.dispatch(id, relais_dispatcher::core::Input::Hold(false)),
+            Inside::Leave => self.leave(id),
+            Inside::Exit => self.exit(id),
         }
     }
 
@@ -219,7 +251,7 @@ impl World {
             Message::Beat(beat) => self.on_beat(id, beat),
             Message::Ask(question) => self.elect(id, Input::Asked(question)),
             Message::Answer(answer) => self.elect(id, Input::Answered(answer)),
-            Message::Raft(message) => self.on_raft(id, from, message),
+            Message::Raft(from, to, message) => self.on_raft(id, from, to, *message),
             Message::StandNow => self.elect(id, Input::StandNow),
             Message::Orders(call, orders) => self.on_orders(id, from, call, orders),
             Message::OrdersAnswer(call, answer) => self.on_orders_answer(id, call, answer == OrdersAnswer::Accepted),
@@ -227,6 +259,8 @@ impl World {
             Message::ReportAnswer(call, answer) => self.on_report_answer(id, call, Some(answer)),
             Message::Propose(call, records) => self.on_propose(id, from, call, records),
             Message::ProposeAnswer(call, committed) => self.on_propose_answer(id, call, committed),
+            Message::ReadIndex(call) => self.on_read_index(id, from, call),
+            Message::ReadIndexAnswer(call, index) => self.on_read_index_answer(id, call, index),
         }
     }
 
@@ -282,9 +316,9 @@ impl World {
         if self.node(id).life.is_some() {
             return;
         }
-        let (now, voters) = (self.now, self.voters.clone());
+        let now = self.now;
         let mut dice = self.dice.part();
-        self.node(id).boot(now, &voters, &mut dice);
+        self.node(id).boot(now, &mut dice);
         self.trace.say(now, id.0.into(), || "boots".to_owned());
         let ledger = self.node(id).life.as_deref().map(|life| (life.ledger.reign(), life.ledger.dispatcher()));
         if let Some((reign, Some((node, incarnation)))) = ledger {
@@ -328,8 +362,9 @@ impl World {
     }
 }
 
-/// The first entry of every journal: the cluster is founded, and all nodes are in it.
-fn beginning(nodes: u32) -> Entry {
+/// The first entries of every journal: the founders vote, the cluster is founded, and all nodes are in it.
+fn beginning(plan: &Plan) -> Vec<Entry> {
+    let voters = (1..=plan.founders).map(|id| RaftId::new(NodeId(id), 1)).collect();
     let token = Token {
         id: 1,
         name: "join".into(),
@@ -340,9 +375,10 @@ fn beginning(nodes: u32) -> Entry {
     };
     let mut records =
         vec![Record::Found { cluster: ClusterId(1), name: "n1".into() }, Record::TokenMade(Box::new(token))];
-    records.extend((2..=nodes).map(|id| {
+    records.extend((2..=plan.nodes).map(|id| {
         Record::Join(Box::new(Join { name: format!("n{id}"), secret_hash: [1; 32], key_hash: [id as u8; 32] }))
     }));
     let batch = Batch { rules: RULES, generation: Generation(0), epoch: Epoch(0), stamp: UnixMs(0), records };
-    Entry { term: 1, batch: Some(Arc::new(batch)) }
+    let loads = [Load::Members(Arc::new(Members::new(voters))), Load::Batch(Arc::new(batch))];
+    loads.into_iter().map(|load| Entry { term: 1, load }).collect()
 }

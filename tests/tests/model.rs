@@ -112,17 +112,13 @@ fn every_mistake_is_noticed() {
         let model = Fencing { mutation: Some(mutation), ..Fencing::new(MISTAKEN) };
         let checker = model.checker().threads(threads()).timeout(TIME_MAX);
         let checker = checker.finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-        let found = checker.discoveries();
-        let broken: Vec<_> = found.iter().filter(|(name, _)| broken_by(mutation).contains(name)).collect();
-        let Some((name, path)) = broken.into_iter().min_by_key(|(_, path)| path.clone().into_actions().len()) else {
-            panic!("{mutation:?} was not noticed in {} states", checker.unique_state_count());
+        let broken = checker.discoveries().into_iter().filter(|(name, _)| broken_by(mutation).contains(name));
+        let paths = broken.map(|(name, path)| (name, path.into_actions()));
+        let states = checker.unique_state_count();
+        let Some((name, actions)) = paths.min_by_key(|(_, actions)| actions.len()) else {
+            panic!("{mutation:?} was not noticed in {states} states");
         };
-        let actions = path.clone().into_actions();
-        println!(
-            "{mutation:?} breaks \"{name}\" in {} steps, found in {} states:",
-            actions.len(),
-            checker.unique_state_count()
-        );
+        println!("{mutation:?} breaks \"{name}\" in {} steps, found in {states} states:", actions.len());
         actions.iter().for_each(|action| println!("    {action:?}"));
     }
 }

@@ -12,6 +12,7 @@ mod view;
 
 pub use signals::{Effect, Input, WorkerConfig, WorkerCounts};
 
+use crate::planted::is_planted;
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::message::{Order, Orders, OrdersAnswer, Report, ReportAnswer};
@@ -154,10 +155,10 @@ impl Worker {
     }
 
     fn on_orders(&mut self, now: Mono, orders: Orders, effects: &mut Vec<Effect>) {
-        let answer = if orders.reign < self.reign {
+        let answer = if orders.reign < self.reign && !is_planted("worker-ignores-epoch") {
             self.counts.stale_orders += 1;
             OrdersAnswer::StaleReign(self.reign)
-        } else if orders.incarnation != self.incarnation {
+        } else if orders.incarnation != self.incarnation && !is_planted("order-without-incarnation") {
             OrdersAnswer::StaleIncarnation(self.incarnation)
         } else if !self.is_leased(now) || self.leaving.is_some() {
             OrdersAnswer::NoLease
@@ -226,7 +227,8 @@ impl Worker {
                     return;
                 }
                 self.obey(reign, effects);
-                self.lease_until = self.lease_until.max(Some(sent.sent_at.plus(lease_ms)));
+                let from = if is_planted("lease-from-answer") { now } else { sent.sent_at };
+                self.lease_until = self.lease_until.max(Some(from.plus(lease_ms)));
                 self.config.beat_ms = lease_ms / BEATS_IN_A_LEASE;
                 for key in settled {
                     self.settle(key);
@@ -271,7 +273,7 @@ impl Worker {
     fn settle(&mut self, key: (JobId, Fence)) {
         self.unsettled.remove(&key);
         self.news.remove(&key);
-        if self.settled.insert(key) {
+        if !is_planted("settled-forgotten") && self.settled.insert(key) {
             self.settled_order.push_back(key);
         }
         while self.settled_order.len() > self.config.settled_max
@@ -300,6 +302,9 @@ impl Worker {
         let fenced = self.running.iter().filter(|(_, running)| stops(running));
         for key in fenced.map(|(job, running)| (*job, running.fence)).collect::<Vec<_>>() {
             self.counts.fenced += 1;
+            if is_planted("fenced-not-reported") {
+                continue;
+            }
             self.news.insert(key);
             self.unsettled.insert(key, fenced_end(self.me, key));
         }

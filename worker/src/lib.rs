@@ -8,4 +8,5 @@ pub mod actor;
 pub mod core;
 pub mod executor;
 pub mod output;
+mod planted;
 pub mod spawner;

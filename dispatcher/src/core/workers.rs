@@ -2,6 +2,7 @@
 
 use super::{Core, Effect, Now, Ticket};
 use crate::ledger::{Event, Ledger};
+use crate::planted::is_planted;
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, Reign};
 use relais_protocol::message::{Order, Report, ReportAnswer};
 use relais_protocol::record::{Record, Standing};
@@ -40,6 +41,7 @@ impl Workers {
     /// reported or had the time to.
     pub(super) fn begin(&mut self, now: Mono, lease_ms: u64, ledger: &Ledger) {
         for row in ledger.nodes().filter(|row| !matches!(row.standing, Standing::Left | Standing::Joining)) {
+            let lease_ms = if is_planted("lease-not-regranted") { 0 } else { lease_ms };
             let mut worker = Worker::leased(now, lease_ms);
             worker.ordered = ledger.running_on(row.id).map(|(job, fence)| (job, (fence, now))).collect();
             self.workers.insert(row.id, worker);
@@ -145,6 +147,11 @@ impl Core {
         let answer = ReportAnswer::Taken { reign, lease_ms, settled: settled.clone(), stop };
         if records.is_empty() && settled.is_empty() {
             effects.push(Effect::Answer(ticket, answer));
+            return;
+        }
+        if is_planted("report-answered-early") {
+            effects.push(Effect::Answer(ticket, answer));
+            self.batches.add_own(records);
             return;
         }
         self.workers.answers.insert(ticket, answer);
@@ -253,6 +260,7 @@ impl Core {
             let silent = now.mono.since(worker.heard_at) >= self.config.suspect_after_ms;
             let standing = match row.standing {
                 _ if over => Standing::Offline,
+                Standing::Online if silent && is_planted("lost-on-suspicion") => Standing::Offline,
                 Standing::Online if silent => Standing::Suspect,
                 _ => continue,
             };

@@ -3,7 +3,7 @@
 
 use super::{Effect, Election, Phase};
 use relais_protocol::ids::NodeId;
-use relais_protocol::message::{Confirm, ConfirmAnswer, Verdict};
+use relais_protocol::message::{Confirm, ConfirmAnswer, LogPosition, Verdict};
 use relais_protocol::time::Mono;
 use std::collections::BTreeSet;
 
@@ -11,14 +11,19 @@ impl Election {
     pub(super) fn on_asked(&mut self, now: Mono, question: &Confirm, effects: &mut Vec<Effect>) {
         self.learn_log(now, question);
         let held = self.held(now, question);
-        let verdict = if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
+        let verdict = if !self.journal.voters.contains(&self.me) {
+            // Who asks may count this node by a journal that it has lost.
+            Verdict::NoVoter
+        } else if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
             if let Some(dispatcher) = self.dispatcher.filter(|d| *d != self.me && *d != question.candidate) {
                 effects.push(Effect::Probe(dispatcher));
             }
             Verdict::DispatcherHeard
-        } else if self.reign > question.reign {
+        } else if self.reign.generation > question.reign.generation {
+            // Another history. Within one, the log alone tells: who was restarted may have the longest one, and
+            // know of no reign in it before somebody leads.
             Verdict::ReignHigher
-        } else if self.journal.last_log > question.last_log {
+        } else if self.is_behind(question.last_log) {
             Verdict::LogLonger
         } else if held {
             Verdict::ConfirmedAnother
@@ -32,6 +37,14 @@ impl Election {
         let refuses_votes_ms = self.votes_from().since(now);
         let answer = ConfirmAnswer { round: question.round, from: self.me, verdict, refuses_votes_ms };
         effects.push(Effect::Answer(question.candidate, answer));
+    }
+
+    /// Whether a log that ends there lacks what this one has.
+    fn is_behind(&self, last_log: LogPosition) -> bool {
+        if crate::planted::is_planted("rank-without-term") {
+            return self.journal.last_log.index > last_log.index;
+        }
+        self.journal.last_log > last_log
     }
 
     /// From when on this node's journal grants votes: a vote lease after it last heard its leader.
@@ -61,7 +74,7 @@ impl Election {
         let voters = &self.journal.voters;
         let Phase::Asking { round, until, yes } = &mut self.phase else { return };
         // A yes is good for the length of the round: after a pause of this process it says nothing any more.
-        if *round != answer.round || now >= *until {
+        if *round != answer.round || now >= *until || answer.verdict == Verdict::NoVoter {
             return;
         }
         if answer.verdict == Verdict::Yes && voters.contains(&answer.from) {

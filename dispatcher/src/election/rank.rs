@@ -11,6 +11,10 @@ impl Election {
     pub(super) fn better_than_me(&self, now: Mono) -> usize {
         let mine = (self.journal.last_log, self.me);
         let live = self.live(now);
+        if crate::planted::is_planted("rank-without-term") {
+            let mine = (self.journal.last_log.index, self.me);
+            return live.filter(|(node, voter)| voter.ready && (voter.last_log.index, *node) > mine).count();
+        }
         live.filter(|(node, voter)| voter.ready && (voter.last_log, *node) > mine).count()
     }
 

@@ -326,6 +326,37 @@ fn a_longer_log_is_never_confirmed_away() {
 }
 
 #[test]
+fn whoever_was_restarted_with_the_longest_log_is_confirmed_though_it_knows_of_no_reign() {
+    let mut world = World::new();
+    world.run(1_000);
+    world.down.insert(NodeId(3));
+    world.now += 1_000;
+    let last_log = LogPosition { term: 1, index: 9 };
+    let question = Confirm { candidate: NodeId(1), round: 1, last_log, reign: Reign::default() };
+    let now = Mono(world.now);
+    let effects = world.nodes.get_mut(&NodeId(2)).unwrap().handle(now, Input::Asked(question));
+    let says = |verdict| effects.iter().any(|e| matches!(e, Effect::Answer(_, answer) if answer.verdict == verdict));
+    assert!(says(Verdict::Yes), "{effects:?}");
+}
+
+#[test]
+fn who_has_no_vote_confirms_nobody_and_stands_never() {
+    let mut world = World::new();
+    let view = JournalView { voters: [1, 2].map(NodeId).into(), ..JournalView::default() };
+    world.input(NodeId(3), Input::Journal(view));
+    world.now = 1_000;
+    let question = Confirm {
+        candidate: NodeId(1),
+        round: 1,
+        last_log: LogPosition { term: 1, index: 9 },
+        reign: Reign::default(),
+    };
+    let effects = world.nodes.get_mut(&NodeId(3)).unwrap().handle(Mono(1_000), Input::Asked(question));
+    let [Effect::Answer(_, answer)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(answer.verdict, Verdict::NoVoter);
+}
+
+#[test]
 fn a_candidate_with_a_shorter_log_gives_way_to_the_better_one_at_once() {
     let mut world = World::new();
     world.run(1_000);
@@ -335,4 +366,26 @@ fn a_candidate_with_a_shorter_log_gives_way_to_the_better_one_at_once() {
     world.view(NodeId(1));
     world.run(130);
     assert_eq!(world.leaders(), [NodeId(1)]);
+}
+
+#[test]
+fn who_has_no_vote_says_so() {
+    let question = Confirm {
+        candidate: NodeId(1),
+        round: 7,
+        last_log: LogPosition { term: 9, index: 9 },
+        reign: Reign::default(),
+    };
+    let verdict = |voters: [u32; 2]| {
+        let view = JournalView { voters: voters.map(NodeId).into(), ..JournalView::default() };
+        let mut node = Election::new(ElectionConfig::default(), NodeId(3), 3, Mono(0));
+        node.handle(Mono(1_000), Input::Journal(view));
+        let effects = node.handle(Mono(2_000), Input::Asked(question.clone()));
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer(NodeId(1), ConfirmAnswer { verdict, .. }) => Some(verdict),
+            _ => None,
+        })
+    };
+    assert_eq!(verdict([1, 3]), Some(Verdict::Yes));
+    assert_eq!(verdict([1, 2]), Some(Verdict::NoVoter), "its journal is new");
 }

@@ -17,7 +17,7 @@ pub struct Counters {
     pub mark_syncs: AtomicU64,
     /// `fdatasync`s of the vote.
     pub vote_syncs: AtomicU64,
-    /// `fdatasync`s of the ledger's database.
+    /// `fdatasync`s of the ledger's database and its mark.
     pub ledger_syncs: AtomicU64,
     /// Appends acknowledged; each needs one sync of the log and one of the mark before it.
     pub appends_acknowledged: AtomicU64,
@@ -60,11 +60,45 @@ pub enum PlantedBug {
     DieInFork(u32),
 }
 
+/// What is synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Synced {
+    /// The log's database.
+    Log,
+    /// The log's high-water mark.
+    LogMark,
+    /// The vote.
+    Vote,
+    /// The ledger's database.
+    Ledger,
+    /// How far an installed snapshot was acknowledged.
+    LedgerMark,
+}
+
+/// A disk of a simulation under the store: it says how long writes take, is told of each sync, and can fail.
+pub trait Disk: Send + Sync + 'static {
+    /// How long the next job takes a writer that works in line.
+    fn pace(&self) -> Duration;
+
+    /// Something is about to be synced.
+    ///
+    /// # Errors
+    /// The sync is not made, and fails.
+    fn before_sync(&self, what: Synced) -> io::Result<()>;
+
+    /// It was synced.
+    ///
+    /// # Errors
+    /// The sync was made, and fails all the same.
+    fn after_sync(&self, what: Synced) -> io::Result<()>;
+}
+
 /// Shared by all that writes.
 pub(super) struct Guard {
     /// What was counted.
     pub(super) counters: Arc<Counters>,
     mode: SyncMode,
+    disk: Option<Arc<dyn Disk>>,
     dir: PathBuf,
     failed: AtomicBool,
     closed: AtomicBool,
@@ -74,9 +108,20 @@ pub(super) struct Guard {
 
 impl Guard {
     /// A guard of the journal in `dir`, whose ballast it gives back when the disk is full.
-    pub(super) fn new(mode: SyncMode, dir: PathBuf, on_fatal: OnFatal, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        mode: SyncMode,
+        disk: Option<Arc<dyn Disk>>,
+        dir: PathBuf,
+        on_fatal: OnFatal,
+        counters: Arc<Counters>,
+    ) -> Self {
         let (failed, closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { counters, mode, dir, failed, closed, steps: AtomicU32::new(0), on_fatal }
+        Self { counters, mode, disk, dir, failed, closed, steps: AtomicU32::new(0), on_fatal }
+    }
+
+    /// How long the next job takes a writer that works in line.
+    pub(super) fn pace(&self) -> Duration {
+        self.disk.as_ref().map_or(self.mode.delay, |disk| disk.pace())
     }
 
     /// Takes no more entries from a leader, or takes them again.
@@ -92,23 +137,33 @@ impl Guard {
     /// Syncs the log with `sync`, counts it and how long it took.
     pub(super) fn sync_log(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let began = tokio::time::Instant::now();
-        self.sync(&self.counters.log_syncs, sync)?;
+        self.sync(Synced::Log, sync)?;
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.counters.log_sync_us.fetch_add(took, Ordering::Relaxed);
         Ok(())
     }
 
     /// Syncs with `sync` and counts it.
-    pub(super) fn sync(&self, counter: &AtomicU64, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        if !self.mode.delay.is_zero() {
+    pub(super) fn sync(&self, what: Synced, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if !self.mode.delay.is_zero() && self.disk.is_none() {
             std::thread::sleep(self.mode.delay);
         }
         if self.mode.planted == PlantedBug::SkipFsync {
             return Ok(());
         }
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.before_sync(what))?;
         sync()?;
-        counter.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        self.counter(what).fetch_add(1, Ordering::Relaxed);
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.after_sync(what))
+    }
+
+    fn counter(&self, what: Synced) -> &AtomicU64 {
+        match what {
+            Synced::Log => &self.counters.log_syncs,
+            Synced::LogMark => &self.counters.mark_syncs,
+            Synced::Vote => &self.counters.vote_syncs,
+            Synced::Ledger | Synced::LedgerMark => &self.counters.ledger_syncs,
+        }
     }
 
     /// A fork begins, or is over.

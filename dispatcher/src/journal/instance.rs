@@ -17,8 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// Entries kept behind a checkpoint, for followers that are behind.
-const KEPT_ENTRIES: u64 = 5_000;
 /// Bytes of entries kept behind a checkpoint.
 const KEPT_BYTES: u64 = 256 << 20;
 
@@ -45,6 +43,8 @@ pub(super) struct Stored {
     pub(super) ledger_jobs: LedgerJobs,
     /// Counts and fails.
     pub(super) guard: Arc<Guard>,
+    /// Entries kept behind a checkpoint, for followers that are behind.
+    pub(super) kept_entries: u64,
 }
 
 /// A running openraft.
@@ -58,17 +58,17 @@ pub(super) struct Instance {
     end: Option<oneshot::Receiver<Position>>,
 }
 
-fn config() -> Config {
+fn config(kept_entries: u64) -> Config {
     Config {
         cluster_name: "relais".to_owned(),
         election_timeout_min: 60,
         election_timeout_max: 80,
         heartbeat_interval: 22,
         max_payload_entries: 64,
-        replication_lag_threshold: 5_000,
+        replication_lag_threshold: kept_entries,
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: KEPT_ENTRIES,
-        purge_batch_size: 256,
+        max_in_snapshot_log_to_keep: kept_entries,
+        purge_batch_size: kept_entries.min(256),
         // The tick stays on: without it a leader taken out of the voters would never step down.
         enable_tick: true,
         enable_heartbeat: false,
@@ -89,10 +89,10 @@ impl Instance {
         at: Position,
     ) -> Result<Self, StartError> {
         let refused = |e: &dyn std::fmt::Display| StartError::Raft(e.to_string());
-        let Stored { log, ledger, ledger_jobs, guard } = stored;
+        let Stored { log, ledger, ledger_jobs, guard, kept_entries } = stored;
         let (machine, told) = (lasting.machine.clone(), lasting.applied_next.clone());
         let (applier, end) = Applier::new(machine, ledger.clone(), ledger_jobs.clone(), at, told);
-        let config = Arc::new(config().validate().map_err(|e| refused(&e))?);
+        let config = Arc::new(config(*kept_entries).validate().map_err(|e| refused(&e))?);
         let peers = Peers { id, link: lasting.link.clone(), log: log.clone() };
         let raft = Raft::new(id.0, config, peers, log.clone(), applier).await.map_err(|e| refused(&e))?;
         // An answer means that the core has begun, and told what it is.

@@ -6,7 +6,7 @@
 
 use super::book::{Book, BookError};
 use super::checkpoint::{Changes, LedgerMeta, space};
-use super::guard::{Counters, Guard};
+use super::guard::{Guard, Synced};
 use super::ledger::{Inner, Ledger, META_KEY};
 use super::packed;
 use super::redo;
@@ -91,12 +91,7 @@ pub(super) fn spawn(ledger: Arc<Ledger>) -> std::io::Result<(LedgerJobs, JoinHan
                 if matches!(job, Job::Close) {
                     return;
                 }
-                if guard.has_failed() {
-                    continue;
-                }
-                if let Err(e) = writer.run(job) {
-                    guard.fail(format!("cannot write the ledger: {e}"));
-                }
+                writer.work(job);
             }
         };
         if catch_unwind(AssertUnwindSafe(run)).is_err() {
@@ -104,6 +99,22 @@ pub(super) fn spawn(ledger: Arc<Ledger>) -> std::io::Result<(LedgerJobs, JoinHan
         }
     })?;
     Ok((LedgerJobs { jobs }, thread))
+}
+
+/// Starts a task in the thread's place. Must be called within a runtime.
+pub(super) fn spawn_in_line(ledger: Arc<Ledger>) -> (LedgerJobs, tokio::task::JoinHandle<()>) {
+    let (jobs, mut queue) = mpsc::channel(JOBS);
+    let mut writer = LedgerWriter { ledger, stage: Stage::default() };
+    let task = tokio::spawn(async move {
+        while let Some(job) = queue.recv().await {
+            if matches!(job, Job::Close) {
+                return;
+            }
+            tokio::time::sleep(writer.ledger.guard.pace()).await;
+            writer.work(job);
+        }
+    });
+    (LedgerJobs { jobs }, task)
 }
 
 /// A snapshot that is coming in.
@@ -121,6 +132,15 @@ struct LedgerWriter {
 }
 
 impl LedgerWriter {
+    fn work(&mut self, job: Job) {
+        let guard = self.ledger.guard.clone();
+        if !guard.has_failed()
+            && let Err(e) = self.run(job)
+        {
+            guard.fail(format!("cannot write the ledger: {e}"));
+        }
+    }
+
     fn run(&mut self, job: Job) -> Result<(), BookError> {
         // Whoever asked may have gone; what was asked for is done all the same.
         match job {
@@ -228,7 +248,12 @@ impl LedgerWriter {
         ledger.book.write(META_KEY, Some(&codec::encode(codec::FORMAT, &meta)))?;
         sync(&ledger.book, &ledger.guard)?;
         // A peer counts on it from the answer on, and the log does not reach back behind it.
-        ledger.mark.lock().write_both(&codec::encode(codec::FORMAT, &meta.next_index()))?;
+        let mark = codec::encode(codec::FORMAT, &meta.next_index());
+        for _ in 0..2 {
+            let mut slots = ledger.mark.lock();
+            slots.write(&mark)?;
+            ledger.guard.sync(Synced::LedgerMark, || slots.sync())?;
+        }
         let mut inner = ledger.inner();
         for transfer in inner.transfers.drain(..).filter_map(|transfer| transfer.upgrade()) {
             transfer.make_void();
@@ -261,8 +286,7 @@ fn change_row(ledger: &Ledger, key: &[u8], row: Option<&[u8]>) -> Result<(), Boo
 }
 
 fn sync(book: &Book, guard: &Guard) -> Result<(), BookError> {
-    let counters: &Counters = &guard.counters;
     book.flush()?;
-    guard.sync(&counters.ledger_syncs, || book.file().sync_data())?;
+    guard.sync(Synced::Ledger, || book.file().sync_data())?;
     Ok(())
 }

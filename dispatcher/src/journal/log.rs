@@ -9,6 +9,7 @@ use super::guard::Guard;
 use super::log_memory::{Memory, payload_bytes};
 use super::log_writer::{Append, Ballot, LogJob};
 use super::long::Space;
+use super::threads::LogJobs;
 use super::types::{LogId, StorageError, Types, Vote, read_error, write_error};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{Entry, EntryPayload, LogState, OptionalSend, RaftLogReader};
@@ -18,7 +19,6 @@ use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use tokio::sync::oneshot;
 
 /// Where frames are.
@@ -36,7 +36,7 @@ pub(super) struct Log {
     memory: Arc<Mutex<Memory>>,
     book: Arc<Book>,
     guard: Arc<Guard>,
-    jobs: SyncSender<LogJob>,
+    jobs: LogJobs,
     ballot: Arc<Mutex<Ballot>>,
     committed: Arc<AtomicU64>,
     own_id: u64,
@@ -44,13 +44,7 @@ pub(super) struct Log {
 
 impl Log {
     /// A log that was read and verified, and whose writer runs.
-    pub(super) fn new(
-        book: Arc<Book>,
-        guard: Arc<Guard>,
-        jobs: SyncSender<LogJob>,
-        memory: Memory,
-        ballot: Ballot,
-    ) -> Self {
+    pub(super) fn new(book: Arc<Book>, guard: Arc<Guard>, jobs: LogJobs, memory: Memory, ballot: Ballot) -> Self {
         let committed = Arc::new(AtomicU64::new(memory.committed.map_or(0, |id| id.index + 1)));
         let own_id = ballot.raft_id;
         let ballot = Arc::new(Mutex::new(ballot));
@@ -146,11 +140,11 @@ impl Log {
 
     /// Tells the writer that a checkpoint was made, so that a purge may go on.
     pub(super) fn nudge(&self) {
-        let _ = self.jobs.try_send(LogJob::Nudge);
+        self.jobs.nudge();
     }
 
     fn send(&self, job: LogJob) -> Result<(), BookError> {
-        self.jobs.send(job).map_err(|_| BookError::Closed)
+        self.jobs.send(job).ok_or(BookError::Closed)
     }
 
     async fn done(&self, answer: oneshot::Receiver<()>) -> Result<(), StorageError> {

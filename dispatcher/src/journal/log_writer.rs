@@ -2,14 +2,18 @@
 //!
 //! An append is acknowledged only after the log's database *and then* the mark were synced, in this
 //! order: entries beyond the mark were never acknowledged, entries up to it must be there at open.
+//!
+//! Under a simulated clock it is no thread but a task of the runtime, since such a clock runs ahead of
+//! every thread.
 
 use super::book::{Book, BookError};
 use super::fork::ForkMark;
-use super::guard::Guard;
+use super::guard::{Guard, Synced};
 use super::ledger::Ledger;
 use super::log::{BASE_KEY, COMMITTED_KEY, FRAMES};
 use super::log_memory::{Base, Memory};
 use super::slots::SlotFile;
+use super::threads::LogJobs;
 use super::types::{LogId, Types, Vote};
 use openraft::storage::LogFlushed;
 use relais_protocol::codec;
@@ -19,15 +23,17 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that may wait. Openraft waits for each but purges, so there is always room.
 const JOBS: usize = 256;
 /// Purged entries removed from disk between two looks for other work.
 const PURGE_SLICE: u64 = 64;
+/// Between two looks whether a snapshot is on disk.
+const GAP_WAIT: Duration = Duration::from_millis(1);
 
 /// Frames to write.
 #[derive(Debug)]
@@ -41,6 +47,10 @@ pub(super) struct Append {
 }
 
 impl Append {
+    fn first(&self) -> u64 {
+        self.frames.first().map_or(0, |(index, _)| *index)
+    }
+
     /// `frames` that are the last ones in `memory`.
     pub(super) fn new(frames: Vec<(u64, Vec<u8>)>, memory: &Memory) -> Self {
         let mark = memory.known.back().filter(|_| !frames.is_empty()).map(|entry| (entry.id.index, entry.hash));
@@ -125,17 +135,22 @@ pub(super) struct LogWriter {
 }
 
 /// Starts the thread; it ends on [`LogJob::Close`].
-pub(super) fn spawn(writer: LogWriter) -> io::Result<(SyncSender<LogJob>, JoinHandle<()>)> {
+pub(super) fn spawn(writer: LogWriter) -> io::Result<(LogJobs, JoinHandle<()>)> {
     let (jobs, queue) = sync_channel(JOBS);
     let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
         let guard = writer.guard.clone();
-        let removed = writer.base.next_index();
-        let mut running = Running { writer, wanted: None, removed };
+        let mut running = Running::new(writer);
         if catch_unwind(AssertUnwindSafe(|| running.run(&queue))).is_err() {
             guard.fail("cannot write the log: its store panicked".to_owned());
         }
     })?;
-    Ok((jobs, thread))
+    Ok((LogJobs::Thread(jobs), thread))
+}
+
+/// Starts a task in the thread's place. Must be called within a runtime.
+pub(super) fn spawn_in_line(writer: LogWriter) -> (LogJobs, tokio::task::JoinHandle<()>) {
+    let (jobs, queue) = mpsc::unbounded_channel();
+    (LogJobs::InLine(jobs), tokio::spawn(Running::new(writer).run_in_line(queue)))
 }
 
 struct Running {
@@ -147,18 +162,42 @@ struct Running {
 }
 
 impl Running {
+    fn new(writer: LogWriter) -> Self {
+        let removed = writer.base.next_index();
+        Self { writer, wanted: None, removed }
+    }
+
     fn run(&mut self, queue: &Receiver<LogJob>) {
         while let Ok(job) = self.next(queue) {
             if matches!(job, LogJob::Close) {
                 return;
             }
-            // Dropping a job drops its channel: nothing is acknowledged after a failure.
-            if self.writer.guard.has_failed() {
-                continue;
+            self.work(job);
+        }
+    }
+
+    async fn run_in_line(mut self, mut queue: mpsc::UnboundedReceiver<LogJob>) {
+        while let Some(job) = queue.recv().await {
+            if matches!(job, LogJob::Close) {
+                return;
             }
-            if let Err(e) = self.job(job) {
-                self.writer.guard.fail(format!("cannot write the log: {e}"));
+            tokio::time::sleep(self.writer.guard.pace()).await;
+            while let LogJob::Append(append, _) = &job
+                && matches!(self.is_early(append), Ok(true))
+            {
+                tokio::time::sleep(GAP_WAIT).await;
             }
+            self.work(job);
+            while queue.is_empty() && matches!(self.purge_some(), Ok(true)) {}
+        }
+    }
+
+    /// Dropping a job drops its channel: nothing is acknowledged after a failure.
+    fn work(&mut self, job: LogJob) {
+        if !self.writer.guard.has_failed()
+            && let Err(e) = self.job(job)
+        {
+            self.writer.guard.fail(format!("cannot write the log: {e}"));
         }
     }
 
@@ -223,15 +262,19 @@ impl Running {
     /// After a snapshot the log goes on beyond a gap. The gap must not come to disk before the snapshot
     /// is, which a crash in between would turn into a journal that lacks entries.
     fn before_append(&mut self, append: &Append) -> Result<(), BookError> {
-        let first = append.frames.first().map_or(0, |(index, _)| *index);
-        let is_gap = self.wanted.is_some_and(|base| base.next_index() > self.writer.end && first > self.writer.end);
-        while is_gap && self.wanted.is_some() && !self.writer.guard.has_failed() {
-            if !self.begin_purge()? {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+        while self.is_early(append)? {
+            std::thread::sleep(GAP_WAIT);
         }
+        let is_gap = append.first() > self.writer.end && self.writer.base.next_index() > self.writer.end;
         while is_gap && self.purge_some()? {}
         Ok(())
+    }
+
+    /// Whether an append has to wait for a snapshot to be on disk.
+    fn is_early(&mut self, append: &Append) -> Result<bool, BookError> {
+        let end = self.writer.end;
+        let is_gap = self.wanted.is_some_and(|base| base.next_index() > end && append.first() > end);
+        Ok(is_gap && !self.writer.guard.has_failed() && !self.begin_purge()?)
     }
 
     /// Writes the base of a wanted purge, if the ledger on disk has all that goes.
@@ -293,7 +336,7 @@ impl LogWriter {
         self.sync()?;
         self.guard.step()?;
         self.mark.write(&codec::encode(codec::FORMAT, &Mark { last: append.mark }))?;
-        self.guard.sync(&counters.mark_syncs, || self.mark.sync())?;
+        self.guard.sync(Synced::LogMark, || self.mark.sync())?;
         counters.bytes_appended.fetch_add(bytes, Ordering::Relaxed);
         counters.entries_acknowledged.fetch_add(entries, Ordering::Relaxed);
         counters.appends_acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -309,7 +352,7 @@ impl LogWriter {
     /// The mark goes back first: entries beyond it may be there or not.
     fn truncate(&mut self, since: u64, end: u64, mark: Option<(u64, u64)>) -> Result<(), BookError> {
         self.mark.write(&codec::encode(codec::FORMAT, &Mark { last: mark }))?;
-        self.guard.sync(&self.guard.counters.mark_syncs, || self.mark.sync())?;
+        self.guard.sync(Synced::LogMark, || self.mark.sync())?;
         for index in (since..end.min(self.end)).rev() {
             self.remove(index)?;
         }
@@ -333,7 +376,7 @@ impl LogWriter {
         let bytes = codec::encode(codec::FORMAT, &ballot);
         for _ in 0..2 {
             self.vote.write(&bytes)?;
-            self.guard.sync(&self.guard.counters.vote_syncs, || self.vote.sync())?;
+            self.guard.sync(Synced::Vote, || self.vote.sync())?;
             self.guard.step()?;
         }
         self.ballot = ballot;

@@ -69,7 +69,8 @@ impl Current {
     /// The parts of an open store.
     pub(super) fn of(store: Store) -> Self {
         let Store { options, log, ledger, ledger_jobs, guard, threads, .. } = store;
-        Self { options, stored: Stored { log, ledger, ledger_jobs, guard }, threads: Some(threads), instance: None }
+        let stored = Stored { log, ledger, ledger_jobs, guard, kept_entries: options.kept_entries };
+        Self { options, stored, threads: Some(threads), instance: None }
     }
 }
 

@@ -141,5 +141,5 @@ pub(super) async fn close(shared: &Shared) {
     };
     let Some(threads) = threads else { return };
     stored.ledger_jobs.close().await;
-    drop(tokio::task::spawn_blocking(move || threads.close(&stored.ledger)).await);
+    threads.end(stored.ledger).await;
 }

@@ -4,7 +4,7 @@ use super::fork::ForkMark;
 use super::log::Log;
 use super::types::{LogPosition, Types};
 use openraft::{Raft, ServerState};
-use relais_protocol::ids::{Generation, Index, RaftId};
+use relais_protocol::ids::{Generation, Index, NodeId, RaftId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -55,6 +55,16 @@ pub struct JournalStatus {
     pub is_joint: bool,
     /// On the leader: up to where each member has the journal on disk.
     pub matched: BTreeMap<RaftId, Option<Index>>,
+}
+
+impl JournalStatus {
+    /// The nodes that vote. This node is none of them when it is another journal of it that does: the one
+    /// that was put aside, while this one is new and has not caught up.
+    #[must_use]
+    pub fn voting_nodes(&self) -> BTreeSet<NodeId> {
+        let is_past = |raft: &RaftId| raft.node() == self.id.node() && *raft != self.id;
+        self.voters.iter().filter(|raft| !is_past(raft)).map(|raft| raft.node()).collect()
+    }
 }
 
 type Metrics = openraft::RaftMetrics<u64, openraft::EmptyNode>;
@@ -115,5 +125,20 @@ pub(super) async fn follow(raft: Raft<Types>, log: Log, tell: Arc<watch::Sender<
             tell.send_modify(|status| status.role = Role::Stopped);
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_whose_journal_was_put_aside_has_no_vote_by_the_old_one() {
+        let [one, old, new] = [(1, 1), (2, 1), (2, 2)].map(|(node, journal)| RaftId::new(NodeId(node), journal));
+        let voters = BTreeSet::from([one, old]);
+        let nodes = |id| JournalStatus { id, voters: voters.clone(), ..JournalStatus::default() }.voting_nodes();
+        assert_eq!(nodes(new), [NodeId(1)].into());
+        assert_eq!(nodes(old), [1, 2].map(NodeId).into());
+        assert_eq!(nodes(one), [1, 2].map(NodeId).into(), "others cannot know which of its journals lives");
     }
 }

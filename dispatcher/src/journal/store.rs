@@ -12,17 +12,18 @@ use super::ballast;
 use super::book::{Book, BookError};
 use super::checkpoint::LedgerMeta;
 use super::format::{self, Found};
-pub use super::guard::{Counters, OnFatal, PlantedBug, SyncMode};
+pub use super::guard::{Counters, Disk, OnFatal, PlantedBug, SyncMode, Synced};
 use super::guard::{Guard, sync_dir};
 use super::ledger::{Ledger, META_KEY, Outlook};
-use super::ledger_writer::{self, LedgerJobs};
+use super::ledger_writer::LedgerJobs;
 use super::log::{BASE_KEY, Log};
 use super::log_memory::{Base, Memory};
-use super::log_writer::{self, Append, Ballot, LogJob, LogWriter, Mark};
-use super::place::{parent, successor};
-pub(super) use super::place::replace;
+use super::log_writer::{Append, Ballot, LogWriter, Mark};
 pub use super::place::put_aside;
+pub(super) use super::place::replace;
+use super::place::{parent, successor};
 use super::slots::{SlotError, SlotFile};
+pub(super) use super::threads::Threads;
 use super::verify;
 use relais_protocol::codec;
 use relais_protocol::ids::RaftId;
@@ -31,11 +32,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
-use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// Entries kept behind a checkpoint.
+const KEPT_ENTRIES: u64 = 5_000;
 /// How often, 50 ms apart, a store that is still locked is tried again.
 const LOCK_TRIES: u32 = 100;
 
@@ -52,6 +53,11 @@ pub struct StoreOptions {
     pub open_limit: Duration,
     /// Called once when a write or sync fails.
     pub on_fatal: OnFatal,
+    /// Entries kept behind a checkpoint, for followers that are behind.
+    pub kept_entries: u64,
+    /// Set by simulations: the writers are tasks of the runtime over this disk, not threads, and nothing
+    /// of the store is ahead of or behind a clock that is simulated, too.
+    pub disk: Option<Arc<dyn Disk>>,
     /// Goes on from store to store.
     pub(super) outlook: Arc<Outlook>,
 }
@@ -60,7 +66,8 @@ impl StoreOptions {
     /// Honest syncs, and two minutes to open.
     pub fn new(dir: impl Into<PathBuf>, id: RaftId, on_fatal: OnFatal) -> Self {
         let (sync, open_limit) = (SyncMode::default(), Duration::from_secs(120));
-        Self { dir: dir.into(), id, sync, open_limit, on_fatal, outlook: Arc::default() }
+        let (kept_entries, disk, outlook) = (KEPT_ENTRIES, None, Arc::default());
+        Self { dir: dir.into(), id, sync, open_limit, on_fatal, kept_entries, disk, outlook }
     }
 }
 
@@ -146,25 +153,6 @@ impl Store {
     }
 }
 
-/// The writers, to end them.
-pub(super) struct Threads {
-    log_jobs: SyncSender<LogJob>,
-    log_book: Arc<Book>,
-    handles: Vec<JoinHandle<()>>,
-}
-
-impl Threads {
-    /// Ends the writers after what they were told to do, and closes the databases. Blocks.
-    pub(super) fn close(self, ledger: &Ledger) {
-        let _ = self.log_jobs.send(LogJob::Close);
-        for handle in self.handles {
-            let _ = handle.join();
-        }
-        self.log_book.close();
-        ledger.book.close();
-    }
-}
-
 /// Opens the store in `options.dir`, or makes one. Reads and verifies all of it, on a thread of its own.
 ///
 /// # Errors
@@ -173,16 +161,20 @@ pub async fn open(options: StoreOptions) -> Result<Opened, OpenError> {
     let (tx, rx) = oneshot::channel();
     let (dir, limit) = (options.dir.clone(), options.open_limit);
     let io_error = |error| OpenError::Io { dir: dir.clone(), error };
-    std::thread::Builder::new()
-        .name("journal-open".to_owned())
-        .spawn(move || {
-            // sled panics on some damage.
-            let opened = catch_unwind(AssertUnwindSafe(|| open_patiently(&options))).unwrap_or_else(|panic| {
-                Ok(Opened::Damaged { reason: panic_text(panic.as_ref()), found: whose(&options.dir) })
-            });
-            drop(tx.send(opened));
-        })
-        .map_err(io_error)?;
+    let is_simulated = options.disk.is_some();
+    let opening = move || {
+        // sled panics on some damage.
+        let opened = catch_unwind(AssertUnwindSafe(|| open_patiently(&options))).unwrap_or_else(|panic| {
+            Ok(Opened::Damaged { reason: panic_text(panic.as_ref()), found: whose(&options.dir) })
+        });
+        drop(tx.send(opened));
+    };
+    if is_simulated {
+        // A simulated clock stands still for this kind of thread only.
+        drop(tokio::task::spawn_blocking(opening));
+    } else {
+        std::thread::Builder::new().name("journal-open".to_owned()).spawn(opening).map_err(io_error)?;
+    }
     match tokio::time::timeout(limit, rx).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(_)) => Ok(Opened::Damaged { reason: "it could not be opened".to_owned(), found: whose(&dir) }),
@@ -326,7 +318,8 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let mut memory = verify::log(&log_book, acknowledged, &meta)?;
 
     let (counters, outlook) = (options.outlook.counters.clone(), options.outlook.clone());
-    let guard = Arc::new(Guard::new(options.sync, dir.clone(), options.on_fatal.clone(), counters));
+    let disk = options.disk.clone();
+    let guard = Arc::new(Guard::new(options.sync, disk, dir.clone(), options.on_fatal.clone(), counters));
     let ledger = Arc::new(Ledger::new(ledger_book, ledger_dir, guard.clone(), ledger_mark, meta, outlook));
     let mut writer = LogWriter {
         book: log_book.clone(),
@@ -339,11 +332,9 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
         end: memory.next_index(),
     };
     finish_fork(&mut writer, &mut memory)?;
-    let (ledger_jobs, ledger_thread) = ledger_writer::spawn(ledger.clone())?;
-    let (log_jobs, log_thread) = log_writer::spawn(writer)?;
+    let (log_jobs, ledger_jobs, threads) = Threads::start(writer, options.disk.is_some())?;
     let last = memory.last().map(|last| last.index);
-    let log = Log::new(log_book.clone(), guard.clone(), log_jobs.clone(), memory, ballot);
-    let threads = Threads { log_jobs, log_book, handles: vec![log_thread, ledger_thread] };
+    let log = Log::new(log_book, guard.clone(), log_jobs, memory, ballot);
     Ok(Store { id, last, options: options.clone(), log, ledger, ledger_jobs, guard, threads })
 }
 

@@ -1,6 +1,7 @@
 //! Attempts: how one ends, and what follows by the job's policy.
 
 use super::{Event, Ledger};
+use crate::planted::is_planted;
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::job::{AttemptEnd, AttemptOutcome, ErrorKind, Job, JobError, JobState};
 use relais_protocol::record::{Finish, Outcome, Refusal};
@@ -15,7 +16,9 @@ impl Ledger {
             return Outcome::Refused(Refusal::NoSuchJob);
         };
         let newest = job.attempts.last().map(|attempt| attempt.fence);
-        if job.state.is_terminal() || newest != Some(finish.fence) {
+        let has_ended = job.state.is_terminal() && !is_planted("terminal-overwritten");
+        let is_old = newest != Some(finish.fence) && !is_planted("late-report-accepted");
+        if has_ended || is_old {
             let refusal =
                 if job.state.is_terminal() { Refusal::JobEnded(job.state.name()) } else { Refusal::StaleFence };
             self.jobs.put_back(job);
@@ -95,7 +98,7 @@ impl Ledger {
     }
 
     fn after_loss(&mut self, mut job: Job) {
-        job.losses += 1;
+        job.losses += u16::from(!is_planted("losses-not-counted"));
         let policy = job.spec.options().retry.clone();
         if job.cancel.is_some() {
             self.end_cancelled(job);
@@ -110,7 +113,7 @@ impl Ledger {
     }
 
     fn after_failure(&mut self, mut job: Job) {
-        job.failures += 1;
+        job.failures += 1 + u16::from(is_planted("failure-counted-twice"));
         let policy = job.spec.options().retry.clone();
         let end = job.attempts.last().and_then(|attempt| attempt.end.clone());
         if job.cancel.is_some() {

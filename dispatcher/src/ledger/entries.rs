@@ -2,6 +2,7 @@
 
 use super::keys;
 use super::{Event, Ledger};
+use crate::planted::is_planted;
 use relais_protocol::codec;
 use relais_protocol::failover::FailoverTale;
 use relais_protocol::ids::{ClusterId, Incarnation, NodeId};
@@ -53,7 +54,9 @@ impl Ledger {
 
     fn promote(&mut self, node: NodeId, incarnation: Incarnation) -> Outcome {
         let before = self.head.dispatcher.map(|(node, _)| node);
-        self.head.reign.epoch = self.head.reign.epoch.next(self.head.side);
+        if !is_planted("epoch-not-raised") {
+            self.head.reign.epoch = self.head.reign.epoch.next(self.head.side);
+        }
         self.head.dispatcher = Some((node, incarnation));
         self.events.push(Event::Promoted { reign: self.head.reign, node, incarnation, before });
         Outcome::Done
@@ -111,7 +114,7 @@ impl Ledger {
             row.standing = Standing::Online;
             row.since = now;
         }
-        if incarnation > known {
+        if incarnation > known && !is_planted("restart-not-noticed") {
             self.lose_all(node, true);
         }
         self.events.push(Event::Node(node));

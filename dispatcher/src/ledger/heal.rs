@@ -154,10 +154,10 @@ impl Ledger {
     }
 
     fn merge_key(&mut self, key: &str, row: KeyRow, merged: &mut Merged) {
-        if row.ends_at <= self.head.now {
+        if row.ends_at <= self.head.now || self.is_void(&row) {
             return;
         }
-        let Some(own) = self.key_row(key) else {
+        let Some(own) = self.key_row(key).filter(|own| !self.is_void(own)) else {
             self.write_key(key, &row);
             return;
         };
@@ -171,6 +171,11 @@ impl Ledger {
         {
             self.alias(job, &joined, merged);
         }
+    }
+
+    /// The key stands for a job that was deleted: it is free again.
+    fn is_void(&self, row: &KeyRow) -> bool {
+        self.graves.has_job(row.job, 0) && self.jobs.read(&self.sheet, row.job).is_none()
     }
 
     fn merge_job(&mut self, incoming: Job, merged: &mut Merged) {
@@ -207,6 +212,7 @@ impl Ledger {
     fn follow_up(&mut self, id: JobId, merged: &mut Merged) {
         let Some(job) = self.jobs.take(&self.sheet, id) else { return };
         let owner = job.spec.options().idempotency_key.as_ref().and_then(|key| self.key_row(key));
+        let owner = owner.filter(|owner| !self.is_void(owner));
         let kept_until = job.created_at.plus(super::jobs::KEY_KEPT_MS);
         let is_later = |owner: &KeyRow| (owner.changed, owner.job) < (job.born, id) && kept_until > self.head.now;
         if let Some(owner) = owner.filter(is_later).filter(|_| job.alias_of.is_none()) {

@@ -4,6 +4,7 @@
 use super::keys;
 use super::nodes::RunningAttempt;
 use super::{Event, Ledger, LoadError};
+use crate::planted::is_planted;
 use crate::rows::Rows;
 use relais_protocol::codec;
 use relais_protocol::history::Stamp;
@@ -76,7 +77,11 @@ impl Ledger {
                 if job.cancel.is_none() {
                     job.cancel = Some(wish);
                     job.changed = self.stamp();
-                    self.jobs.put(job);
+                    if is_planted("cancel-not-kept") {
+                        self.jobs.put_back(job);
+                    } else {
+                        self.jobs.put(job);
+                    }
                 } else {
                     self.jobs.put_back(job);
                 }
@@ -229,7 +234,7 @@ impl Ledger {
     }
 
     fn known_by_key(&self, submit: &Submit) -> Option<Outcome> {
-        let key = submit.spec.options().idempotency_key.as_ref()?;
+        let key = submit.spec.options().idempotency_key.as_ref().filter(|_| !is_planted("dedupe-skipped"))?;
         let row = self.key_row(key)?;
         let job = self.jobs.read(&self.sheet, row.job)?;
         Some(if row.body_hash == submit.body_hash {

@@ -60,7 +60,11 @@ pub(super) fn read(path: &Path) -> Result<Layer, FileError> {
     parse(path, &text)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Layer, FileError> {
+/// Reads the text of the file at `path`.
+///
+/// # Errors
+/// When it holds anything but settings.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Layer, FileError> {
     let keys: Keys = toml::from_str(text).map_err(|error| FileError::Malformed {
         path: path.to_owned(),
         line: line_of(text, error.span().map_or(0, |span| span.start)),

@@ -13,6 +13,7 @@ use actix_web::http::StatusCode;
 use relais_protocol::codec;
 use relais_protocol::ids::JobId;
 use relais_protocol::record::{BATCH_BYTES_MAX, Outcome, Record, Refusal};
+use relais_protocol::spec::JobSpec;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -68,39 +69,47 @@ async fn propose(api: &Api, records: Vec<Record>) -> Result<Vec<Outcome>, Proble
 }
 
 fn read(api: &Api, request: &Request, jobs_max: usize) -> Result<Read, Problem> {
-    let body = &request.body[..];
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    match first {
+    let items = items(&request.body, request.ndjson, jobs_max)?;
+    let mut read = Read { records: Vec::with_capacity(items.len()), items: Vec::with_capacity(items.len()) };
+    for item in items {
+        let key = item_key(request, read.items.len());
+        read.take(api, request, spec::check(item, key));
+    }
+    Ok(read)
+}
+
+/// What `POST /v1/jobs:batch` makes of a body: for each item its spec or the problem document that stands
+/// in its place, or the one that is answered to the whole.
+///
+/// # Errors
+/// The problem document, as JSON text.
+pub fn specs_of(body: &[u8], ndjson: bool) -> Result<Vec<Result<JobSpec, String>>, String> {
+    let items = items(body, ndjson, JOBS_MAX).map_err(|problem| problem.to_json(None))?;
+    Ok(items.into_iter().map(spec::spec_of).collect())
+}
+
+/// The items of a body, each still as text.
+fn items(body: &[u8], ndjson: bool, jobs_max: usize) -> Result<Vec<&[u8]>, Problem> {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(Problem::new(Kind::Malformed, "the body is empty; send a JSON array of jobs, or a job a line")),
-        Some(b'[') if !request.ndjson => read_array(api, request, body, jobs_max),
-        Some(_) => read_lines(api, request, body, jobs_max),
+        Some(b'[') if !ndjson => array(body, jobs_max),
+        Some(_) => lines(body, jobs_max),
     }
 }
 
-fn read_array(api: &Api, request: &Request, body: &[u8], jobs_max: usize) -> Result<Read, Problem> {
+fn array(body: &[u8], jobs_max: usize) -> Result<Vec<&[u8]>, Problem> {
     let items: Vec<&RawValue> = serde_json::from_slice(body)
         .map_err(|error| Problem::new(Kind::Malformed, format!("the body is no JSON array: {error}")))?;
     if items.len() > jobs_max {
         return Err(too_many(jobs_max));
     }
-    let mut read = Read { records: Vec::with_capacity(items.len()), items: Vec::with_capacity(items.len()) };
-    for item in items {
-        let key = item_key(request, read.items.len());
-        read.take(api, request, spec::check(item.get().as_bytes(), key));
-    }
-    Ok(read)
+    Ok(items.into_iter().map(|item| item.get().as_bytes()).collect())
 }
 
-fn read_lines(api: &Api, request: &Request, body: &[u8], jobs_max: usize) -> Result<Read, Problem> {
-    let mut read = Read::default();
-    for line in body.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace)) {
-        if read.items.len() == jobs_max {
-            return Err(too_many(jobs_max));
-        }
-        let key = item_key(request, read.items.len());
-        read.take(api, request, spec::check(line, key));
-    }
-    Ok(read)
+fn lines(body: &[u8], jobs_max: usize) -> Result<Vec<&[u8]>, Problem> {
+    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace));
+    let lines: Vec<&[u8]> = lines.take(jobs_max + 1).collect();
+    if lines.len() > jobs_max { Err(too_many(jobs_max)) } else { Ok(lines) }
 }
 
 fn item_key(request: &Request, place: usize) -> Option<String> {

@@ -40,6 +40,14 @@ pub(super) fn check(text: &[u8], key: Option<String>) -> Result<Checked, Problem
     check_raw(raw, key)
 }
 
+/// What `POST /v1/jobs` makes of a body: the spec, or the problem document that it answers.
+///
+/// # Errors
+/// The problem document, as JSON text.
+pub fn spec_of(body: &[u8]) -> Result<JobSpec, String> {
+    check(body, None).map(|checked| checked.spec).map_err(|problem| problem.to_json(None))
+}
+
 fn check_raw(raw: RawSpec<'_>, key: Option<String>) -> Result<Checked, Problem> {
     let mut errors = Vec::new();
     let own_key = raw.idempotency_key.as_ref().map(|key| key.0.to_string());

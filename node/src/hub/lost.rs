@@ -6,8 +6,8 @@ use crate::membership::MemberState;
 use relais_protocol::ids::RaftId;
 
 impl Hub {
-    /// Names of the nodes whose votes are gone for good; empty while the others can form a majority.
-    pub(super) fn majority_lost(&self) -> Vec<String> {
+    /// Voters whose node is up with another, later journal.
+    pub(super) fn journals_lost(&self) -> Vec<RaftId> {
         let Some(journal) = self.journal() else { return Vec::new() };
         let voters = journal.status().borrow().voters.clone();
         let members = self.members();
@@ -16,12 +16,20 @@ impl Hub {
             let journal = member.and_then(|m| m.vitals.as_ref()).map_or(0, |vitals| vitals.journal);
             journal > voter.journal()
         };
-        let lost: Vec<RaftId> = voters.iter().filter(is_lost).copied().collect();
-        if lost.is_empty() || (voters.len() - lost.len()) * 2 > voters.len() {
+        voters.iter().filter(is_lost).copied().collect()
+    }
+
+    /// Names of the nodes whose votes are gone for good; empty while the others can form a majority.
+    fn majority_lost(&self) -> Vec<String> {
+        let lost = self.journals_lost();
+        let voters = self.journal().map_or(0, |journal| journal.status().borrow().voters.len());
+        if lost.is_empty() || (voters - lost.len().min(voters)) * 2 > voters {
             return Vec::new();
         }
         let name = |raft: &RaftId| self.name_of(raft.node()).unwrap_or_else(|| raft.node().to_string());
-        lost.iter().map(name).collect()
+        let mut names: Vec<String> = lost.iter().map(name).collect();
+        names.sort();
+        names
     }
 
     /// Why there will be no majority again, with the command that helps.

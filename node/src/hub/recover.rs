@@ -71,8 +71,11 @@ impl Hub {
             ));
         }
         let connected = self.net().map(|net| net.connected()).unwrap_or_default();
-        let answers: BTreeSet<NodeId> = holdings.iter().map(|held| held.node).collect();
-        if let Some(node) = lost.iter().find(|node| answers.contains(node) || connected.contains(node)) {
+        // A node whose journal was put aside answers, but its vote is lost all the same.
+        let gone: BTreeSet<NodeId> = self.journals_lost().iter().map(|raft| raft.node()).collect();
+        let answers: BTreeSet<NodeId> = holdings.iter().map(|held| held.node).filter(|n| !gone.contains(n)).collect();
+        let lives = |node: &&NodeId| !gone.contains(node) && (answers.contains(node) || connected.contains(node));
+        if let Some(node) = lost.iter().find(lives) {
             return Err(format!(
                 "`{}` answers, so it is not lost; leave it out, or stop it for good first",
                 name(*node)

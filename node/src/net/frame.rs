@@ -117,6 +117,22 @@ pub(super) fn header(bytes: usize, max: usize) -> Result<[u8; HEADER], FrameErro
     length.map(u32::to_be_bytes).ok_or(FrameError::TooBig { bytes, max })
 }
 
+/// The frames in `bytes`, as a stream that hands them over in chunks of `step` bytes would give them, each
+/// of at most `max` bytes. What a stream does with bytes, without a stream.
+///
+/// # Errors
+/// A frame over `max`, or bytes that end within a frame.
+pub fn frames_in(bytes: &[u8], step: usize, max: usize) -> Result<Vec<Bytes>, FrameError> {
+    let (mut reassembly, mut frames) = (Reassembly::new(max), Vec::new());
+    for chunk in bytes.chunks(step.max(1)) {
+        reassembly.feed(Bytes::copy_from_slice(chunk));
+        while let Some(frame) = reassembly.next()? {
+            frames.push(frame);
+        }
+    }
+    if reassembly.is_between_frames() { Ok(frames) } else { Err(FrameError::Cut) }
+}
+
 /// Puts frames together from chunks that end anywhere.
 #[derive(Debug)]
 pub(super) struct Reassembly {

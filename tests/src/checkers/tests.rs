@@ -1,7 +1,7 @@
 //! Each checker passes a history that is right and finds what it is for in one that is not.
 
 use super::*;
-use crate::history::{At, Began, Deed, DeedKind, Digest, Execution, Final, Recovery, Stand, Step, Submitted};
+use crate::history::{At, Began, Deed, DeedKind, Digest, Execution, Final, Read, Recovery, Stand, Step, Submitted};
 use relais_protocol::ids::{Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, StateName};
 
@@ -16,8 +16,15 @@ fn step(index: u64, state: StateName) -> Step {
 }
 
 fn execution(number: u16, began: u64, ended: u64) -> Execution {
-    let fence = Fence::new(Epoch(1), number);
-    Execution { job: JOB, fence, node: NodeId(1), began: At(began), ended: Some(At(ended)), lease_over: None }
+    Execution {
+        job: JOB,
+        fence: Fence::new(Epoch(1), number),
+        node: NodeId(1),
+        began: At(began),
+        ended: Some(At(ended)),
+        lease_over: None,
+        outcome: Some(AttemptOutcome::Succeeded),
+    }
 }
 
 /// A job that was lost once and then succeeded, under one reign.
@@ -104,7 +111,7 @@ fn overlaps_repeats_and_strangers_are_found() {
     assert_eq!(found(|h| h.finals[0].losses_max = 0), Vec::<&str>::new());
     assert_eq!(
         found(|h| h.finals[0].attempts.fill((Fence::new(Epoch(1), 2), Some(AttemptOutcome::Failed)))),
-        ["bounded-executions"]
+        ["bounded-executions", "ends-are-true"]
     );
 }
 
@@ -125,6 +132,25 @@ fn usurpers_are_found() {
     }
     let obeys = |epoch| Deed { at: At(1), node: NodeId(3), what: DeedKind::Obeyed(reign(epoch)) };
     assert_eq!(found(|h| h.deeds.extend([obeys(2), obeys(1)])), ["one-dispatcher-per-epoch"]);
+}
+
+#[test]
+fn stale_reads_and_invented_ends_are_found() {
+    let read = |began, found, applied| {
+        let (began, ended, applied) = (At(began), At(began + 5), Index(applied));
+        Read { began, ended, node: NodeId(2), job: JOB, found, applied }
+    };
+    let there = Some(StateName::Queued);
+    let reads = |reads: Vec<Read>| {
+        move |h: &mut History| {
+            h.answers = vec![(At(5), Index(3)), (At(20), Index(7))];
+            h.reads = reads;
+        }
+    };
+    assert_eq!(found(reads(vec![read(6, there, 3), read(21, there, 9), read(4, None, 1)])), Vec::<&str>::new());
+    assert_eq!(found(reads(vec![read(21, there, 6)])), ["reads-are-fresh"]);
+    assert_eq!(found(reads(vec![read(6, None, 3)])), ["reads-are-fresh"]);
+    assert_eq!(found(|h| h.executions[1].outcome = Some(AttemptOutcome::Cancelled)), ["ends-are-true"]);
 }
 
 #[test]

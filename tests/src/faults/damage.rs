@@ -7,11 +7,13 @@ mod rounds;
 pub use rounds::{Report, rounds};
 
 use super::{Fault, Run, Scene, Variant};
+use crate::cluster::binary::program;
 use crate::cluster::wait::stays;
 use crate::cluster::{Cluster, Options};
 use crate::load::{Load, Plan, Sent};
 use harm::{Dice, Harm};
 use serde_json::{Value, json};
+use std::process::Command;
 use std::time::Duration;
 
 /// For so long nobody may become the dispatcher.
@@ -123,7 +125,7 @@ fn no_majority(run: &mut Run) {
     let sent = acknowledged(&cluster, 200);
     run.tally.acknowledged += sent.len();
     await_rest(&cluster);
-    let (dispatcher, epoch) = cluster.dispatcher();
+    let (dispatcher, _) = cluster.dispatcher();
     // The survivor was the dispatcher, or was not.
     let survivor = if run.number % 2 == 0 { cluster.others(dispatcher)[0] } else { dispatcher };
     let hit = cluster.others(survivor);
@@ -146,7 +148,9 @@ fn no_majority(run: &mut Run) {
         let reason = seen["reason"].as_str()?.to_owned();
         (seen["status"] == "no dispatcher" && reason.contains(&command)).then_some(reason)
     });
-    run.note(reason);
+    run.note(reason.clone());
+    // Between the two blows the others may have elected one more.
+    let epoch = cluster.sight(survivor).map_or(0, |sight| sight.epoch);
     stays("a majority that is none", REFUSES, || {
         (0..3)
             .filter_map(|node| cluster.sight(node))
@@ -162,4 +166,31 @@ fn no_majority(run: &mut Run) {
     let lost = sent.iter().filter_map(|sent| sent.acked.as_ref()).filter(|(_, id, _)| !here.contains_key(id)).count();
     run.tally.lost += lost;
     assert_eq!(lost, 0, "acknowledged jobs that the survivor does not have");
+    recovers(run, &cluster, &sent, &reason);
+}
+
+/// Does what the survivor said: the command, word by word, and nothing but a yes to it.
+fn recovers(run: &mut Run, cluster: &Cluster, sent: &[Sent], reason: &str) {
+    let command = reason.split('`').nth(1).expect("a command to run");
+    let (env, words) = command.split_once(" relais ").expect("an address, then the program");
+    let at = env.strip_prefix("RELAIS_ADDR=").expect("an address");
+    let done = Command::new(program()).args(words.split(' ')).arg("--yes").env("RELAIS_ADDR", at).output();
+    let done = done.expect("relais can be started");
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "`{command}`: {}, it said: {said}", done.status);
+    await_votes(cluster);
+    await_rest(cluster);
+    let (dispatcher, epoch) = cluster.dispatcher();
+    for node in 0..cluster.nodes.len() {
+        let here = harm::jobs_here(cluster, node);
+        let missing = sent.iter().filter_map(|sent| sent.acked.as_ref()).filter(|(_, id, _)| !here.contains_key(id));
+        let missing = missing.count();
+        run.tally.lost += missing;
+        assert_eq!(missing, 0, "acknowledged jobs that n{} does not have", node + 1);
+    }
+    let _ = cluster.nodes[dispatcher].submit(&json!({"kind": "noop", "payload": {}}));
+    run.note(format!(
+        "after the command all three vote, under n{} in epoch {epoch}, and have every job",
+        dispatcher + 1
+    ));
 }

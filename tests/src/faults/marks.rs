@@ -71,6 +71,7 @@ impl Marks {
             began: At(began),
             ended: Some(At(ended)),
             lease_over: None,
+            outcome: None,
         };
         found.into_iter().map(execution).collect()
     }

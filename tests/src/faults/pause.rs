@@ -1,6 +1,6 @@
 //! F4 and F5: processes are stopped for a while and go on as if nothing had been.
 
-use super::{Fault, Run, Scene, Variant};
+use super::{Closed, Fault, Run, Scene, Variant};
 use crate::cluster::late::Late;
 use crate::cluster::wait::until;
 use crate::cluster::{Cluster, Options};
@@ -126,7 +126,6 @@ fn worker(run: &mut Run) {
     let blow = scene.blow(hit, |node| node.signal(Signal::SIGSTOP));
     // Who stands still can't kill; what keeps its processes does, when the lease is over.
     until("the process group to be killed", SOON, || (left() == 0).then_some(()));
-    let killed = blow.at.elapsed();
     for id in [&short, &long] {
         scene.cluster.until("a newer attempt elsewhere", |cluster| {
             let attempts = attempts(cluster, reader, id)?;
@@ -139,7 +138,7 @@ fn worker(run: &mut Run) {
     until("the node to have no report left", SOON, || {
         scene.cluster.nodes[hit].figure("relais_reports_unsettled").filter(|count| *count == 0)
     });
-    run.note(format!("killed after {} ms, run elsewhere after {} ms", killed.as_millis(), lost.as_millis()));
+    let stopped = scene.at(blow.at);
     scene.cluster.await_whole();
     scene.hit(&blow);
     scene.load.avoid_nobody();
@@ -147,8 +146,20 @@ fn worker(run: &mut Run) {
     assert_eq!(scene.cluster.dispatcher(), (reader, epoch), "nobody else was elected");
     let closed = scene.close(run);
     shown_in_history(&closed.jobs, &[&short, &long], &name, &closed.verdict);
-    assert!(killed < lost, "a newer attempt began before the older one was dead");
+    let killed = dead_before_the_next(&closed, &long).saturating_sub(Duration::from_millis(stopped.0));
+    run.note(format!("dead after {} ms, run elsewhere after {} ms", killed.as_millis(), lost.as_millis()));
     assert!(killed <= run.bound(KILLED), "killed only after {killed:?}");
+}
+
+/// No execution of the job lives when the next one begins; when, in the history, the first one was dead.
+fn dead_before_the_next(closed: &Closed, job: &str) -> Duration {
+    let mut executions: Vec<_> = closed.executions.iter().filter(|one| one.job.to_string() == job).collect();
+    executions.sort_by_key(|one| one.began);
+    for pair in executions.windows(2) {
+        assert!(pair[0].ended.is_some_and(|end| end < pair[1].began), "two at once: {pair:?}");
+    }
+    assert!(executions.len() > 1, "it left marks of {} executions", executions.len());
+    Duration::from_millis(executions[0].ended.map_or(u64::MAX, |end| end.0))
 }
 
 /// The first attempt stays lost, whatever its node said later; another one is what the job ended with.

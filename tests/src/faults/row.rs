@@ -38,6 +38,7 @@ pub struct Row {
     notes: Vec<String>,
     skips: Vec<String>,
     failures: Vec<String>,
+    again: usize,
 }
 
 impl Row {
@@ -55,6 +56,7 @@ impl Row {
             notes: Vec::new(),
             skips: Vec::new(),
             failures: Vec::new(),
+            again: 0,
         }
     }
 
@@ -77,6 +79,12 @@ impl Row {
         }
         self.notes.extend(tally.notes.into_iter().map(named));
         self.failures.extend(failure.map(named));
+    }
+
+    /// A run that is made again, since the machine stood still; what was acknowledged in it was kept.
+    pub fn again(&mut self, tally: Tally) {
+        self.acknowledged += tally.acknowledged;
+        self.again += 1;
     }
 
     /// Whether every run that was made was as expected, and nothing was lost or doubled.
@@ -122,6 +130,9 @@ impl Row {
         let mut parts: Vec<String> = Vec::new();
         if self.runs.len() > 1 {
             parts.push(self.runs.iter().map(|(name, count)| format!("{name} ×{count}")).collect::<Vec<_>>().join(", "));
+        }
+        if self.again > 0 {
+            parts.push(format!("{} made again on a machine that stood still", self.again));
         }
         parts.extend(self.skips.first().map(|why| format!("SKIPPED {why}")));
         parts.extend(self.notes.last().cloned());

@@ -1,5 +1,6 @@
 //! Runs faults: as often as asked, each run by itself, a failed one noted and not the end of the others.
 
+use super::calm::Calm;
 use super::row::{Row, Tally};
 use super::{Fault, find};
 use rand::SeedableRng;
@@ -12,6 +13,9 @@ use tokio::time::Instant;
 const STRETCH: u32 = 4;
 /// No promised time is held to less than this in the test run.
 const STRETCHED_MIN: Duration = Duration::from_secs(5);
+
+/// How often a run may be tried on a machine that stands still.
+const TRIES: usize = 3;
 
 /// One run of one variant of a fault.
 #[derive(Debug)]
@@ -65,23 +69,50 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
-fn once(fault: &Fault, variant: &'static str, act: impl FnOnce(&mut Run), number: usize, strict: bool, row: &mut Row) {
-    let began = Instant::now();
-    println!("── {} {}, {} run {}", fault.id, fault.title, variant, number + 1);
-    let mut run = Run::new(number, strict);
-    let ended = catch_unwind(AssertUnwindSafe(|| act(&mut run)));
-    let failure = ended.err().map(|panic| words(panic.as_ref()));
-    let tally = run.tally;
-    println!(
-        "   {}: acknowledged {}, lost {}, duplicates {}, worst gap {} ms, took {:.1} s",
-        failure.as_deref().unwrap_or("as expected"),
-        tally.acknowledged,
-        tally.lost,
-        tally.duplicates,
-        tally.unavailable.as_millis(),
-        began.elapsed().as_secs_f64()
-    );
-    row.add(variant, tally, failure);
+/// One variant, and how it is to be run.
+struct Turn<'a> {
+    fault: &'a Fault,
+    variant: &'static str,
+    act: &'a dyn Fn(&mut Run),
+    number: usize,
+    strict: bool,
+}
+
+impl Turn<'_> {
+    /// Runs it, and again if it failed on a machine that stood still; what is lost or doubled is never excused.
+    fn take(&self, row: &mut Row) {
+        for again in (0..TRIES).rev() {
+            let calm = Calm::watch();
+            let (tally, failure) = self.once();
+            let disturbed = calm.end().filter(|_| failure.is_some());
+            if let Some(why) = disturbed.filter(|_| again > 0 && tally.lost + tally.duplicates == 0) {
+                println!("   AGAIN: it failed, and {why}");
+                row.again(tally);
+                continue;
+            }
+            row.add(self.variant, tally, failure);
+            return;
+        }
+    }
+
+    fn once(&self) -> (Tally, Option<String>) {
+        let began = Instant::now();
+        println!("── {} {}, {} run {}", self.fault.id, self.fault.title, self.variant, self.number + 1);
+        let mut run = Run::new(self.number, self.strict);
+        let ended = catch_unwind(AssertUnwindSafe(|| (self.act)(&mut run)));
+        let failure = ended.err().map(|panic| words(panic.as_ref()));
+        let tally = run.tally;
+        println!(
+            "   {}: acknowledged {}, lost {}, duplicates {}, worst gap {} ms, took {:.1} s",
+            failure.as_deref().unwrap_or("as expected"),
+            tally.acknowledged,
+            tally.lost,
+            tally.duplicates,
+            tally.unavailable.as_millis(),
+            began.elapsed().as_secs_f64()
+        );
+        (tally, failure)
+    }
 }
 
 /// Runs a fault for the table: at least `runs` times, its variants in turn, each at least once.
@@ -90,7 +121,8 @@ pub fn row(fault: &Fault, runs: usize) -> Row {
     let mut row = Row::of(fault);
     for number in 0..runs.max(fault.variants.len()) {
         let variant = &fault.variants[number % fault.variants.len()];
-        once(fault, variant.name, variant.run, number, true, &mut row);
+        let (variant, act) = (variant.name, &variant.run);
+        Turn { fault, variant, act, number, strict: true }.take(&mut row);
     }
     row
 }
@@ -99,7 +131,8 @@ pub fn row(fault: &Fault, runs: usize) -> Row {
 #[must_use]
 pub fn rounds(count: usize) -> Row {
     let mut row = Row::of(&super::rounds::ROW);
-    once(&super::rounds::ROW, "", |run| super::rounds::rounds(run, count), 0, true, &mut row);
+    let act = &|run: &mut Run| super::rounds::rounds(run, count);
+    Turn { fault: &super::rounds::ROW, variant: "", act, number: 0, strict: true }.take(&mut row);
     row
 }
 
@@ -113,7 +146,8 @@ pub fn short(id: &str) {
     let mut row = Row::of(fault);
     for variant in fault.variants.iter().filter(|variant| variant.quick) {
         for number in 0..runs {
-            once(fault, variant.name, variant.run, number, false, &mut row);
+            let (variant, act) = (variant.name, &variant.run);
+            Turn { fault, variant, act, number, strict: false }.take(&mut row);
         }
     }
     print!("{}", super::row::table(std::slice::from_ref(&row)));

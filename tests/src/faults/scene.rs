@@ -8,7 +8,7 @@ use crate::checkers::{Violation, check_all};
 use crate::cluster::job::Job;
 use crate::cluster::wait::{look_for, until};
 use crate::cluster::{Cluster, Node, Options};
-use crate::history::{At, Recovery};
+use crate::history::{At, Execution, Recovery};
 use crate::load::{Hit, Load, Plan, Sent, Verdict};
 use relais_protocol::time::UnixMs;
 use serde_json::{Value, json};
@@ -57,6 +57,8 @@ pub struct Closed {
     pub jobs: Vec<Job>,
     /// How they compare.
     pub verdict: Verdict,
+    /// The executions that left marks.
+    pub executions: Vec<Execution>,
 }
 
 impl Scene {
@@ -147,6 +149,12 @@ impl Scene {
         self.healed = Some(Instant::now());
     }
 
+    /// A time as the history has it.
+    #[must_use]
+    pub fn at(&self, when: Instant) -> At {
+        At(u64::try_from((when - self.began).as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// How long it took, from a blow on, until a job sent after it was acknowledged.
     #[must_use]
     pub fn gap(&self, blow: &Blow) -> Duration {
@@ -227,21 +235,26 @@ impl Scene {
             terminals: &terminals,
             recovery,
         };
-        let violations = check_all(&gathered.history());
+        let history = gathered.history();
+        let violations = check_all(&history);
+        let executions = history.executions;
         let twice = violations.iter().filter(|violation| violation.property == "one-terminal").count();
         run.tally.lost += verdict.lost.len();
         run.tally.duplicates += verdict.duplicates.len() + twice;
         violations.iter().take(5).for_each(|violation| println!("  {violation}"));
-        println!("  {verdict}; {} jobs seen over by bystanders", terminals.len());
-        (Closed { cluster: self.cluster, sent, jobs, verdict }, violations)
+        println!(
+            "  {verdict}; {} jobs seen over by bystanders, {} executions left marks",
+            terminals.len(),
+            executions.len()
+        );
+        (Closed { cluster: self.cluster, sent, jobs, verdict, executions }, violations)
     }
 
     fn recovery(&self, healed: Instant) -> Recovery {
-        let at = |when: Instant| At(u64::try_from((when - self.began).as_millis()).unwrap_or(u64::MAX));
         let running = self.cluster.running();
         let seen = look_for(ACKNOWLEDGED_LIMIT, || self.cluster.agreed(&running));
-        let dispatcher = seen.map(|_| at(Instant::now()));
-        Recovery { healed: at(healed), dispatcher, ..Recovery::default() }
+        let dispatcher = seen.map(|_| self.at(Instant::now()));
+        Recovery { healed: self.at(healed), dispatcher, ..Recovery::default() }
     }
 }
 

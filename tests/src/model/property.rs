@@ -45,7 +45,7 @@ pub(super) fn all() -> Vec<Property<Fencing>> {
         Property::sometimes("a resigned leader reigns again", |_, state: &State| {
             state.faults.resignations > 0 && state.node(0).ballot == Ballot::new(1, 0) && state.node(0).acting > 1
         }),
-        Property::sometimes("one run reigns again, after two crashes, in epoch 3 or later", |_, state: &State| {
+        Property::sometimes("after two crashes somebody acts in epoch 3 or later", |_, state: &State| {
             state.faults.crashes >= 2 && acting(state).any(|node| node.acting >= 3)
         }),
         Property::sometimes("every fault that may happen has happened", |model: &Fencing, state: &State| {

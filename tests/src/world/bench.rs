@@ -5,6 +5,7 @@ use super::World;
 use super::dice::Dice;
 use super::event::{Event, Inside, Message};
 use crate::history::{At, DeedKind, Execution};
+use relais_dispatcher::planted::is_planted as planted;
 use relais_protocol::ids::{Fence, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::message::{Orders, OrdersAnswer, Report, ReportAnswer, StartOrder};
@@ -80,8 +81,9 @@ impl World {
                 Effect::Stop { job, fence, kill } => self.stop_process(id, (job, fence), kill),
                 Effect::Report(to, number, report) => self.send_report(id, to, number, report),
                 Effect::Answer(answer) => self.answer_orders(id, answer, orders),
-                Effect::Remember(reign) => self.node(id).disk.reign = reign,
-                Effect::Left => {}
+                Effect::Remember(reign) if !planted("reign-not-remembered") => self.node(id).disk.reign = reign,
+                Effect::Remember(_) => {}
+                Effect::Left => self.on_left(id),
             }
         }
     }
@@ -156,7 +158,15 @@ impl World {
         };
         let (job, fence, began) = (order.job, order.fence, At(self.now));
         let execution = self.history.executions.len();
-        self.history.executions.push(Execution { job, fence, node: id, began, ended: None, lease_over: None });
+        self.history.executions.push(Execution {
+            job,
+            fence,
+            node: id,
+            began,
+            ended: None,
+            lease_over: None,
+            outcome: None,
+        });
         let leased = order.on_disconnect == OnDisconnect::Stop;
         let process = Process { execution, version: 0, outcome, leased, lag: script.lag, killed: false };
         self.node(id).bench.processes.insert((job, fence), process);
@@ -206,6 +216,7 @@ impl World {
         self.trace.say(now, id.0.into(), || format!("ends {job} fence {fence}: {:?}", process.outcome));
         let execution = &mut self.history.executions[process.execution];
         execution.ended = Some(At(now));
+        execution.outcome = Some(process.outcome);
         execution.lease_over = (process.leased && over < now).then_some(At(over));
         self.inside(id, 0, Inside::Ended(job, fence));
     }

@@ -14,6 +14,8 @@ use relais_protocol::spec::{
 
 /// A client gives up waiting for a node after this, in ms.
 const PATIENCE_MS: u64 = 6_000;
+/// Of its turns, in how many a client also reads.
+const READS_PERCENT: u64 = 60;
 
 /// A client.
 pub(super) struct Client {
@@ -51,6 +53,10 @@ impl World {
         let pace = self.plan.pace_ms;
         if self.clients[number].is_done() {
             return;
+        }
+        let mut dice = self.clients[number].dice.part();
+        if dice.chance(READS_PERCENT) {
+            self.read_somewhere(&mut dice);
         }
         let lost = self.clients[number].request.as_ref().and_then(|request| request.call);
         match lost {
@@ -103,9 +109,9 @@ impl World {
 
     /// Sends what a client wants to some node; one that is down refuses, and another is tried later.
     fn ask(&mut self, number: usize) {
-        let (now, voters, call) = (self.now, self.voters.clone(), self.new_call());
+        let (now, ids, call) = (self.now, self.ids.clone(), self.new_call());
         let client = &mut self.clients[number];
-        let Some(node) = client.dice.pick(&voters) else { return };
+        let Some(node) = client.dice.pick(&ids) else { return };
         let Some(request) = client.request.as_mut() else { return };
         if self.nodes[node.0 as usize - 1].life.is_none() {
             return;
@@ -131,6 +137,7 @@ impl World {
             }
             return;
         };
+        self.history.answers.push((At(self.now), committed.index));
         let submits = std::mem::take(&mut request.submits);
         client.request = None;
         let ids = committed.outcomes.each.iter().filter_map(|outcome| match outcome {

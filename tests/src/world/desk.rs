@@ -203,9 +203,20 @@ impl World {
         super::fault::Struck::default()
     }
 
+    /// This node leads the journal and is not to reign: the heir stands once it has all that is here.
+    pub(super) fn hand_on(&mut self, id: NodeId, heir: NodeId) {
+        let last = |node: &super::node::Node| node.life.as_deref().map(|life| life.raft.last());
+        let mine = last(self.node(id));
+        if last(self.node(heir)) == mine {
+            self.send(id, heir, Message::StandNow);
+        }
+    }
+
     /// Nothing is in flight: who has all that this node has stands, at once.
     fn on_drained(&mut self, id: NodeId) {
-        let last = |node: &super::node::Node| node.life.as_deref().map(|life| life.raft.last());
+        let last = |node: &super::node::Node| {
+            node.life.as_deref().filter(|life| life.raft.is_voter()).map(|life| life.raft.last())
+        };
         let mine = last(self.node(id));
         let target = self.nodes.iter().filter(|node| node.id != id && last(node) == mine).map(|node| node.id).next();
         self.trace.say(self.now, id.0.into(), || format!("hands over to {target:?}"));

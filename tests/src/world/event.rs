@@ -1,7 +1,7 @@
 //! What happens in a world, and what its nodes say to each other.
 
 use super::raft::RaftMessage;
-use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId};
+use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, RaftId};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, Orders, OrdersAnswer, Report, ReportAnswer};
 use relais_protocol::record::{Committed, Record};
 
@@ -11,7 +11,8 @@ pub(super) enum Message {
     Beat(Beat),
     Ask(Confirm),
     Answer(ConfirmAnswer),
-    Raft(RaftMessage),
+    /// Between two journals, not just two nodes.
+    Raft(RaftId, RaftId, Box<RaftMessage>),
     StandNow,
     Orders(u64, Orders),
     OrdersAnswer(u64, OrdersAnswer),
@@ -19,6 +20,8 @@ pub(super) enum Message {
     ReportAnswer(u64, ReportAnswer),
     Propose(u64, Vec<Record>),
     ProposeAnswer(u64, Option<Committed>),
+    ReadIndex(u64),
+    ReadIndexAnswer(u64, Option<u64>),
 }
 
 impl Message {
@@ -33,7 +36,7 @@ impl Message {
             Self::Beat(_) => 1,
             Self::Ask(_) => 2,
             Self::Answer(_) => 3,
-            Self::Raft(_) => 4,
+            Self::Raft(..) => 4,
             Self::StandNow => 5,
             Self::Orders(..) => 6,
             Self::OrdersAnswer(..) => 7,
@@ -41,6 +44,8 @@ impl Message {
             Self::ReportAnswer(..) => 9,
             Self::Propose(..) => 10,
             Self::ProposeAnswer(..) => 11,
+            Self::ReadIndex(_) => 12,
+            Self::ReadIndexAnswer(..) => 13,
         }
     }
 }
@@ -52,10 +57,11 @@ pub(super) enum Timer {
     Election,
     Core,
     Worker,
+    Keeper,
 }
 
 impl Timer {
-    pub(super) const ALL: [Self; 4] = [Self::Beat, Self::Election, Self::Core, Self::Worker];
+    pub(super) const ALL: [Self; 5] = [Self::Beat, Self::Election, Self::Core, Self::Worker, Self::Keeper];
 
     /// How often, in ms, as the shells do it.
     pub(super) fn every_ms(self) -> u64 {
@@ -64,6 +70,7 @@ impl Timer {
             Self::Election => 10,
             Self::Core => 20,
             Self::Worker => 25,
+            Self::Keeper => 250,
         }
     }
 }
@@ -86,6 +93,10 @@ pub(super) enum Inside {
     EdgeAgain(u64),
     /// A handover is over, however it went.
     Unhold,
+    /// What runs here has had its time to finish: say goodbye.
+    Leave,
+    /// The process ends by itself.
+    Exit,
 }
 
 /// What happens.
@@ -99,6 +110,8 @@ pub(super) enum Event {
     /// The lease that a node's spawner knows is over.
     SpawnerLease(NodeId, u64),
     Client(usize),
+    /// A node that is not there yet starts for the first time.
+    Join(NodeId),
     /// A client is answered: its call, and what it is told.
     Told(usize, u64, Option<Committed>),
     Begin(usize),
@@ -114,7 +127,7 @@ impl Event {
         match self {
             Self::Inside(node, _, inside) => (
                 match inside {
-                    Inside::Tick(timer) => 20 + *timer as u64,
+                    Inside::Tick(timer) => 32 + *timer as u64,
                     Inside::Arrive(_, message) => 40 + message.kind(),
                     Inside::Synced(_) => 24,
                     Inside::Late(_) => 25,
@@ -123,6 +136,8 @@ impl Event {
                     Inside::Orphaned(_) => 28,
                     Inside::EdgeAgain(_) => 29,
                     Inside::Unhold => 30,
+                    Inside::Leave => 31,
+                    Inside::Exit => 23,
                 },
                 u64::from(node.0),
             ),
@@ -135,6 +150,7 @@ impl Event {
             Self::End(fault) => (6, *fault as u64),
             Self::Boot(node) => (7, u64::from(node.0)),
             Self::Heal => (9, 0),
+            Self::Join(node) => (10, u64::from(node.0)),
         }
     }
 }

@@ -40,12 +40,20 @@ pub(super) enum FaultKind {
     FalseSilence,
     Drain,
     Handover,
+    CrashLeader,
+    LostTail,
+    FlippedBit,
+    DiskError,
+    DiskFull,
+    Stop,
+    Join,
 }
 
 use FaultKind::*;
 
 impl FaultKind {
-    pub(super) const ALL: [Self; 29] = [
+    /// Those that come by themselves. A join is part of the plan of the cluster.
+    pub(super) const ALL: [Self; 35] = [
         CrashDispatcher,
         CrashNode,
         CrashTwo,
@@ -75,6 +83,12 @@ impl FaultKind {
         FalseSilence,
         Drain,
         Handover,
+        CrashLeader,
+        LostTail,
+        FlippedBit,
+        DiskError,
+        DiskFull,
+        Stop,
     ];
 
     /// As reports write it.
@@ -96,6 +110,7 @@ impl FaultKind {
             Flapping => (200, 1_500),
             PauseDispatcher | PauseNode => (100, 10_000),
             FalseEvidence | Handover => (1, 1),
+            Stop => (2_500, 6_000),
             FalseSilence => (450, 1_500),
             HoldDispatcher | HoldWay => (200, 5_000),
             _ => (100, 6_000),
@@ -106,6 +121,7 @@ impl FaultKind {
     pub(super) fn times(self) -> u32 {
         match self {
             Flapping => 4,
+            Stop => 2,
             FalseEvidence => 3,
             _ => 1,
         }
@@ -121,7 +137,25 @@ pub(super) struct Struck {
     paused: Vec<NodeId>,
     slow: Vec<NodeId>,
     drained: Vec<NodeId>,
+    full: Vec<NodeId>,
     noisy: bool,
+}
+
+impl Struck {
+    /// These nodes are down, and are started again.
+    pub(super) fn down(nodes: &[NodeId]) -> Self {
+        Self { down: nodes.to_vec(), ..Self::default() }
+    }
+
+    /// The disk of this node is slow.
+    pub(super) fn slow(node: NodeId) -> Self {
+        Self { slow: vec![node], ..Self::default() }
+    }
+
+    /// The disk of this node is full.
+    pub(super) fn full(node: NodeId) -> Self {
+        Self { full: vec![node], ..Self::default() }
+    }
 }
 
 impl World {
@@ -129,12 +163,15 @@ impl World {
         let plan = self.plan.faults[number];
         let dispatcher = self.dispatcher().unwrap_or(plan.node);
         self.trace.say(self.now, 0, || format!("FAULT {} ({plan:?}) dispatcher {dispatcher}", plan.kind.name()));
+        if matches!(plan.kind, LostTail | FlippedBit) && !self.may_damage(plan.node) {
+            return;
+        }
         *self.faults.entry(plan.kind).or_default() += 1;
         let struck = match plan.kind {
             CrashDispatcher | QuickRestart => self.strike_down(&[dispatcher]),
             CrashNode => self.strike_down(&[plan.node]),
             CrashTwo => self.strike_down(&[dispatcher, plan.node]),
-            CrashAll => self.strike_down(&self.voters.clone()),
+            CrashAll => self.strike_down(&self.ids.clone()),
             PauseDispatcher => self.pause(dispatcher),
             PauseNode => self.pause(plan.node),
             CutDispatcher | CutNode | Split | OneWayFromDispatcher | OneWayToDispatcher | OneWay | Bridge
@@ -148,6 +185,12 @@ impl World {
             FalseEvidence => self.believe_gone(plan.node, dispatcher),
             Drain => self.drain(plan.node, true),
             Handover => self.hand_over(dispatcher),
+            CrashLeader => self.strike_down(&[self.leader().unwrap_or(dispatcher)]),
+            LostTail | FlippedBit => self.damage(plan),
+            DiskError => self.fail_sync(plan.node),
+            DiskFull => self.fill_disk(plan.node),
+            Stop => self.stop(plan.node),
+            Join => Struck::default(),
         };
         self.struck.insert(number, struck);
     }
@@ -169,6 +212,7 @@ impl World {
         }
         self.let_go();
         for node in struck.down {
+            self.node(node).sync_fails = false;
             self.boot(node);
         }
         for node in struck.paused {
@@ -180,6 +224,9 @@ impl World {
         for node in struck.drained {
             self.drain(node, false);
         }
+        for node in struck.full {
+            self.make_room(node);
+        }
     }
 
     /// Everything that still lasts ends, and the wall clocks are right again.
@@ -189,12 +236,19 @@ impl World {
         }
         self.net.heal();
         self.let_go();
-        for node in self.voters.clone() {
+        for node in self.ids.clone() {
             self.node(node).skew = 0;
+            self.node(node).sync_fails = false;
+            self.make_room(node);
             self.resume(node);
             self.boot(node);
             self.drain(node, false);
         }
+    }
+
+    /// Whether a fault that lasts will start this node when it ends.
+    pub(super) fn is_to_be_started(&self, node: NodeId) -> bool {
+        self.struck.values().any(|struck| struck.down.contains(&node))
     }
 
     fn let_go(&mut self) {
@@ -205,15 +259,15 @@ impl World {
     }
 
     fn pairs(&self) -> Vec<(NodeId, NodeId)> {
-        let all = &self.voters;
+        let all = &self.ids;
         all.iter().flat_map(|a| all.iter().map(|b| (*a, *b))).filter(|(a, b)| a != b).collect()
     }
 
-    fn strike_down(&mut self, nodes: &[NodeId]) -> Struck {
+    pub(super) fn strike_down(&mut self, nodes: &[NodeId]) -> Struck {
         for node in nodes {
             self.crash(*node);
         }
-        Struck { down: nodes.to_vec(), ..Struck::default() }
+        Struck::down(nodes)
     }
 
     fn pause(&mut self, node: NodeId) -> Struck {
@@ -263,11 +317,6 @@ impl World {
             }
         }
         Struck { noisy: true, ..Struck::default() }
-    }
-
-    fn slow_down(&mut self, node: NodeId, strength: u64) -> Struck {
-        self.node(node).sync_ms = (strength, strength * 15);
-        Struck { slow: vec![node], ..Struck::default() }
     }
 
     /// The wall clock goes wrong, by seconds or by an hour; it stays so.

@@ -1,9 +1,10 @@
 //! The end of a run: after the heal, is everything as it must be, and what is in the record?
 
 use super::World;
+use super::node::Life;
 use crate::history::{At, Final, Recovery};
 use relais_dispatcher::ledger::JobFilter;
-use relais_protocol::ids::NodeId;
+use relais_protocol::ids::{NodeId, RaftId};
 use relais_protocol::spec::OnLost;
 
 /// How long a healed cluster has to end all jobs, in ms.
@@ -66,12 +67,24 @@ impl World {
                 stuck.push(format!("node {} still has attempts", node.id));
             }
         }
+        stuck.extend(self.missing_voters(life));
         stuck
+    }
+
+    /// A healed cluster has as many voters as it should, each with the journal that is there now.
+    fn missing_voters(&self, life: &Life) -> Option<String> {
+        let members = life.raft.log().members();
+        let is_there = |raft: &RaftId| self.nodes[raft.node().0 as usize - 1].raft_id() == *raft;
+        let voters = members.voters();
+        let there = voters.iter().filter(|raft| is_there(raft)).count();
+        let wanted = self.plan.voters.min(self.ids.len());
+        let whole = !members.is_joint() && there == voters.len() && there >= wanted;
+        (!whole).then(|| format!("the voters are {voters:?}, {there} of them are there, {wanted} are wanted"))
     }
 
     /// Writes down what is in the record of the most advanced node, and every digest.
     pub(super) fn write_finals(&mut self) {
-        for node in self.voters.clone() {
+        for node in self.ids.clone() {
             self.digest(node);
             let broken = self.node(node).life.as_deref().and_then(|life| life.ledger.check_invariants().err());
             if let Some(broken) = broken {

@@ -52,6 +52,12 @@ impl Net {
         &mut self.ways[from.0 as usize][to.0 as usize]
     }
 
+    /// Whether neither direction between two nodes is cut.
+    pub(super) fn is_open(&self, a: NodeId, b: NodeId) -> bool {
+        let cuts = |from: NodeId, to: NodeId| self.ways[from.0 as usize][to.0 as usize].cuts;
+        cuts(a, b) + cuts(b, a) == 0
+    }
+
     /// All is well again; what was held back stays so until it is let go.
     pub(super) fn heal(&mut self) {
         self.ways = [[CLEAR; IDS]; IDS];

@@ -6,13 +6,15 @@ use super::desk::Desk;
 use super::dice::Dice;
 use super::edge::Edge;
 use super::event::Inside;
-use super::raft::{Raft, Stable};
+use super::log::{Members, Stable};
+use super::raft::Raft;
+use super::reads::Reads;
 use relais_dispatcher::core::{Core, CoreConfig, Now};
-use relais_dispatcher::election::{Election, ElectionConfig, JournalView};
+use relais_dispatcher::election::{Election, ElectionConfig, Input as ElectionInput, JournalView};
 use relais_dispatcher::ledger::Ledger;
+use relais_dispatcher::planted::is_planted as planted;
 use relais_dispatcher::rows::MemoryRows;
-use relais_protocol::ids::{Incarnation, Index, NodeId, Reign};
-use relais_protocol::message::LogPosition;
+use relais_protocol::ids::{Incarnation, Index, NodeId, RaftId, Reign};
 use relais_protocol::record::{Finish, NodeFacts};
 use relais_protocol::time::{Mono, UnixMs};
 use relais_worker::core::{Input as WorkerInput, Worker, WorkerConfig};
@@ -28,6 +30,10 @@ pub(super) struct Disk {
     pub(super) rows: Arc<MemoryRows>,
     /// The entry that the rows are as of.
     pub(super) checkpoint: u64,
+    /// Which journal of this node this is; 0 before its first start.
+    pub(super) journal: u32,
+    /// Bits of the journal or of the rows are not what was written.
+    pub(super) flipped: bool,
     pub(super) incarnation: u64,
     pub(super) reign: Reign,
     pub(super) unsettled: Vec<Finish>,
@@ -43,6 +49,10 @@ pub(super) struct Node {
     /// How long a sync takes, in ms.
     pub(super) sync_ms: (u64, u64),
     pub(super) sync_free_at: u64,
+    /// Its disk is nearly full: it is not fit to be the dispatcher.
+    pub(super) limited: bool,
+    /// The next sync fails.
+    pub(super) sync_fails: bool,
     pub(super) life: Option<Box<Life>>,
     pub(super) paused: bool,
     /// What came while it was paused.
@@ -59,6 +69,8 @@ pub(super) struct Life {
     pub(super) applied: u64,
     pub(super) election: Election,
     pub(super) view: JournalView,
+    /// It has said goodbye.
+    pub(super) leaving: bool,
     /// Beats so far; who is not the dispatcher sends only some.
     pub(super) beats: u64,
     /// Which dispatcher the worker was told of.
@@ -69,6 +81,7 @@ pub(super) struct Life {
     pub(super) desk: Desk,
     pub(super) worker: Worker,
     pub(super) edge: Edge,
+    pub(super) reads: Reads,
 }
 
 /// Since when a voter hears a dispatcher without a gap.
@@ -93,6 +106,8 @@ impl Node {
             skew,
             sync_ms: (1, 4),
             sync_free_at: 0,
+            limited: false,
+            sync_fails: false,
             life: None,
             paused: false,
             backlog: Vec::new(),
@@ -110,19 +125,28 @@ impl Node {
     }
 
     /// Starts the process; what it says to its own cores first is theirs to hear at their first tick.
-    pub(super) fn boot(&mut self, now: u64, voters: &[NodeId], dice: &mut Dice) {
+    pub(super) fn boot(&mut self, now: u64, dice: &mut Dice) {
+        self.open_journal();
         self.disk.incarnation += 1;
         let run = Incarnation(self.disk.incarnation);
         let base = dice.range(0, 40);
         let mono = Mono(base);
-        let raft = Raft::new(self.id, voters.to_vec(), self.disk.log.clone());
         let applied = self.disk.checkpoint;
+        let raft = Raft::new(self.raft_id(), self.disk.log.clone(), applied);
         let ledger = Ledger::load(self.disk.rows.clone(), Index(applied)).expect("rows of this run decode");
-        let election = Election::new(ElectionConfig::default(), self.id, dice.next(), mono);
+        let mut election = Election::new(ElectionConfig::default(), self.id, dice.next(), mono);
         let unsettled = self.disk.unsettled.clone();
         let mut worker = Worker::new(WorkerConfig::default(), self.id, run, self.disk.reign, unsettled);
-        let facts = NodeFacts { name: format!("n{}", self.id), slots: self.slots, ..NodeFacts::default() };
+        let facts = NodeFacts {
+            name: format!("n{}", self.id),
+            slots: self.slots,
+            journal: self.disk.journal,
+            ..NodeFacts::default()
+        };
         worker.handle(mono, WorkerInput::Facts(facts));
+        if self.limited {
+            election.handle(mono, ElectionInput::Ready(false));
+        }
         self.life = Some(Box::new(Life {
             run,
             born: now,
@@ -131,6 +155,7 @@ impl Node {
             applied,
             election,
             view: JournalView::default(),
+            leaving: false,
             beats: 0,
             told_worker: None,
             hearing: None,
@@ -139,9 +164,35 @@ impl Node {
             desk: Desk::default(),
             worker,
             edge: Edge::default(),
+            reads: Reads::default(),
         }));
-        if let Some(life) = &mut self.life {
-            life.raft.commit = applied;
+    }
+
+    /// The raft id of the journal that is here now.
+    pub(super) fn raft_id(&self) -> RaftId {
+        RaftId::new(self.id, self.disk.journal)
+    }
+
+    /// Opens the journal, as the store does: one that lacks what was once synced, or is not what was
+    /// written, is put aside, and a new one begins under a new raft id.
+    fn open_journal(&mut self) {
+        let damaged = std::mem::take(&mut self.disk.flipped) || self.disk.log.is_damaged();
+        let is_put_aside = damaged && !planted("damage-ignored");
+        if is_put_aside {
+            self.disk.log = Stable::default();
+            self.disk.rows = Arc::default();
+            self.disk.checkpoint = 0;
+        }
+        if self.disk.journal == 0 || is_put_aside && !planted("raft-id-reused") {
+            self.disk.journal += 1;
+        }
+    }
+
+    /// Who belongs to the journal, as far as this node knows.
+    pub(super) fn members(&self) -> &Arc<Members> {
+        match self.life.as_deref() {
+            Some(life) => life.raft.log().members(),
+            None => self.disk.log.log.members(),
         }
     }
 
@@ -166,13 +217,14 @@ impl Life {
         Now { mono: self.mono(now), unix: wall }
     }
 
-    pub(super) fn journal_view(&self, voters: &[NodeId]) -> JournalView {
-        let LogPosition { term, index } = self.raft.last();
+    pub(super) fn journal_view(&self) -> JournalView {
+        // A new journal of this node does not vote because an old one did.
+        let votes = |raft: &RaftId| raft.node() != self.raft.me.node() || *raft == self.raft.me;
         JournalView {
             leads: self.raft.leads(),
             term: self.raft.stable.term,
-            last_log: LogPosition { term, index },
-            voters: voters.iter().copied().collect(),
+            last_log: self.raft.last(),
+            voters: self.raft.log().members().voters().into_iter().filter(votes).map(RaftId::node).collect(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::dice::Dice;
 use super::fault::FaultKind;
 use relais_protocol::ids::NodeId;
+use std::collections::BTreeMap;
 
 /// The first fault comes after this, in ms: there is a cluster by then.
 const CALM_MS: u64 = 1_500;
@@ -23,6 +24,12 @@ pub(super) struct FaultPlan {
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) nodes: u32,
+    /// Voters of the first hour: the first so many nodes.
+    pub(super) founders: u32,
+    /// Voters wanted, once there are as many nodes.
+    pub(super) voters: usize,
+    /// Nodes that start later, and when.
+    pub(super) joins: BTreeMap<NodeId, u64>,
     pub(super) slots: Vec<u32>,
     pub(super) clients: usize,
     /// Submits of each client.
@@ -33,33 +40,102 @@ pub(super) struct Plan {
     pub(super) faults: Vec<FaultPlan>,
     /// Entries between two checkpoints of a node.
     pub(super) checkpoint_every: u64,
+    /// Entries that stay in the log when it is purged.
+    pub(super) entries_kept: u64,
 }
 
 impl Plan {
     pub(super) fn new(dice: &mut Dice) -> Self {
-        let nodes = dice.pick(&[3, 3, 3, 4, 5]).unwrap_or(3);
-        let heal_at = dice.range(9_000, 18_000);
+        let nodes = dice.pick(&[1, 2, 3, 3, 3, 3, 3, 4, 4, 5, 5, 6, 7]).unwrap_or(3);
+        let voters = if nodes >= 5 && dice.chance(60) { 5 } else { 3 };
+        let founders = if dice.chance(15) { 1 } else { nodes.min(voters as u32) };
+        let heal_at = dice.range(7_000, 15_000);
+        let late = (founders + 1..=nodes).map(NodeId).filter(|_| dice.chance(60)).collect::<Vec<_>>();
+        let joins = late.into_iter().map(|node| (node, dice.range(CALM_MS, heal_at / 2))).collect();
         let mut faults = Vec::new();
         for _ in 0..dice.range(2, 7) {
             let kind = dice.pick(&FaultKind::ALL).unwrap_or(FaultKind::CrashDispatcher);
             plan_fault(dice, kind, nodes, heal_at, &mut faults);
         }
+        if dice.chance(50) && nodes > 2 {
+            plan_scene(dice, nodes, heal_at, &mut faults);
+        }
         Self {
             nodes,
-            slots: (0..nodes).map(|_| dice.range(1, 4) as u32).collect(),
+            founders,
+            voters,
+            joins,
+            // Few nodes have to do the same work.
+            slots: (0..nodes).map(|_| dice.range(if nodes < 3 { 4 } else { 1 }, 4) as u32).collect(),
             clients: dice.range(2, 4) as usize,
             submits: dice.range(8, 20) as u32,
-            pace_ms: dice.range(100, 700),
+            pace_ms: dice.range(100, 600),
             heal_at,
             faults,
             checkpoint_every: dice.range(3, 60),
+            entries_kept: dice.range(1, 40),
         }
     }
 }
 
+/// Several faults that belong together, since each is much worse just after the other.
+fn plan_scene(dice: &mut Dice, nodes: u32, heal_at: u64, faults: &mut Vec<FaultPlan>) {
+    use FaultKind::*;
+    let node = NodeId(dice.range(1, nodes.into()) as u32);
+    let other = another(dice, node, nodes);
+    let third = another(dice, other, nodes);
+    let strength = dice.range(1, 100);
+    let at = dice.range(CALM_MS, heal_at - 2_500);
+    let mut plan = |kind, node, from: u64, to: u64| {
+        let (at, until) = (at + from, (at + to).min(heal_at));
+        faults.push(FaultPlan { kind, at, until: until.max(at), node, other, strength });
+    };
+    match dice.range(0, 4) {
+        // An old leader comes back with a tail of its own at the moment when the new one falls.
+        0 => {
+            let end = 430 + dice.range(0, 300);
+            plan(SlowDisk, other, 0, end + 500);
+            plan(CutDispatcher, node, 0, end);
+            plan(CrashLeader, node, end - dice.range(0, 20), end + 3_000);
+        }
+        // One is behind, one loses its tail, and the one that had all is gone.
+        1 => {
+            let end = dice.range(300, 2_000);
+            plan(CutNode, node, 0, end);
+            plan(LostTail, other, end - dice.range(0, 30), end + 100);
+            plan(CrashDispatcher, node, end - dice.range(0, 30), end + 4_000);
+        }
+        // The same, with the damage found out by its checksum.
+        2 => {
+            let end = dice.range(300, 2_000);
+            plan(CutNode, node, 0, end);
+            plan(FlippedBit, other, end - dice.range(0, 30), end + 100);
+            plan(CrashDispatcher, node, end - dice.range(0, 30), end + 4_000);
+        }
+        // Orders are held back while their worker starts anew.
+        3 => {
+            plan(HoldDispatcher, node, 0, 900);
+            plan(CrashNode, other, 100, 200);
+        }
+        // Two restarts one after the other, as an operator makes them; and the power goes.
+        _ => {
+            plan(Stop, node, 0, 2_000);
+            plan(Stop, third, 2_200, 4_200);
+            plan(CrashAll, node, 4_400, 4_800);
+        }
+    }
+}
+
+fn another(dice: &mut Dice, node: NodeId, nodes: u32) -> NodeId {
+    if nodes < 2 {
+        return node;
+    }
+    NodeId((node.0 + dice.range(0, u64::from(nodes) - 2) as u32) % nodes + 1)
+}
+
 fn plan_fault(dice: &mut Dice, kind: FaultKind, nodes: u32, heal_at: u64, faults: &mut Vec<FaultPlan>) {
     let node = NodeId(dice.range(1, nodes.into()) as u32);
-    let other = NodeId((node.0 + dice.range(0, u64::from(nodes) - 2) as u32) % nodes + 1);
+    let other = another(dice, node, nodes);
     let (short, long) = kind.lasts_ms();
     let mut at = dice.range(CALM_MS, heal_at - 500);
     let strength = dice.range(1, 100);

@@ -3,10 +3,17 @@
 //!
 //! What it has in common with the real one, on purpose: it stands only when told to; a voter refuses for
 //! 80 ms after it heard its leader; who is told of a higher term steps down; a leader begins with an empty
-//! entry; a restarted node is a follower whatever it was. What it leaves out: snapshots, purging, changes
-//! of voters.
+//! entry; a restarted node is a follower whatever it was; the log is purged, and who is too far behind gets
+//! a snapshot; voters change through a joint set.
 
-use relais_protocol::ids::NodeId;
+mod follower;
+mod members;
+mod read;
+
+use super::log::{Entry, Load, Log, Snapshot, Stable};
+use read::Reads;
+use relais_dispatcher::planted::is_planted as planted;
+use relais_protocol::ids::RaftId;
 use relais_protocol::message::LogPosition;
 use relais_protocol::record::Batch;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,45 +23,58 @@ use std::sync::Arc;
 const VOTE_LEASE_MS: u64 = 80;
 /// After this long an append that was not answered is sent again.
 const AGAIN_MS: u64 = 60;
+/// The same of a snapshot.
+const SNAPSHOT_AGAIN_MS: u64 = 400;
 /// Entries in one append.
 const APPEND_MAX: usize = 64;
-
-/// An entry; empty where a leader began.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) term: u64,
-    pub(super) batch: Option<Arc<Batch>>,
-}
-
-/// What survives a crash.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Stable {
-    pub(super) term: u64,
-    pub(super) voted: Option<NodeId>,
-    pub(super) log: Vec<Entry>,
-}
 
 /// What one node's log says to another's.
 #[derive(Clone, Debug)]
 pub(super) enum RaftMessage {
     Vote { term: u64, last: LogPosition },
     Voted { term: u64, yes: bool },
-    Append { term: u64, before: LogPosition, entries: Vec<Entry>, commit: u64 },
-    Appended { term: u64, matched: Option<u64>, hint: u64 },
+    Append(Append),
+    Appended(Appended),
+    Snapshot { term: u64, snapshot: Arc<Snapshot> },
+}
+
+/// Entries, or a heartbeat. `round` comes back with the answer.
+#[derive(Clone, Debug)]
+pub(super) struct Append {
+    term: u64,
+    before: LogPosition,
+    entries: Vec<Entry>,
+    commit: u64,
+    round: u64,
+}
+
+/// The answer: up to where both logs are equal and synced, or from where to try again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Appended {
+    term: u64,
+    matched: Option<u64>,
+    hint: u64,
+    round: u64,
 }
 
 /// What the log wishes.
 #[derive(Debug)]
 pub(super) enum RaftEffect {
-    Send(NodeId, RaftMessage),
+    Send(RaftId, RaftMessage),
     /// Sync the log up to here, then say so.
     Sync(u64),
+    /// Send the last checkpoint.
+    SendSnapshot(RaftId),
+    /// Put these rows in the place of the ledger's.
+    Install(Arc<Snapshot>),
+    /// Whoever waits behind this number may read what was applied up to this index; or can't.
+    Readable(u64, Option<u64>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Role {
     Follower,
-    Candidate(BTreeSet<NodeId>),
+    Candidate(BTreeSet<RaftId>),
     Leader,
 }
 
@@ -63,36 +83,53 @@ struct Progress {
     next: u64,
     matched: u64,
     sent_at: Option<u64>,
+    snapshot_at: Option<u64>,
 }
 
 /// The log of one node.
 pub(super) struct Raft {
-    me: NodeId,
-    voters: Vec<NodeId>,
+    pub(super) me: RaftId,
     pub(super) stable: Stable,
     role: Role,
     synced: u64,
+    /// What a crash leaves for certain.
+    durable: u64,
     pub(super) commit: u64,
     heard_leader_at: Option<u64>,
-    progress: BTreeMap<NodeId, Progress>,
+    progress: BTreeMap<RaftId, Progress>,
     /// Appends to acknowledge once they are synced: up to where, to whom, in which term.
-    owed: Vec<(u64, NodeId, u64)>,
+    owed: Vec<(u64, RaftId, u64)>,
+    /// The entry that this leader began with.
+    began_at: u64,
+    reads: Reads,
+    /// The last round of reads that a leader was answered for, of this term.
+    answered_round: u64,
+    disk_lies: bool,
+    /// A committed entry that this log was told to drop.
+    pub(super) conflict: Option<u64>,
 }
 
 impl Raft {
-    pub(super) fn new(me: NodeId, voters: Vec<NodeId>, stable: Stable) -> Self {
-        let synced = stable.log.len() as u64;
-        let progress = BTreeMap::new();
+    pub(super) fn new(me: RaftId, mut stable: Stable, commit: u64) -> Self {
+        let synced = stable.log.last_index();
+        if planted("vote-forgotten") {
+            stable.voted = None;
+        }
         Self {
             me,
-            voters,
             stable,
             role: Role::Follower,
             synced,
-            commit: 0,
+            durable: synced,
+            commit,
             heard_leader_at: None,
-            progress,
+            progress: BTreeMap::new(),
             owed: Vec::new(),
+            began_at: 0,
+            reads: Reads::default(),
+            answered_round: 0,
+            disk_lies: false,
+            conflict: None,
         }
     }
 
@@ -100,250 +137,194 @@ impl Raft {
         self.role == Role::Leader
     }
 
-    /// The entry at `index`, from 1.
-    pub(super) fn entry(&self, index: u64) -> Option<&Entry> {
-        self.stable.log.get(index.checked_sub(1)? as usize)
+    pub(super) fn is_voter(&self) -> bool {
+        self.log().members().is_voter(self.me)
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        &self.stable.log
     }
 
     pub(super) fn last(&self) -> LogPosition {
-        let index = self.stable.log.len() as u64;
-        LogPosition { term: self.entry(index).map_or(0, |entry| entry.term), index }
+        self.stable.log.last()
     }
 
     /// What a crash leaves: all that is synced, and `more` of what is not.
     pub(super) fn after_crash(&self, more: u64) -> Stable {
         let mut stable = self.stable.clone();
-        stable.log.truncate((self.synced + more) as usize);
+        stable.log.truncate((self.durable + more).max(stable.log.base().index));
+        stable.high_water = self.durable;
         stable
     }
 
     pub(super) fn unsynced(&self) -> u64 {
-        (self.stable.log.len() as u64).saturating_sub(self.synced)
+        self.stable.log.last_index().saturating_sub(self.durable)
     }
 
-    pub(super) fn stand(&mut self, out: &mut Vec<RaftEffect>) {
-        if self.leads() {
+    pub(super) fn purge(&mut self, upto: u64) {
+        self.stable.log.purge(upto.min(self.commit));
+    }
+
+    pub(super) fn stand(&mut self, now: u64, out: &mut Vec<RaftEffect>) {
+        if self.leads() || !self.is_voter() {
             return;
         }
         self.stable.term += 1;
         self.stable.voted = Some(self.me);
         self.role = Role::Candidate(BTreeSet::from([self.me]));
         let (term, last) = (self.stable.term, self.last());
-        out.extend(self.others().map(|to| RaftEffect::Send(to, RaftMessage::Vote { term, last })));
-        self.count_votes();
+        let voters = self.log().members().voters();
+        let others = voters.into_iter().filter(|id| *id != self.me);
+        out.extend(others.map(|to| RaftEffect::Send(to, RaftMessage::Vote { term, last })));
+        self.count_votes(now, out);
     }
 
     /// Appends `batch` if this node leads: its index.
     pub(super) fn propose(&mut self, now: u64, batch: Arc<Batch>, out: &mut Vec<RaftEffect>) -> Option<u64> {
-        self.leads().then(|| self.append_own(now, Some(batch), out))
+        self.leads().then(|| self.append_own(now, Load::Batch(batch), out))
     }
 
     /// Tells the others that this leader lives.
     pub(super) fn heartbeat(&mut self, now: u64, out: &mut Vec<RaftEffect>) {
-        if self.leads() {
-            for to in self.others().collect::<Vec<_>>() {
-                self.send_append(now, to, true, out);
-            }
-        }
+        self.send_all(now, true, out);
     }
 
     /// Sends again what was not answered in time.
     pub(super) fn send_again(&mut self, now: u64, out: &mut Vec<RaftEffect>) {
-        if self.leads() {
-            for to in self.others().collect::<Vec<_>>() {
-                self.send_append(now, to, false, out);
-            }
-        }
+        self.send_all(now, false, out);
     }
 
-    pub(super) fn synced(&mut self, upto: u64, now: u64, out: &mut Vec<RaftEffect>) {
-        self.synced = self.synced.max(upto.min(self.stable.log.len() as u64));
+    /// The disk has the log up to `upto`, if it does not lie.
+    pub(super) fn synced(&mut self, upto: u64, lies: bool, now: u64, out: &mut Vec<RaftEffect>) {
+        self.synced = self.synced.max(upto.min(self.stable.log.last_index()));
+        // After a sync that failed the kernel takes what was lost for written: no later sync brings it back.
+        self.disk_lies |= lies;
+        if !self.disk_lies {
+            self.durable = self.durable.max(self.synced);
+        }
         let (synced, term) = (self.synced, self.stable.term);
         self.owed.retain(|(end, to, asked)| {
             let due = *asked == term && *end <= synced;
             if due {
-                out.push(RaftEffect::Send(*to, RaftMessage::Appended { term, matched: Some(*end), hint: 0 }));
+                let answer = Appended { term, matched: Some(*end), hint: 0, round: 0 };
+                out.push(RaftEffect::Send(*to, RaftMessage::Appended(answer)));
             }
             !due && *asked == term
         });
         self.advance(now, out);
     }
 
-    pub(super) fn handle(&mut self, now: u64, from: NodeId, message: RaftMessage, out: &mut Vec<RaftEffect>) {
+    pub(super) fn handle(&mut self, now: u64, from: RaftId, message: RaftMessage, out: &mut Vec<RaftEffect>) {
         match message {
             RaftMessage::Vote { term, last } => {
-                let yes = self.may_vote(now, from, term, last);
+                let yes = self.may_vote(now, from, term, last, out);
                 let term = self.stable.term;
                 out.push(RaftEffect::Send(from, RaftMessage::Voted { term, yes }));
             }
             RaftMessage::Voted { term, yes } => {
-                self.step_down_below(term);
+                self.step_down_below(term, out);
                 if let Role::Candidate(votes) = &mut self.role
                     && yes
                     && term == self.stable.term
                 {
                     votes.insert(from);
-                    self.count_votes();
-                    if self.leads() {
-                        self.append_own(now, None, out);
-                    }
+                    self.count_votes(now, out);
                 }
             }
-            RaftMessage::Append { term, before, entries, commit } => {
-                self.on_append(now, from, term, before, entries, commit, out);
-            }
-            RaftMessage::Appended { term, matched, hint } => self.on_appended(now, from, term, matched, hint, out),
+            RaftMessage::Append(append) => self.on_append(now, from, append, out),
+            RaftMessage::Appended(answer) => self.on_appended(now, from, answer, out),
+            RaftMessage::Snapshot { term, snapshot } => self.on_snapshot(now, from, term, &snapshot, out),
         }
     }
 
-    fn others(&self) -> impl Iterator<Item = NodeId> {
-        self.voters.clone().into_iter().filter({
-            let me = self.me;
-            move |node| *node != me
-        })
+    fn send_all(&mut self, now: u64, beat: bool, out: &mut Vec<RaftEffect>) {
+        if self.leads() {
+            for to in self.progress.keys().copied().collect::<Vec<_>>() {
+                self.send_append(now, to, beat, out);
+            }
+        }
     }
 
-    fn step_down_below(&mut self, term: u64) {
+    fn step_down_below(&mut self, term: u64, out: &mut Vec<RaftEffect>) {
         if term > self.stable.term {
             self.stable.term = term;
             self.stable.voted = None;
-            self.role = Role::Follower;
             self.heard_leader_at = None;
+            self.answered_round = 0;
+            self.follow(out);
         }
     }
 
-    fn may_vote(&mut self, now: u64, from: NodeId, term: u64, last: LogPosition) -> bool {
-        let leased = self.heard_leader_at.is_some_and(|at| now <= at + VOTE_LEASE_MS);
-        if leased || last < self.last() {
-            return false;
-        }
-        self.step_down_below(term);
-        let yes = term == self.stable.term && self.stable.voted.is_none_or(|voted| voted == from);
-        if yes {
-            self.stable.voted = Some(from);
-        }
-        yes
+    fn follow(&mut self, out: &mut Vec<RaftEffect>) {
+        self.role = Role::Follower;
+        self.reads.give_up(out);
     }
 
-    fn count_votes(&mut self) {
-        if let Role::Candidate(votes) = &self.role
-            && votes.len() * 2 > self.voters.len()
-        {
+    fn count_votes(&mut self, now: u64, out: &mut Vec<RaftEffect>) {
+        let Role::Candidate(votes) = &self.role else { return };
+        if self.log().members().agree(|id| votes.contains(&id)) {
             self.role = Role::Leader;
-            let next = self.stable.log.len() as u64 + 1;
-            self.progress = self.others().map(|to| (to, Progress { next, ..Progress::default() })).collect();
+            self.progress.clear();
+            self.take_in_members();
+            self.began_at = self.append_own(now, Load::Blank, out);
         }
     }
 
-    fn append_own(&mut self, now: u64, batch: Option<Arc<Batch>>, out: &mut Vec<RaftEffect>) -> u64 {
-        self.stable.log.push(Entry { term: self.stable.term, batch });
-        let index = self.stable.log.len() as u64;
+    fn append_own(&mut self, now: u64, load: Load, out: &mut Vec<RaftEffect>) -> u64 {
+        self.stable.log.push(Entry { term: self.stable.term, load });
+        let index = self.stable.log.last_index();
         out.push(RaftEffect::Sync(index));
-        for to in self.others().collect::<Vec<_>>() {
-            self.send_append(now, to, false, out);
-        }
+        self.send_all(now, false, out);
         index
     }
 
-    fn send_append(&mut self, now: u64, to: NodeId, beat: bool, out: &mut Vec<RaftEffect>) {
-        let (term, commit, last) = (self.stable.term, self.commit, self.stable.log.len() as u64);
+    fn send_append(&mut self, now: u64, to: RaftId, beat: bool, out: &mut Vec<RaftEffect>) {
+        let (term, commit, round) = (self.stable.term, self.commit, self.reads.round());
+        let (last, base) = (self.stable.log.last_index(), self.stable.log.base());
         let Some(progress) = self.progress.get_mut(&to) else { return };
+        if progress.next <= base.index {
+            if progress.snapshot_at.is_none_or(|at| now >= at + SNAPSHOT_AGAIN_MS) {
+                progress.snapshot_at = Some(now);
+                out.push(RaftEffect::SendSnapshot(to));
+            }
+            if !beat {
+                return;
+            }
+        }
         let in_flight = progress.sent_at.is_some_and(|at| now < at + AGAIN_MS);
-        let pending = progress.next <= last && !in_flight;
+        let pending = progress.next <= last && !in_flight && progress.next > base.index;
         if !pending && !beat {
             return;
         }
-        let (next, count) = (progress.next, if pending { APPEND_MAX } else { 0 });
+        let (next, count) = (progress.next.max(base.index + 1), if pending { APPEND_MAX } else { 0 });
         if pending {
             progress.sent_at = Some(now);
         }
-        let entries = self.stable.log.iter().skip(next as usize - 1).take(count).cloned().collect();
-        let before = LogPosition { term: self.entry(next - 1).map_or(0, |entry| entry.term), index: next - 1 };
-        out.push(RaftEffect::Send(to, RaftMessage::Append { term, before, entries, commit }));
+        let entries = self.stable.log.from(next, count);
+        let before = LogPosition { term: self.stable.log.term_at(next - 1).unwrap_or(0), index: next - 1 };
+        out.push(RaftEffect::Send(to, RaftMessage::Append(Append { term, before, entries, commit, round })));
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
-    fn on_append(
-        &mut self,
-        now: u64,
-        from: NodeId,
-        term: u64,
-        before: LogPosition,
-        entries: Vec<Entry>,
-        commit: u64,
-        out: &mut Vec<RaftEffect>,
-    ) {
-        if term < self.stable.term {
-            let term = self.stable.term;
-            out.push(RaftEffect::Send(from, RaftMessage::Appended { term, matched: None, hint: 0 }));
-            return;
-        }
-        self.step_down_below(term);
-        self.role = Role::Follower;
-        self.heard_leader_at = Some(now);
-        if self.entry(before.index).map_or(0, |entry| entry.term) != before.term {
-            let hint = before.index.min(self.stable.log.len() as u64 + 1).max(1);
-            out.push(RaftEffect::Send(from, RaftMessage::Appended { term, matched: None, hint }));
-            return;
-        }
-        let end = before.index + entries.len() as u64;
-        let grown = self.store(before.index, entries);
-        self.commit = self.commit.max(commit.min(end));
-        if end <= self.synced {
-            out.push(RaftEffect::Send(from, RaftMessage::Appended { term, matched: Some(end), hint: 0 }));
-        } else {
-            self.owed.push((end, from, term));
-            if grown {
-                out.push(RaftEffect::Sync(end));
-            }
-        }
-    }
-
-    /// Puts `entries` after `at`, in the place of others of a lower term; whether anything is new.
-    fn store(&mut self, at: u64, entries: Vec<Entry>) -> bool {
-        let mut grown = false;
-        for (n, entry) in entries.into_iter().enumerate() {
-            let index = at + 1 + n as u64;
-            if self.entry(index).is_some_and(|own| own.term != entry.term) {
-                assert!(index > self.commit, "the model of the log would drop a committed entry");
-                self.stable.log.truncate(index as usize - 1);
-                self.synced = self.synced.min(index - 1);
-            }
-            if self.entry(index).is_none() {
-                self.stable.log.push(entry);
-                grown = true;
-            }
-        }
-        grown
-    }
-
-    fn on_appended(
-        &mut self,
-        now: u64,
-        from: NodeId,
-        term: u64,
-        matched: Option<u64>,
-        hint: u64,
-        out: &mut Vec<RaftEffect>,
-    ) {
-        self.step_down_below(term);
-        if !self.leads() || term != self.stable.term {
+    fn on_appended(&mut self, now: u64, from: RaftId, answer: Appended, out: &mut Vec<RaftEffect>) {
+        self.step_down_below(answer.term, out);
+        if !self.leads() || answer.term != self.stable.term {
             return;
         }
         let Some(progress) = self.progress.get_mut(&from) else { return };
-        match matched {
+        match answer.matched {
             Some(end) => {
-                if end + 1 >= progress.next {
+                if end + 1 > progress.next {
                     progress.sent_at = None;
                 }
                 progress.matched = progress.matched.max(end);
                 progress.next = progress.next.max(end + 1);
             }
             None => {
-                progress.next = hint.clamp(progress.matched + 1, progress.next.max(progress.matched + 1));
+                progress.next = answer.hint.clamp(progress.matched + 1, progress.next.max(progress.matched + 1));
                 progress.sent_at = None;
             }
         }
+        self.reads.answered(from, answer.round, self.me, self.stable.log.members(), out);
         self.send_append(now, from, false, out);
         self.advance(now, out);
     }
@@ -353,14 +334,19 @@ impl Raft {
         if !self.leads() {
             return;
         }
-        let mut matched: Vec<u64> = self.progress.values().map(|progress| progress.matched).collect();
-        matched.push(self.synced);
-        matched.sort_unstable_by(|a, b| b.cmp(a));
-        let majority = matched[self.voters.len() / 2];
-        if majority > self.commit && self.entry(majority).is_some_and(|entry| entry.term == self.stable.term) {
-            self.commit = majority;
+        let has = |id: RaftId| {
+            if id == self.me { self.synced } else { self.progress.get(&id).map_or(0, |progress| progress.matched) }
+        };
+        let mut reached = self.log().members().reached(has);
+        if planted("one-copy") {
+            reached = reached.max(self.synced);
+        }
+        let of_this_term = planted("old-term-committed") || self.log().term_at(reached) == Some(self.stable.term);
+        if reached > self.commit && of_this_term {
+            self.commit = reached;
             // The others learn at once, so that reads and audits there are not a beat behind.
             self.heartbeat(now, out);
+            self.finish_change(now, out);
         }
     }
 }

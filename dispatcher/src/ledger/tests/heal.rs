@@ -217,6 +217,24 @@ fn a_key_that_both_sides_took_keeps_both_jobs_and_says_so() {
 }
 
 #[test]
+fn a_key_whose_job_was_deleted_is_free() {
+    let past = |bench: &mut Bench| {
+        bench.does(submit(1, keyed("k")));
+        let fence = bench.fence(1);
+        bench.does(finish(1, fence, AttemptOutcome::Succeeded));
+    };
+    let again = |bench: &mut Bench| {
+        bench.does(Record::Delete { job: JobId(1) });
+        bench.does(submit(2, keyed("k")));
+    };
+    let idle = |bench: &mut Bench| drop(bench.does(Record::Tick));
+    for (winner, merged) in [split(past, again, idle), split(past, idle, again)] {
+        assert_eq!((winner.ledger.job(JobId(1)), winner.ledger.job(JobId(2)).unwrap().alias_of), (None, None));
+        assert_eq!(merged.aliases, 0);
+    }
+}
+
+#[test]
 fn what_was_deleted_cancelled_or_revoked_on_one_side_stays_so() {
     let token = |id| {
         Record::TokenMade(Box::new(Token {

@@ -1,0 +1,4 @@
+//! libFuzzer on the config file: see `relais_tests::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| relais_tests::fuzz::take("config", bytes));

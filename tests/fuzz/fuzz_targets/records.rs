@@ -1,0 +1,4 @@
+//! libFuzzer on records and messages: see `relais_tests::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| relais_tests::fuzz::take("records", bytes));
