@@ -13,9 +13,11 @@
 //! It refuses to share: a second process, a directory of somebody else, a copy of another node's
 //! directory. It does not look into the journal; the store does that.
 
+mod folders;
 mod marker;
 mod node_file;
 
+pub use folders::Folders;
 pub use marker::Place;
 pub use node_file::{KnownPeer, NodeFile};
 
@@ -29,7 +31,6 @@ use std::path::{Path, PathBuf};
 
 const LOCK_FILE: &str = "lock";
 const NODE_FILE: &str = "node.json";
-const FOLDERS: [&str; 4] = ["identity", "journal", "output", "work"];
 
 /// Why a data directory cannot be used. Nothing in it was changed, unless the variant says so.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,18 @@ pub enum DataDirError {
         dir.display()
     )]
     InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// The holder, as it wrote it itself, or `?`.
+        pid: String,
+    },
+    /// Another process holds the lock of a directory that is only to be looked into.
+    #[error(
+        "data directory {} is in use by process {pid}; stop that node first, or copy the folder and name the copy with \
+         --data-dir",
+        dir.display()
+    )]
+    Busy {
         /// The directory.
         dir: PathBuf,
         /// The holder, as it wrote it itself, or `?`.
@@ -105,6 +118,14 @@ impl DataDirError {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
     }
 
+    /// The same, told to somebody who does not want to start a node.
+    fn of_looking(self) -> Self {
+        match self {
+            Self::InUse { dir, pid } => Self::Busy { dir, pid },
+            other => other,
+        }
+    }
+
     fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { doing, path, source }
@@ -123,7 +144,7 @@ pub struct DirOptions {
 /// An open, locked data directory. The lock goes with it.
 #[derive(Debug)]
 pub struct DataDir {
-    path: PathBuf,
+    folders: Folders,
     node: NodeFile,
     _lock: Flock<File>,
 }
@@ -171,49 +192,25 @@ impl DataDir {
         } else {
             Marker::write(&path, here)?;
         }
-        for folder in FOLDERS {
-            let folder = path.join(folder);
+        let folders = Folders::of(path);
+        for folder in folders.all() {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(&folder)
                 .map_err(DataDirError::io("create", &folder))?;
         }
-        let mut node = NodeFile::load(&path.join(NODE_FILE))?;
+        let mut node = NodeFile::load(&folders.path().join(NODE_FILE))?;
         node.incarnation.0 += 1;
-        let dir = Self { path, node, _lock: lock };
+        let dir = Self { folders, node, _lock: lock };
         dir.store_node()?;
         Ok(dir)
     }
 
-    /// Its absolute path.
+    /// Where things lie in it.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The folder of certificates and keys.
-    #[must_use]
-    pub fn identity(&self) -> PathBuf {
-        self.path.join("identity")
-    }
-
-    /// The folder of the replicated log.
-    #[must_use]
-    pub fn journal(&self) -> PathBuf {
-        self.path.join("journal")
-    }
-
-    /// The folder of job output.
-    #[must_use]
-    pub fn output(&self) -> PathBuf {
-        self.path.join("output")
-    }
-
-    /// The folder for private folders of running jobs.
-    #[must_use]
-    pub fn work(&self) -> PathBuf {
-        self.path.join("work")
+    pub fn folders(&self) -> &Folders {
+        &self.folders
     }
 
     /// What `node.json` holds now.
@@ -236,7 +233,7 @@ impl DataDir {
     }
 
     fn store_node(&self) -> Result<(), DataDirError> {
-        let file = self.path.join(NODE_FILE);
+        let file = self.folders.path().join(NODE_FILE);
         write_atomically(&file, &self.node.to_bytes(), 0o600).map_err(DataDirError::io("write", &file))
     }
 }
@@ -244,7 +241,7 @@ impl DataDir {
 /// The data directory of a stopped node, held so that it stays stopped. Nothing in it is changed.
 #[derive(Debug)]
 pub struct HeldDir {
-    path: PathBuf,
+    folders: Folders,
     _lock: Flock<File>,
 }
 
@@ -261,14 +258,14 @@ impl HeldDir {
             let none = io::Error::new(io::ErrorKind::NotFound, "no node was ever started with it");
             return Err(DataDirError::io("use", &path)(none));
         }
-        let lock = lock(&path)?;
-        Ok(Self { path, _lock: lock })
+        let lock = lock(&path).map_err(DataDirError::of_looking)?;
+        Ok(Self { folders: Folders::of(path), _lock: lock })
     }
 
     /// The folder of the replicated log.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
-        self.path.join("journal")
+        self.folders.journal()
     }
 }
 

@@ -27,6 +27,7 @@ mod link;
 mod lost;
 mod members;
 mod metrics;
+mod notebook;
 mod recover;
 mod slow;
 mod survival;
@@ -45,10 +46,11 @@ pub use joining::{JoinReply, JoinRequest};
 pub use keeper::watch_journal;
 pub use limits::Limits;
 pub use link::JournalLink;
+pub use notebook::Notebook;
 pub use work::WorkOutlet;
 
 use crate::clock::Clock;
-use crate::datadir::DataDir;
+use crate::datadir::{DataDir, Folders};
 use crate::identity::Identity;
 use crate::net::Net;
 use crate::pulse::Pulse;
@@ -118,8 +120,12 @@ pub struct Hub {
     pub gossip: Gossip,
     /// Captured output.
     pub output: Output,
-    /// The data directory.
-    pub dir: Mutex<DataDir>,
+    /// The data directory. Who locks it waits for the disk: never on a thread that serves others.
+    pub dir: Arc<Mutex<DataDir>>,
+    /// Where things lie in it.
+    pub folders: Folders,
+    /// What is written into it while the node works.
+    pub notebook: Notebook,
     /// Certificates and keys.
     pub identity: RwLock<Identity>,
     /// What this node says of itself.
@@ -177,16 +183,22 @@ pub struct HubParts {
 
 impl Hub {
     /// A hub without transport and journal, which need it to start.
-    #[must_use]
-    pub fn new(parts: HubParts) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// When the system gives no thread for the notebook.
+    pub fn new(parts: HubParts) -> std::io::Result<Arc<Self>> {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let desk = Desk::default();
         let pulse = Pulse::new(parts.me.node, parts.me.incarnation, parts.clock.clone());
         let sink = Self::sink(desk.clone(), pulse.clone(), events.clone());
         let known = parts.dir.node().peers.iter().map(|peer| (peer.node, (peer.name.clone(), peer.addr)));
-        Arc::new(Self {
+        let (folders, reign) = (parts.dir.folders().clone(), parts.dir.node().reign);
+        let addresses = RwLock::new(known.collect());
+        let dir = Arc::new(Mutex::new(parts.dir));
+        let notebook = Notebook::open(dir.clone(), folders.clone(), reign)?;
+        Ok(Arc::new(Self {
             gossip: Gossip::new(parts.me.node, parts.me.incarnation, parts.seed),
-            addresses: RwLock::new(known.collect()),
+            addresses,
             me: parts.me,
             history: Arc::default(),
             clock: parts.clock,
@@ -196,7 +208,9 @@ impl Hub {
             bench: Bench::default(),
             pulse,
             output: parts.output,
-            dir: Mutex::new(parts.dir),
+            dir,
+            folders,
+            notebook,
             identity: RwLock::new(parts.identity),
             facts: RwLock::new(parts.facts),
             events,
@@ -215,7 +229,7 @@ impl Hub {
             unseating: AtomicBool::new(false),
             unseated: Mutex::default(),
             journal_turn: tokio::sync::Mutex::default(),
-        })
+        }))
     }
 
     /// Where each applied entry goes: the dispatcher, the election, whoever watches.

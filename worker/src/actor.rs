@@ -4,6 +4,8 @@
 //! As with the dispatcher, orders and ends gather in an intake; the mailbox only carries "there is
 //! something".
 
+mod remembered;
+
 use crate::core::{Effect, Input, Worker, WorkerCounts};
 use crate::executor::{Ended, ErrorType, Executors, Outcome, Stop, Task};
 use crate::output::Output;
@@ -17,6 +19,7 @@ use relais_protocol::message::{Orders, OrdersAnswer, Report, ReportAnswer, Start
 use relais_protocol::record::Finish;
 use relais_protocol::spec::OnDisconnect;
 use relais_protocol::time::Mono;
+use remembered::Remembered;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,9 +38,9 @@ pub trait Outlet: Send + Sync + 'static {
     fn now(&self) -> Mono;
     /// Sends a report to the dispatcher; `None` when no answer came.
     fn report(&self, to: NodeId, report: Report) -> BoxFuture<'static, Option<ReportAnswer>>;
-    /// Keeps the highest reign on stable storage before it returns.
-    fn remember(&self, reign: Reign);
-    /// Keeps these ends in a file, or forgets them when there are none.
+    /// Has the highest reign kept; completes once it is on stable storage. It never blocks.
+    fn remember(&self, reign: Reign) -> BoxFuture<'static, ()>;
+    /// Has these ends kept in a file, or forgotten when there are none. It never blocks.
     fn keep(&self, unsettled: &[Finish]);
     /// Goodbye has been said.
     fn left(&self);
@@ -137,6 +140,7 @@ pub struct WorkerActor {
     bench: Bench,
     running: BTreeMap<(JobId, Fence), watch::Sender<Option<Stop>>>,
     asked: Option<oneshot::Sender<OrdersAnswer>>,
+    remembered: Remembered,
     unsettled_ticks: u32,
     kept: usize,
     _ward: Box<dyn Send>,
@@ -144,8 +148,10 @@ pub struct WorkerActor {
 
 /// Starts the actor on the current arbiter, behind `bench`. `ward` is dropped when it ends, however it ends.
 pub fn start(parts: WorkerParts, bench: &Bench, ward: Box<dyn Send>) {
+    let remembered = Remembered::of(parts.core.reign());
     let actor = WorkerActor {
         parts,
+        remembered,
         bench: bench.clone(),
         running: BTreeMap::new(),
         asked: None,
@@ -194,10 +200,7 @@ impl WorkerActor {
         let items = std::mem::take(&mut *self.bench.intake.items.lock());
         for item in items {
             match item {
-                Item::Orders(orders, tx) => {
-                    self.asked = Some(tx);
-                    self.step(Input::Orders(orders), ctx);
-                }
+                Item::Orders(orders, tx) => self.take_orders(orders, tx, ctx),
                 Item::Input(input) => self.step(input, ctx),
             }
         }
@@ -206,6 +209,28 @@ impl WorkerActor {
             unsettled: self.parts.core.unsettled().len(),
             counts: self.parts.core.counts(),
         };
+    }
+
+    /// Orders of a reign that is not on disk yet wait: once obeyed, no lower one may be, not even after a crash.
+    fn take_orders(&mut self, orders: Orders, tx: oneshot::Sender<OrdersAnswer>, ctx: &mut Context<Self>) {
+        if self.remembered.covers(orders.reign) {
+            self.asked = Some(tx);
+            self.step(Input::Orders(orders), ctx);
+        } else {
+            self.remember(orders.reign, ctx);
+            self.remembered.hold(orders, tx);
+        }
+    }
+
+    fn remember(&mut self, reign: Reign, ctx: &mut Context<Self>) {
+        if self.remembered.begin(reign) {
+            let kept = self.parts.outlet.remember(reign);
+            ctx.spawn(kept.into_actor(self).map(move |(), actor, ctx| {
+                for (orders, tx) in actor.remembered.kept(reign) {
+                    actor.take_orders(orders, tx, ctx);
+                }
+            }));
+        }
     }
 
     fn step(&mut self, input: Input, ctx: &mut Context<Self>) {
@@ -246,7 +271,7 @@ impl WorkerActor {
                     let _ = tx.send(answer);
                 }
             }
-            Effect::Remember(reign) => self.parts.outlet.remember(reign),
+            Effect::Remember(reign) => self.remember(reign, ctx),
             Effect::Left => self.parts.outlet.left(),
         }
     }
@@ -320,3 +345,6 @@ fn error_kind(kind: ErrorType) -> ErrorKind {
         ErrorType::Cancelled => ErrorKind::Cancelled,
     }
 }
+
+#[cfg(test)]
+mod tests;

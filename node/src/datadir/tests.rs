@@ -18,7 +18,7 @@ fn each_start_is_a_new_incarnation_and_changes_are_kept() {
     let mut dir = DataDir::open(&path).unwrap();
     assert_eq!(dir.node().incarnation.0, 1);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-    assert!(dir.journal().is_dir() && dir.output().is_dir() && dir.work().is_dir() && dir.identity().is_dir());
+    assert!(dir.folders().all().iter().all(|folder| folder.is_dir()));
     dir.update(|node| {
         node.cluster = Some(ClusterId(u128::MAX - 5));
         node.node = Some(NodeId(3));
@@ -41,7 +41,14 @@ fn a_second_process_is_refused_and_told_who_holds_it() {
     assert!(matches!(refused, DataDirError::InUse { .. }), "{refused}");
     let text = refused.to_string();
     assert!(text.contains(&std::process::id().to_string()) && text.contains("--data-dir"), "{text}");
-    assert!(text.contains(first.path().to_str().unwrap()), "{text}");
+    assert!(text.contains(first.folders().path().to_str().unwrap()), "{text}");
+    let refused = HeldDir::hold(temp.path()).unwrap_err().to_string();
+    assert!(refused.contains(&std::process::id().to_string()) && refused.contains("stop that node first"), "{refused}");
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["relais", "node.json", "lock"] {
+        fs::copy(temp.path().join(name), copy.path().join(name)).unwrap();
+    }
+    HeldDir::hold(copy.path()).expect("a copy can be looked into while the node runs");
     drop(first);
     assert_eq!(DataDir::open(temp.path()).unwrap().node().incarnation.0, 2, "the refused start counted nothing");
 }

@@ -69,7 +69,7 @@ impl Hub {
         tracing::warn!(%dispatcher, %reign, follows = ?self.history.follows(), "a higher history is heard");
         self.settle(&*journal, reign).await?;
         let (from, since) = self.common_point_with(dispatcher).await?;
-        let file = self.dir.lock().path().join(format!("heal-{}-{}", from.generation, from.epoch));
+        let file = self.folders.path().join(format!("heal-{}-{}", from.generation, from.epoch));
         let (hub, path) = (self.clone(), file.clone());
         let written = tokio::task::spawn_blocking(move || hub.export(&path, from, since)).await;
         let chunks = written.map_err(|e| e.to_string())?.map_err(|e| format!("the export can't be written: {e}"))?;
@@ -78,10 +78,10 @@ impl Hub {
         tracing::warn!(chunks, jobs = merged.jobs, duplicates = merged.duplicates, aliases = merged.aliases,
             conflicts = merged.conflicts, file = %file.with_extension("done").display(),
             "the dispatcher has taken in what this node alone had");
-        let number = self.next_journal()?;
+        let number = self.next_journal().await?;
         let held = self.history.hold();
         let id = journal.reset(number).await.map_err(|error| error.to_string())?;
-        self.note_journal()?;
+        self.note_journal().await?;
         drop(held);
         tracing::warn!(journal = %id, "comes back with an empty journal");
         Ok(())
@@ -100,10 +100,10 @@ impl Hub {
         let has_tail = status.last_log.map(|at| at.index) != status.applied.map(|index| index.0);
         let is_one_of_many = status.voters.contains(&status.id) && status.voters.len() > 2;
         if has_tail && is_one_of_many && own < reign.generation {
-            let number = self.next_journal()?;
+            let number = self.next_journal().await?;
             let _held = self.history.hold();
             journal.fork(Fork { generation: own, journal: number }).await.map_err(|error| error.to_string())?;
-            self.note_journal()?;
+            self.note_journal().await?;
         } else if !is_sole {
             return Ok(());
         }

@@ -136,15 +136,14 @@ impl Hub {
     ///
     /// # Errors
     /// When its number can't be kept.
-    pub fn note_journal(&self) -> Result<(), String> {
+    pub async fn note_journal(&self) -> Result<(), String> {
         let Some(journal) = self.journal() else { return Ok(()) };
         let (id, history) = {
             let status = journal.status();
             let status = status.borrow();
             (status.id, status.history)
         };
-        let kept = self.dir.lock().update(|node| node.journal = node.journal.max(id.journal()));
-        kept.map_err(|error| format!("the journal's number could not be kept: {error}"))?;
+        self.number_journal(move |last| last.max(id.journal())).await?;
         let facts = {
             let mut facts = self.facts.write();
             facts.journal = id.journal();
@@ -156,10 +155,18 @@ impl Hub {
     }
 
     /// A journal number that was never used before, on disk before it is used.
-    pub(super) fn next_journal(&self) -> Result<u32, String> {
-        let mut dir = self.dir.lock();
-        let given = dir.update(|node| node.journal += 1);
-        given.map_err(|error| format!("the next journal's number could not be kept: {error}"))?;
-        Ok(dir.node().journal)
+    pub(super) async fn next_journal(&self) -> Result<u32, String> {
+        self.number_journal(|last| last + 1).await
+    }
+
+    /// Changes the journal's number on disk; what it is then.
+    async fn number_journal(&self, change: impl FnOnce(u32) -> u32 + Send + 'static) -> Result<u32, String> {
+        let dir = self.dir.clone();
+        let numbered = tokio::task::spawn_blocking(move || {
+            let mut dir = dir.lock();
+            dir.update(|node| node.journal = change(node.journal)).map(|()| dir.node().journal)
+        });
+        let numbered = numbered.await.map_err(|error| error.to_string())?;
+        numbered.map_err(|error| format!("the journal's number could not be kept: {error}"))
     }
 }

@@ -69,9 +69,7 @@ impl Hub {
             .iter()
             .map(|(node, (name, addr))| KnownPeer { node: *node, name: name.clone(), addr: *addr })
             .collect();
-        if let Err(error) = self.dir.lock().update(|node| node.peers.clone_from(&known)) {
-            tracing::warn!(%error, "the peers' addresses could not be kept");
-        }
+        self.notebook.peers(known);
         if let Some(net) = self.net() {
             net.set_peers(addresses.iter().map(|(node, (_, addr))| Peer { node: *node, addr: *addr }).collect());
         }
@@ -88,10 +86,14 @@ impl Hub {
         let request = Bytes::from(codec::encode(codec::FORMAT, &Control::CaKey));
         let Ok(answer) = net.call(from, Purpose::Control, request, CALL_LIMIT).await else { return };
         if let Ok(ControlAnswer::CaKey(key)) = codec::decode(codec::FORMAT, &answer, CONTROL_BYTES_MAX) {
-            let folder = self.dir.lock().identity();
-            match self.identity.write().take_ca_key(&folder, &key) {
-                Ok(()) => tracing::info!("holds the cluster's CA key now"),
-                Err(error) => tracing::error!(%error, "the CA key could not be kept"),
+            let (mut identity, folder) = (self.identity.read().clone(), self.folders.identity());
+            let kept = tokio::task::spawn_blocking(move || identity.take_ca_key(&folder, &key).map(|()| identity));
+            match kept.await.map_err(|error| error.to_string()).and_then(|kept| kept.map_err(|e| e.to_string())) {
+                Ok(identity) => {
+                    *self.identity.write() = identity;
+                    tracing::info!("holds the cluster's CA key now");
+                }
+                Err(error) => tracing::error!(error, "the CA key could not be kept"),
             }
         }
     }

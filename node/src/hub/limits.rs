@@ -104,8 +104,7 @@ pub(super) fn reason(limits: &LimitVitals) -> Option<String> {
 impl Hub {
     /// Looks at the space now; whether there is too little.
     pub fn space_is_low(&self) -> bool {
-        let path = self.dir.lock().path().to_path_buf();
-        match free_bytes(&path) {
+        match free_bytes(self.folders.path()) {
             Ok(free) => self.limits.see_space(free),
             Err(error) => tracing::debug!(%error, "free space can't be read"),
         }
@@ -126,7 +125,7 @@ impl Hub {
             let second = look % SECOND_LOOKS == 0;
             if second {
                 self.look_at_files();
-                self.keep_ballast(low);
+                self.keep_ballast(low).await;
             }
             self.tell_limits();
             self.tell_full();
@@ -144,9 +143,9 @@ impl Hub {
     }
 
     /// Makes the ballast again once there is room.
-    fn keep_ballast(&self, low: bool) {
-        let folder = self.dir.lock().journal().join("current");
-        if let Err(error) = if low { Ok(()) } else { journal::keep_ballast(&folder) } {
+    async fn keep_ballast(&self, low: bool) {
+        let folder = self.folders.journal().join("current");
+        if !low && let Ok(Err(error)) = tokio::task::spawn_blocking(move || journal::keep_ballast(&folder)).await {
             tracing::warn!(%error, "no room for the journal's ballast");
         }
     }

@@ -138,10 +138,10 @@ impl Hub {
     ) -> Result<(), String> {
         let _turn = self.journal_turn.lock().await;
         let journal = self.journal().ok_or("the journal has not started")?;
-        let number = self.next_journal()?;
+        let number = self.next_journal().await?;
         let held = self.history.hold();
         let mark = journal.fork(Fork { generation, journal: number }).await.map_err(|error| error.to_string())?;
-        self.note_journal()?;
+        self.note_journal().await?;
         self.pulse.forked(cause, suspected_at);
         drop(held);
         tracing::warn!(generation = %mark.generation, from = %mark.index, journal = %mark.new, "the journal is a history of its own");

@@ -3,7 +3,6 @@
 use super::Hub;
 use super::inbound::OrdersCall;
 use crate::backend::{OutputChunk, OutputFailed, OutputStream};
-use crate::datadir::write_atomically;
 use crate::net::Purpose;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -16,7 +15,6 @@ use relais_protocol::time::Mono;
 use relais_worker::actor::Outlet;
 use relais_worker::output::{Stream, View};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,26 +41,17 @@ impl Outlet for WorkOutlet {
         async move { tokio::time::timeout(REPORT_LIMIT, hub.send_report(to, report)).await.ok().flatten() }.boxed()
     }
 
-    fn remember(&self, reign: Reign) {
-        if let Err(error) = self.0.dir.lock().update(|node| node.reign = node.reign.max(reign)) {
-            crate::run::fail_stop(&format!("the highest reign could not be kept: {error}"));
-        }
+    fn remember(&self, reign: Reign) -> BoxFuture<'static, ()> {
+        self.0.notebook.remember(reign).boxed()
     }
 
     fn keep(&self, unsettled: &[Finish]) {
-        let bytes = codec::encode(codec::FORMAT, unsettled);
-        if let Err(error) = write_atomically(&unsettled_file(&self.0), &bytes, 0o600) {
-            tracing::warn!(%error, "unsettled results could not be kept in a file");
-        }
+        self.0.notebook.unsettled(codec::encode(codec::FORMAT, unsettled));
     }
 
     fn left(&self) {
         self.0.left.notify_waiters();
     }
-}
-
-fn unsettled_file(hub: &Hub) -> PathBuf {
-    hub.dir.lock().path().join("unsettled")
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,7 +76,7 @@ impl Hub {
     /// Ends that the last run of this process left unreported.
     #[must_use]
     pub fn unsettled_of_last_run(&self) -> Vec<Finish> {
-        let bytes = std::fs::read(unsettled_file(self)).unwrap_or_default();
+        let bytes = std::fs::read(self.folders.unsettled()).unwrap_or_default();
         codec::decode(codec::FORMAT, &bytes, CALL_BYTES_MAX).unwrap_or_default()
     }
 

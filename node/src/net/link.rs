@@ -4,7 +4,9 @@
 //! one; of two connections dialled by the same process the later one; of two dialled from both sides at
 //! once the one that the lower node id dialled. The loser is retired, not cut: new traffic goes over the
 //! winner, what runs on the loser has a moment to end. Two processes with one identity (a copied data
-//! directory) are never both connected: the first one stays.
+//! directory) are never both connected: the first one stays, for as long as it answers. So a newer
+//! incarnation displaces an older one only from the same address, which two living processes can't share;
+//! from another one it waits until the older one has been silent for the idle time-out.
 
 use super::counters::count;
 use super::hello::{Hello, HelloError};
@@ -80,10 +82,11 @@ impl Link {
     /// Whether this one is to be used although `old` stands.
     fn against(&self, old: &Self) -> Result<(), Refusal> {
         let (new_run, old_run) = (self.detail.incarnation, old.detail.incarnation);
-        if new_run > old_run {
+        let is_moved = self.detail.remote != old.detail.remote;
+        if new_run > old_run && !is_moved {
             return Ok(());
         }
-        if new_run < old_run || self.run != old.run {
+        if new_run != old_run || self.run != old.run {
             return Err(Refusal::Copied);
         }
         let later =
@@ -130,7 +133,8 @@ pub(super) fn adopt(shared: &Arc<Shared>, link: &Arc<Link>) -> Result<(), HelloE
 fn refused(refusal: Refusal, new: &Link, old: &Link) -> HelloError {
     let reason = match refusal {
         Refusal::Copied => format!(
-            "another process with the identity of node {} ({}) is connected from {}, this one comes from {}; was a data directory copied?",
+            "another process with the identity of node {} ({}) is connected from {}, this one comes from {}; was a data \
+             directory copied? stop one of them for good; once the first one is silent, this one is let in",
             new.peer, new.detail.name, old.detail.remote, new.detail.remote
         ),
         _ => "a better connection stands".to_owned(),

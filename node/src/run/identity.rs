@@ -26,7 +26,7 @@ pub(super) struct Found {
 
 /// Loads, founds or joins.
 pub(super) async fn find(config: &StartConfig, dir: &mut DataDir, clock: &Clock) -> Result<Found, StartFailed> {
-    let folder = dir.identity();
+    let folder = dir.folders().identity();
     if Identity::exists(&folder) {
         let identity = Identity::load(&folder).map_err(StartFailed::of)?;
         let known = dir.node().name.clone();
@@ -105,7 +105,7 @@ async fn join(
 
 /// The key to join with: the same one each time, so that a join that broke off can be repeated.
 fn key_for_joining(dir: &DataDir) -> Result<NodeKey, StartFailed> {
-    let file = dir.identity().join(NEW_KEY);
+    let file = dir.folders().identity().join(NEW_KEY);
     if let Ok(pem) = std::fs::read_to_string(&file) {
         return NodeKey::from_pem(&pem).map_err(StartFailed::of);
     }
@@ -128,8 +128,8 @@ fn keep(
         node.peers = peers;
     })
     .map_err(StartFailed::of)?;
-    identity.save(&dir.identity()).map_err(StartFailed::of)?;
+    identity.save(&dir.folders().identity()).map_err(StartFailed::of)?;
     // Its certificate is there now; a leftover would only be a second copy of the key.
-    let _ = std::fs::remove_file(dir.identity().join(NEW_KEY));
+    let _ = std::fs::remove_file(dir.folders().identity().join(NEW_KEY));
     Ok(())
 }

@@ -52,7 +52,7 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     let accept_moved = std::env::var_os(ACCEPT_MOVED_ENV).is_some_and(|value| value == "1");
     let options = DirOptions { accept_moved, ..DirOptions::default() };
     let mut dir = open_dir(&config, &options)?;
-    if config.join.is_none() && !Identity::exists(&dir.identity()) {
+    if config.join.is_none() && !Identity::exists(&dir.folders().identity()) {
         if config.witness {
             let reason = "a witness can't begin a cluster: it never dispatches; start it with --join ADDR --token T";
             return Err(StartFailed(reason.to_owned()));
@@ -62,17 +62,14 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     }
     let Found { identity, founded } = identity::find(&config, &mut dir, &clock).await?;
     let store = open_store(&mut dir, identity.node).await?;
-    let me = Me {
-        node: identity.node,
-        name: dir.node().name.clone(),
-        incarnation: dir.node().incarnation,
-    };
-    let output = Output::open(dir.output()).map_err(|e| StartFailed(format!("cannot open the output folder: {e}")))?;
-    if let Err(error) = clear_work_folder(&dir.work()) {
+    let me = Me { node: identity.node, name: dir.node().name.clone(), incarnation: dir.node().incarnation };
+    let output =
+        Output::open(dir.folders().output()).map_err(|e| StartFailed(format!("cannot open the output folder: {e}")))?;
+    if let Err(error) = clear_work_folder(&dir.folders().work()) {
         tracing::warn!(%error, "folders of the last run could not be removed");
     }
     let facts = facts(&config, &me);
-    let (work_dir, reign) = (dir.work(), dir.node().reign);
+    let (work_dir, reign) = (dir.folders().work(), dir.node().reign);
     let seed = seed::random_u64();
     let parts = HubParts {
         me: me.clone(),
@@ -85,7 +82,7 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
         seed,
         min_free: config.min_free,
     };
-    let hub = Hub::new(parts);
+    let hub = Hub::new(parts).map_err(|e| StartFailed(format!("no thread to write with: {e}")))?;
     let net = start_net(&config, &hub)?;
     let journal = start_journal(&hub, store, engine).await?;
     if founded {
@@ -148,7 +145,8 @@ fn spawner() -> Result<Spawner, StartFailed> {
 async fn open_store(dir: &mut DataDir, node: relais_protocol::ids::NodeId) -> Result<Store, StartFailed> {
     loop {
         let raft = RaftId::new(node, dir.node().journal);
-        let mut options = StoreOptions::new(dir.journal().join("current"), raft, Arc::new(|reason| fail_stop(&reason)));
+        let mut options =
+            StoreOptions::new(dir.folders().journal().join("current"), raft, Arc::new(|reason| fail_stop(&reason)));
         options.sync = sync_mode();
         match journal::open(options).await.map_err(StartFailed::of)? {
             Opened::Clean(store) => {
@@ -164,7 +162,7 @@ async fn open_store(dir: &mut DataDir, node: relais_protocol::ids::NodeId) -> Re
                 // The next number is on disk before the old journal is out of the way: it is never used again.
                 let last = found.map_or(0, RaftId::journal).max(dir.node().journal);
                 dir.update(|node| node.journal = last + 1).map_err(StartFailed::of)?;
-                let aside = journal::put_aside(&dir.journal().join("current"))
+                let aside = journal::put_aside(&dir.folders().journal().join("current"))
                     .map_err(|e| StartFailed(format!("the damaged journal could not be moved aside: {e}")))?;
                 tracing::error!(reason, aside = %aside.display(), "the journal is damaged; it was moved aside, and this node rejoins under a new raft id");
             }
@@ -254,7 +252,7 @@ async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Handle) -> Result<
     // Closed before anybody can reach it.
     journal.close(hub.space_is_low());
     hub.set_journal(journal.clone());
-    hub.note_journal().map_err(StartFailed)?;
+    hub.note_journal().await.map_err(StartFailed)?;
     let (reign, dispatcher) = {
         let ledger = hub.machine.read();
         (ledger.reign(), ledger.dispatcher())

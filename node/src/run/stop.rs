@@ -60,6 +60,9 @@ async fn stop(node: Running) {
     let close = relais_dispatcher::journal::Journal::shutdown(&*journal);
     let _ = timeout(CLOSE_LIMIT, close).await;
     net.close().await;
+    if timeout(CLOSE_LIMIT, hub.notebook.flush()).await.is_err() {
+        tracing::warn!("the disk did not take the last notes in time; results that are unsettled may be forgotten");
+    }
     if let Some(system) = actix_rt::System::try_current() {
         system.stop();
     }

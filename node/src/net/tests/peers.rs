@@ -119,7 +119,8 @@ async fn a_copied_identity_is_refused_and_the_first_one_stays() {
     let original = Node::start(config.clone());
     original.net.set_peers(vec![judge.peer()]);
     eventually("connected", || judge.net.connected() == [original.id]).await;
-    for incarnation in [4, 5] {
+    // Also a higher one, as of a copy that was started by force.
+    for incarnation in [4, 5, 6] {
         config.incarnation = Incarnation(incarnation);
         let copy = Node::start(config.clone());
         copy.net.set_peers(vec![judge.peer()]);
@@ -129,6 +130,25 @@ async fn a_copied_identity_is_refused_and_the_first_one_stays() {
     }
     assert!(judge.seen.losses(original.id).is_empty());
     assert_eq!(judge.echo(&original, Purpose::Election, "who?").await.unwrap(), "who?");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moved_identity_is_let_in_once_the_original_is_silent() {
+    let cluster = Cluster::new(1);
+    let (judge, identity) = (cluster.node(3), cluster.identity(1));
+    let mut config = cluster.config(identity);
+    let original = Node::start(config.clone());
+    original.net.set_peers(vec![judge.peer()]);
+    eventually("connected", || judge.net.connected() == [original.id]).await;
+    config.incarnation = Incarnation(2);
+    let moved = Node::start(config);
+    moved.net.set_peers(vec![judge.peer()]);
+    eventually("it is refused while the original answers", || moved.refused(Refusal::Copied) > 0).await;
+    assert!(judge.seen.losses(original.id).is_empty());
+    original.net.abort().await;
+    eventually("it is let in", || judge.net.peer(moved.id).is_some_and(|detail| detail.incarnation == Incarnation(2)))
+        .await;
+    assert_eq!(judge.echo(&moved, Purpose::Election, "who?").await.unwrap(), "who?");
 }
 
 #[tokio::test(flavor = "current_thread")]
