@@ -146,6 +146,7 @@ pub struct DirOptions {
 pub struct DataDir {
     folders: Folders,
     node: NodeFile,
+    is_moved: bool,
     _lock: Flock<File>,
 }
 
@@ -187,9 +188,8 @@ impl DataDir {
             Some(place) => place.clone(),
             None => Place::of(&path).map_err(DataDirError::io("look at", &path))?,
         };
-        if marked {
-            Marker::check(&path, &here, options.accept_moved)?;
-        } else {
+        let is_moved = marked && Marker::check(&path, &here, options.accept_moved)?;
+        if !marked {
             Marker::write(&path, here)?;
         }
         let folders = Folders::of(path);
@@ -202,7 +202,7 @@ impl DataDir {
         }
         let mut node = NodeFile::load(&folders.path().join(NODE_FILE))?;
         node.incarnation.0 += 1;
-        let dir = Self { folders, node, _lock: lock };
+        let dir = Self { folders, node, is_moved, _lock: lock };
         dir.store_node()?;
         Ok(dir)
     }
@@ -211,6 +211,12 @@ impl DataDir {
     #[must_use]
     pub fn folders(&self) -> &Folders {
         &self.folders
+    }
+
+    /// Whether it was made at another place, and accepted at this one just now.
+    #[must_use]
+    pub fn is_moved(&self) -> bool {
+        self.is_moved
     }
 
     /// What `node.json` holds now.

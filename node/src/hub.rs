@@ -11,6 +11,7 @@ mod audit;
 mod backend;
 mod calls;
 mod clocks;
+mod copied;
 mod dispatch;
 mod drill;
 mod gossip;
@@ -37,6 +38,7 @@ mod work;
 
 pub use backend::HubBackend;
 pub use clocks::Clocks;
+pub use copied::Copied;
 pub use dispatch::DispatchOutlet;
 pub use gossip::Gossip;
 pub use health::Health;
@@ -122,6 +124,10 @@ pub struct Hub {
     pub output: Output,
     /// The data directory. Who locks it waits for the disk: never on a thread that serves others.
     pub dir: Arc<Mutex<DataDir>>,
+    /// Whether it was taken for the original by force at this start.
+    pub is_moved: bool,
+    /// Since when others say that the original lives.
+    pub copied: Copied,
     /// Where things lie in it.
     pub folders: Folders,
     /// What is written into it while the node works.
@@ -194,6 +200,7 @@ impl Hub {
         let known = parts.dir.node().peers.iter().map(|peer| (peer.node, (peer.name.clone(), peer.addr)));
         let (folders, reign) = (parts.dir.folders().clone(), parts.dir.node().reign);
         let addresses = RwLock::new(known.collect());
+        let is_moved = parts.dir.is_moved();
         let dir = Arc::new(Mutex::new(parts.dir));
         let notebook = Notebook::open(dir.clone(), folders.clone(), reign)?;
         Ok(Arc::new(Self {
@@ -209,6 +216,8 @@ impl Hub {
             pulse,
             output: parts.output,
             dir,
+            is_moved,
+            copied: Copied::default(),
             folders,
             notebook,
             identity: RwLock::new(parts.identity),

@@ -20,6 +20,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Threads of the engine.
 const ENGINE_THREADS: usize = 2;
+/// Exit code of a start that is refused.
+const EXIT_FAILURE: i32 = 1;
 /// Exit code when stable storage failed.
 const EXIT_STORAGE: i32 = 74;
 /// Exit code when a part could not be kept running.
@@ -79,6 +81,13 @@ pub fn fail_stop(reason: &str) -> ! {
     tracing::error!(reason, "stops: stable storage failed");
     eprintln!("relais: stops because stable storage failed: {reason}; mend the disk and start again");
     std::process::exit(EXIT_STORAGE);
+}
+
+/// Ends the process because its data directory is a copy whose original lives.
+pub(crate) fn refuse_copy(reason: &str) -> ! {
+    tracing::error!(reason, "stops: its data directory is a copy");
+    eprintln!("relais: {reason}");
+    std::process::exit(EXIT_FAILURE);
 }
 
 /// Ends the process because a part can't be kept running.

@@ -19,6 +19,11 @@ Each setting may also stand in the config file (TOML, keys named like the flags 
 a table) and in the environment (RELAIS_NAME, RELAIS_SLOTS, RELAIS_LABELS=k=v,…; --token is RELAIS_JOIN_TOKEN).
 Flags win over the environment, the environment over the file.
 
+A data directory that was copied or moved to another place is refused. Once its original is stopped for good,
+start it there once with RELAIS_ACCEPT_MOVED=1 in the environment; while the original still answers the other
+nodes, they refuse the copy and it ends. It must be the folder as the original left it: an older backup lacks
+what was acknowledged since, so join as a new node with an empty --data-dir instead.
+
 Examples:
   relais start
   relais start --name n2 --join 10.0.0.5:7800 --token rl1.…

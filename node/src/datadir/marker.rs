@@ -85,14 +85,18 @@ impl Marker {
     }
 
     /// Refuses a directory that was made elsewhere, unless told to accept it; remembers the present place.
-    pub(super) fn check(dir: &Path, here: &Place, accept_moved: bool) -> Result<(), DataDirError> {
+    /// Whether it was made elsewhere.
+    pub(super) fn check(dir: &Path, here: &Place, accept_moved: bool) -> Result<bool, DataDirError> {
         let marker = Self::read(&dir.join(NAME))?;
-        if let Some(difference) = marker.place.difference(here)
-            && !accept_moved
-        {
+        let difference = marker.place.difference(here);
+        let is_moved = difference.is_some();
+        if let Some(difference) = difference.filter(|_| !accept_moved) {
             return Err(DataDirError::Moved { dir: dir.to_path_buf(), difference });
         }
-        if marker.place == *here { Ok(()) } else { Self::write(dir, here.clone()) }
+        if marker.place != *here {
+            Self::write(dir, here.clone())?;
+        }
+        Ok(is_moved)
     }
 
     /// Refuses the marker of a newer version.

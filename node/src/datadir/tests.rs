@@ -88,8 +88,8 @@ fn a_copied_directory_is_refused_until_accepted() {
     drop(DataDir::open_with(temp.path(), &at(place("m1", "b2", 2, 10))).unwrap());
     let moved = place("m2", "b1", 1, 99);
     let accept = DirOptions { accept_moved: true, place: Some(moved.clone()) };
-    drop(DataDir::open_with(temp.path(), &accept).unwrap());
-    drop(DataDir::open_with(temp.path(), &at(moved)).unwrap());
+    assert!(DataDir::open_with(temp.path(), &accept).unwrap().is_moved());
+    assert!(!DataDir::open_with(temp.path(), &at(moved)).unwrap().is_moved(), "it is at home here now");
 }
 
 #[test]

@@ -79,6 +79,12 @@ impl Inbound for HubInbound {
         .boxed()
     }
 
+    fn told_copied(&self, by: NodeId, reason: &str) {
+        if let Some(hub) = self.0.upgrade() {
+            hub.told_copied(by, reason);
+        }
+    }
+
     fn peer_changed(&self, node: NodeId, connected: bool, detail: PeerDetail) {
         let Some(hub) = self.0.upgrade() else { return };
         tracing::info!(%node, name = %detail.name, connected, loss = ?detail.loss, "peer");

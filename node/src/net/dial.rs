@@ -93,7 +93,7 @@ async fn stay_connected(dialler: Dialler, peer: NodeId, addr: watch::Receiver<So
                 () = shared.until(peer, true) => break,
                 connection = first_through(&dialler, peer, &addr, &mut pause) => connection,
             };
-            let said = tokio::time::timeout(HELLO_LIMIT, introduce(shared, &connection)).await;
+            let said = tokio::time::timeout(HELLO_LIMIT, introduce(shared, peer, &connection)).await;
             if let Err(error) = said.unwrap_or_else(|_| Err(HelloError::other("no answer to the hello"))) {
                 shared.refusals.note(format!("node {peer}"), error.refusal, &error);
                 connection.close(VarInt::from_u32(CLOSE_REFUSED), b"refused");
@@ -141,9 +141,13 @@ async fn attempt(dialler: &Dialler, peer: NodeId, addr: SocketAddr) -> Result<Co
 }
 
 /// Says hello on a connection that came through, and puts it to use.
-pub(super) async fn introduce(shared: &Arc<Shared>, connection: &Connection) -> Result<(), HelloError> {
+pub(super) async fn introduce(shared: &Arc<Shared>, peer: NodeId, connection: &Connection) -> Result<(), HelloError> {
     let own = shared.hello();
-    let theirs = hello::ask(connection, &own).await?;
+    let theirs = hello::ask(connection, &own).await.inspect_err(|error| {
+        if error.refusal == Refusal::Copied {
+            shared.tell(|node| node.told_copied(peer, &error.reason));
+        }
+    })?;
     let certified = tls::peer_of(connection).ok_or_else(|| HelloError::other("the certificate names no node"))?;
     let detail = own.check(&theirs, certified, connection.remote_address())?;
     adopt(shared, &Link::new(connection.clone(), &theirs, detail, (shared.node, own.dial)))

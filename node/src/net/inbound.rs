@@ -87,6 +87,9 @@ pub trait Inbound: Send + Sync + 'static {
     /// Somebody without a certificate asks to join (≤ 16 KiB, answer ≤ 64 KiB, 5 s in all).
     fn join(&self, remote: SocketAddr, request: Bytes) -> BoxFuture<'static, Bytes>;
 
+    /// The peer `by` refuses this process: it has another one with this node's identity for the node.
+    fn told_copied(&self, by: NodeId, reason: &str);
+
     /// A peer is connected now, or no longer. A restarted peer is first reported gone.
     fn peer_changed(&self, node: NodeId, connected: bool, detail: PeerDetail);
 }

@@ -14,7 +14,11 @@ const REFUSED: Duration = Duration::from_secs(30);
 pub(super) const F6: Fault = Fault {
     id: "F6",
     title: "a second process on one data directory; a copied one",
-    variants: &[Variant::quick("second process", second), Variant::quick("copied directory", copied)],
+    variants: &[
+        Variant::quick("second process", second),
+        Variant::quick("copied directory", copied),
+        Variant::quick("copy taken by force", forced),
+    ],
 };
 
 /// The command that starts `node` on ports that nobody has, with `data_dir`.
@@ -94,5 +98,20 @@ fn copied(run: &mut Run) {
     let said = refused(elsewhere(&scene.cluster.nodes[node], &target), "was copied or moved");
     run.note(format!("refused: {said}"));
     assert_eq!(scene.cluster.dispatcher(), (dispatcher, epoch), "nobody else was elected");
+    still_fails_over(scene, run);
+}
+
+fn forced(run: &mut Run) {
+    let scene = Scene::start(3, Options::default());
+    let (dispatcher, epoch) = scene.cluster.dispatcher();
+    let node = scene.cluster.others(dispatcher)[run.number % 2];
+    let target: PathBuf = scene.cluster.folder().join("forced");
+    copy(&scene.cluster.nodes[node].data_dir, &target);
+    let mut command = elsewhere(&scene.cluster.nodes[node], &target);
+    command.env("RELAIS_ACCEPT_MOVED", "1");
+    let said = refused(command, "the original of the data directory");
+    run.note(format!("refused: {said}"));
+    let seen = scene.cluster.await_whole();
+    assert_eq!((seen.dispatcher, seen.epoch), (Some(dispatcher), epoch), "nobody was displaced");
     still_fails_over(scene, run);
 }

@@ -46,11 +46,11 @@ async fn the_higher_id_dials_too_when_it_alone_knows_the_other() {
 async fn dial_once_more(cluster: &Cluster, from: &Node, identity: &Identity, to: &Node) -> Result<(), String> {
     let shared = from.net.inner.shared.clone();
     let tls = transport::client(tls::client(identity, &cluster.clock).unwrap());
-    let (addr, name) = (to.net.local_addr(), tls::name_of(cluster.id, to.id));
+    let (addr, peer, name) = (to.net.local_addr(), to.id, tls::name_of(cluster.id, to.id));
     let dialling = shared.net_runtime.clone().spawn(async move {
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let connection = endpoint.connect_with(tls, addr, &name).unwrap().await.unwrap();
-        dial::introduce(&shared, &connection).await.map_err(|error| error.to_string())
+        dial::introduce(&shared, peer, &connection).await.map_err(|error| error.to_string())
     });
     dialling.await.unwrap()
 }
@@ -125,10 +125,11 @@ async fn a_copied_identity_is_refused_and_the_first_one_stays() {
         let copy = Node::start(config.clone());
         copy.net.set_peers(vec![judge.peer()]);
         eventually("the copy is told", || copy.refused(Refusal::Copied) > 0).await;
+        eventually("its node is told by whom", || copy.seen.copied.lock().first() == Some(&judge.id)).await;
         eventually("the judge counts it", || judge.refused(Refusal::Copied) > 0).await;
         assert!(copy.net.connected().is_empty());
     }
-    assert!(judge.seen.losses(original.id).is_empty());
+    assert!(judge.seen.losses(original.id).is_empty() && original.seen.copied.lock().is_empty());
     assert_eq!(judge.echo(&original, Purpose::Election, "who?").await.unwrap(), "who?");
 }
 

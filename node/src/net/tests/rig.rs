@@ -22,6 +22,7 @@ pub(super) struct Seen {
     pub(super) changes: Mutex<Vec<(NodeId, bool, PeerDetail)>>,
     pub(super) joins: Mutex<Vec<Bytes>>,
     pub(super) calls: Mutex<usize>,
+    pub(super) copied: Mutex<Vec<NodeId>>,
 }
 
 impl Inbound for Seen {
@@ -57,6 +58,10 @@ impl Inbound for Seen {
             }
             send.finish();
         });
+    }
+
+    fn told_copied(&self, by: NodeId, _reason: &str) {
+        self.copied.lock().push(by);
     }
 
     fn join(&self, _remote: SocketAddr, request: Bytes) -> BoxFuture<'static, Bytes> {
