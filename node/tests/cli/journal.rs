@@ -18,7 +18,7 @@ const JOB: JobId = JobId(0x0196_3a0c_7f1e_7abc_8def_0123_4567_89ab);
 /// Writes a journal into `dir`: a cluster, a token and a job with a secret in its variables.
 async fn write(dir: &DataDir) {
     let id = RaftId::new(NodeId(1), 1);
-    let options = StoreOptions::new(dir.journal().join("current"), id, Arc::new(|e| panic!("{e}")));
+    let options = StoreOptions::new(dir.folders().journal().join("current"), id, Arc::new(|e| panic!("{e}")));
     let Opened::Clean(store) = open(options).await.unwrap() else { panic!("a new journal is damaged") };
     let machine = Arc::new(LedgerMachine::new(Box::new(|_, _| {})));
     let journal = RaftJournal::start(store, machine, Switchboard::new().link(id)).await.unwrap();
