@@ -287,6 +287,25 @@ fn a_wish_to_run_again_is_not_lost_to_the_ending_it_was_about() {
 }
 
 #[test]
+fn a_later_life_that_runs_under_a_lower_fence_waits_for_a_higher_one() {
+    let once = |bench: &mut Bench| drop(bench.does(submit(1, JobOptions::default())));
+    let twice = |bench: &mut Bench| {
+        bench.does(submit(1, JobOptions::default()));
+        let fence = bench.fence(1);
+        bench.does(finish(1, fence, AttemptOutcome::Failed));
+        bench.does(Record::Retry { job: JobId(1) });
+    };
+    for winner in [split(|_| {}, once, twice).0, split(|_| {}, twice, once).0] {
+        let job = winner.ledger.job(JobId(1)).unwrap();
+        let newest = job.attempts.iter().map(|attempt| attempt.fence).max();
+        let runs = job.attempts.iter().filter(|attempt| attempt.end.is_none()).map(|attempt| attempt.fence);
+        let runs: Vec<Fence> = runs.collect();
+        assert_eq!(job.life, 1, "the wish to run again stands");
+        assert!(runs.is_empty() || runs == newest.into_iter().collect::<Vec<_>>(), "{:?}", job.attempts);
+    }
+}
+
+#[test]
 fn a_running_attempt_is_adopted_and_later_fences_are_above_it() {
     let (mut winner, _) = split(
         |_| {},
