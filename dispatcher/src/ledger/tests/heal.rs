@@ -66,7 +66,9 @@ impl Bench {
         let nodes: Vec<_> = self.ledger.nodes().map(|row| (row.id, row.incarnation, row.draining)).collect();
         let tokens: Vec<_> = self.ledger.tokens().map(|token| (token.id, &token.name)).collect();
         let settings: Vec<_> = self.ledger.settings.values().map(|row| (&row.key, &row.value)).collect();
-        let keys: Vec<_> = (0..4).map(|key| self.ledger.key_row(&format!("k{key}")).map(|row| row.job)).collect();
+        // A key of a job that was deleted is free, whether its row is still there or not.
+        let holder = |key| self.ledger.key_row(&format!("k{key}")).filter(|row| !self.ledger.is_void(row));
+        let keys: Vec<_> = (0..4).map(|key| holder(key).map(|row| row.job)).collect();
         format!("{nodes:?} {tokens:?} {settings:?} {keys:?}")
     }
 }
