@@ -57,7 +57,6 @@ mod space;
 mod twice;
 mod watch;
 
-pub use power::lost_without_syncs;
 pub use row::{Row, Tally, table};
 pub use run::Run;
 pub use scene::{Blow, Closed, Scene};

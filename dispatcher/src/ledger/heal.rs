@@ -174,7 +174,7 @@ impl Ledger {
     }
 
     /// The key stands for a job that was deleted: it is free again.
-    fn is_void(&self, row: &KeyRow) -> bool {
+    pub(super) fn is_void(&self, row: &KeyRow) -> bool {
         self.graves.has_job(row.job, 0) && self.jobs.read(&self.sheet, row.job).is_none()
     }
 

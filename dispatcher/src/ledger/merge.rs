@@ -120,8 +120,15 @@ fn join_endings(a: &Job, b: &Job, head: &Job) -> Vec<Ending> {
 }
 
 /// Ends all attempts that a join has left without an end, but the one that its state names: no report of
-/// them will count any more.
+/// them will count any more. Where another life of the job on the other side was given a higher fence, the
+/// one that runs under the lower is worth nothing either: the job waits again.
 pub fn supersede(job: &mut Job, now: UnixMs) {
+    if let JobState::Running { fence, .. } = job.state
+        && job.attempts.last().is_some_and(|newest| newest.fence > fence)
+    {
+        job.state = JobState::Queued;
+        job.queued_at = Some(now);
+    }
     let current = match job.state {
         JobState::Running { fence, .. } => Some(fence),
         _ => None,

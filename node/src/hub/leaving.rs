@@ -14,7 +14,9 @@ use tokio::time::Instant;
 /// How long a join token is good for, in ms.
 const TOKEN_MS: u64 = 24 * 3_600_000;
 /// How long it may take to go out of the voters of a pair.
-const UNSEAT_LIMIT: Duration = Duration::from_secs(2);
+const UNSEAT_LIMIT: Duration = Duration::from_secs(6);
+/// How long one try of it may take.
+const UNSEAT_TRY_LIMIT: Duration = Duration::from_secs(2);
 
 impl Hub {
     /// Takes nothing new; ends when nothing runs here any more and every end is written down.
@@ -52,11 +54,16 @@ impl Hub {
         while Instant::now() < deadline {
             if let Some(dispatcher) = self.pulse.view().dispatcher.filter(|node| *node != self.me.node) {
                 let call = Call::Unseat(self.me.node, self.me.incarnation);
-                match self.call(dispatcher, &call, UNSEAT_LIMIT).await {
+                match self.call(dispatcher, &call, UNSEAT_TRY_LIMIT).await {
                     Some(Reply::Unseated) => return Ok(()),
                     Some(Reply::Failed(reason)) => why = reason,
                     _ => {}
                 }
+            } else if self.pulse.view().leads
+                && let Err(reason) = self.clone().hand_over_from_here(None).await
+            {
+                // The first try, before this, was in vain, or the role came back.
+                why = reason;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -84,7 +91,7 @@ impl Hub {
         let rest: BTreeSet<RaftId> = voters.into_iter().filter(|raft| raft.node() != node).collect();
         tracing::info!(%node, "the other voter stops by plan, and goes out of the voters");
         self.unseating.store(true, Ordering::Release);
-        let changed = tokio::time::timeout(UNSEAT_LIMIT, journal.change_voters(rest)).await;
+        let changed = tokio::time::timeout(UNSEAT_TRY_LIMIT, journal.change_voters(rest)).await;
         self.unseating.store(false, Ordering::Release);
         match changed {
             Ok(changed) => changed.map_err(|error| error.to_string()),

@@ -35,7 +35,6 @@ fn wrong_input_is_told_with_a_next_step() {
         (&["start", "--config", &unknown], "relais.toml line 2: unknown field `slot`"),
         (&["start", "--label", "zone"], "label `zone` (--label) is no label; write KEY=VALUE, like zone=eu"),
         (&["start", "--join", "10.0.0.5:7800"], "--join needs the cluster's join token; make one there with"),
-        (&["start", "--witness"], "a witness comes later; start this node without it"),
     ];
     let node = Fake::new(|_, _| Reply::problem(500, "must not be asked"));
     for (words, expected) in table {
@@ -45,6 +44,16 @@ fn wrong_input_is_told_with_a_next_step() {
         assert_eq!(end.err.lines().count(), 1, "{words:?}: {}", end.err);
     }
     assert!(node.seen().is_empty());
+}
+
+#[test]
+fn a_witness_cannot_begin_a_cluster() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data_dir = folder.path().join("data").display().to_string();
+    let end = run(&[], &["start", "--witness", "--data-dir", &data_dir, "--http", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
+    assert_eq!((end.code, end.out.as_str()), (1, ""), "{}", end.err);
+    assert!(end.err.contains("a witness can't begin a cluster: it never dispatches; start it with --join"), "{}", end.err);
+    assert_eq!(end.err.lines().count(), 1, "{}", end.err);
 }
 
 #[test]

@@ -47,6 +47,8 @@ fn breaks(run: &mut Run, nodes: usize, dispatcher: bool, kind: Kind, harm: fn(&D
         scene.await_acknowledged(GOES_ON);
     }
     disks[hit].mend();
+    // Mounted again it may be another device, and the node would take it for a copy of its disk.
+    scene.cluster.nodes[hit].env.push(("RELAIS_ACCEPT_MOVED".to_owned(), "1".to_owned()));
     scene.cluster.nodes[hit].start();
     scene.cluster.await_whole();
     scene.await_acknowledged(GOES_ON);

@@ -2,7 +2,6 @@
 
 use super::{Fault, Run, Scene, Variant};
 use crate::cluster::Options;
-use crate::cluster::binary::has_planted_bugs;
 use crate::cluster::wait::until;
 use crate::disk::{Disk, Kind};
 use nix::sys::signal::Signal;
@@ -27,38 +26,17 @@ fn power_cut(run: &mut Run) {
         return run.skip(why);
     }
     let mut after = Vec::new();
-    let scene = cut(run, &[], &mut after);
+    let scene = cut(run, &mut after);
     let moved = scene.cluster.nodes.iter().filter(|node| node.log().contains("the journal is damaged")).count();
     assert_eq!(moved, 0, "a power cut is no damage");
     let _ = scene.close(run);
 }
 
-/// Acknowledged jobs that a power cut took with it, where all nodes leave out their syncs: that there are some
-/// shows that the cut takes what was not synced. `None`, loudly, where it can't be tried.
-///
-/// # Panics
-/// When the cluster does not come up again.
-#[must_use]
-pub fn lost_without_syncs() -> Option<usize> {
-    let why = Disk::unavailable();
-    let why = why.or_else(|| (!has_planted_bugs()).then(|| "built without the feature `planted`".to_owned()));
-    if let Some(why) = why {
-        println!("SKIPPED: {why}");
-        return None;
-    }
-    let mut run = Run::new(0, false);
-    let mut after = Vec::new();
-    let scene = cut(&mut run, &["sync-skipped"], &mut after);
-    let _ = scene.judge(&mut run);
-    Some(run.tally.lost)
-}
-
 /// A cluster under load whose power fails, and which is up again on what is left of its disks, now in `after`.
-fn cut(run: &mut Run, planted: &[&str], after: &mut Vec<Disk>) -> Scene {
+fn cut(run: &mut Run, after: &mut Vec<Disk>) -> Scene {
     let disks: Vec<Disk> = (0..3).map(|_| Disk::new(Kind::Honest, DISK_MIB)).collect();
     let data_dirs = disks.iter().enumerate().map(|(n, disk)| (n, disk.path().join("node"))).collect();
-    let env = (0..3).flat_map(|n| planted.iter().map(move |bug| (n, "RELAIS_PLANTED", (*bug).to_owned()))).collect();
-    let mut scene = Scene::start(3, Options { slots: 16, env, data_dirs, ..Options::default() });
+    let mut scene = Scene::start(3, Options { slots: 16, data_dirs, ..Options::default() });
     scene.go_on(LOADED);
     let from = scene.cluster.now();
     for node in &scene.cluster.nodes {
