@@ -210,16 +210,7 @@ impl Ledger {
 
     /// What a merged row calls for beside being there.
     fn follow_up(&mut self, id: JobId, merged: &mut Merged) {
-        let Some(job) = self.jobs.take(&self.sheet, id) else { return };
-        let owner = job.spec.options().idempotency_key.as_ref().and_then(|key| self.key_row(key));
-        let owner = owner.filter(|owner| !self.is_void(owner));
-        let kept_until = job.created_at.plus(super::jobs::KEY_KEPT_MS);
-        let is_later = |owner: &KeyRow| (owner.changed, owner.job) < (job.born, id) && kept_until > self.head.now;
-        if let Some(owner) = owner.filter(is_later).filter(|_| job.alias_of.is_none()) {
-            self.alias(job, &owner, merged);
-        } else {
-            self.jobs.put_back(job);
-        }
+        self.settle_key(id, merged);
         let Some(job) = self.jobs.take(&self.sheet, id) else { return };
         match job.state {
             JobState::Running { node, fence, .. } => {
@@ -233,6 +224,27 @@ impl Ledger {
             }
             ref state if !state.is_terminal() && job.cancel.is_some() => self.end_cancelled(job),
             _ => self.jobs.put_back(job),
+        }
+    }
+
+    /// Of the jobs under one key the first has it, whichever row came first: the key's own row may not have
+    /// changed since the split, or its job have been deleted here in a life that is over.
+    fn settle_key(&mut self, id: JobId, merged: &mut Merged) {
+        let Some(job) = self.jobs.take(&self.sheet, id) else { return };
+        let key = job.spec.options().idempotency_key.clone();
+        let ends_at = job.created_at.plus(super::jobs::KEY_KEPT_MS);
+        let Some(key) = key.filter(|_| ends_at > self.head.now && job.alias_of.is_none()) else {
+            self.jobs.put_back(job);
+            return;
+        };
+        let owner = self.key_row(&key).filter(|owner| !self.is_void(owner) && owner.job != id);
+        match owner {
+            Some(owner) if (owner.changed, owner.job) < (job.born, id) => self.alias(job, &owner, merged),
+            _ => {
+                let row = KeyRow { job: id, body_hash: job.body_hash, changed: job.born, ends_at };
+                self.jobs.put_back(job);
+                self.merge_key(&key, row, merged);
+            }
         }
     }
 
