@@ -15,7 +15,7 @@ fn wrong_input_is_told_with_a_next_step() {
     let (bad_json, no_job) = (file("bad.json", "{\"kind\": \"exec\"\n oops}"), file("no.json", "[1]"));
     let (empty, unknown) = (file("empty", ""), file("relais.toml", "name = \"a\"\nslot = 4\n"));
     let big = file("big", &"x".repeat((1 << 20) + 1));
-    let table: [(&[&str], &str); 14] = [
+    let table: [(&[&str], &str); 13] = [
         (
             &["submit", "-f", &bad_json],
             "bad.json: not JSON: expected `,` or `}` at line 2 column 2; nothing was submitted",
