@@ -71,16 +71,18 @@ impl Election {
     }
 
     pub(super) fn on_answered(&mut self, now: Mono, answer: &ConfirmAnswer) {
-        let voters = &self.journal.voters;
+        let journal = &self.journal;
         let Phase::Asking { round, until, yes } = &mut self.phase else { return };
         // A yes is good for the length of the round: after a pause of this process it says nothing any more.
         if *round != answer.round || now >= *until || answer.verdict == Verdict::NoVoter {
             return;
         }
-        if answer.verdict == Verdict::Yes && voters.contains(&answer.from) {
+        if answer.verdict == Verdict::Yes && journal.voters.contains(&answer.from) {
             yes.insert(answer.from);
         }
-        if yes.len() * 2 > voters.len() {
+        // While voters change, a majority of the old and the new together elects nobody; and each stand that
+        // can't succeed raises the term, past whoever could.
+        if journal.agree(|node| yes.contains(node)) {
             // A stand before the lease of the old leader is over here and there is refused, and costs a round.
             let stand_at = self.votes_from().max(now.plus(answer.refuses_votes_ms));
             self.phase = Phase::Confirmed { stand_at };

@@ -62,6 +62,7 @@ impl World {
             term: self.term,
             last_log: self.log(id),
             voters: [1, 2, 3].map(NodeId).into(),
+            sets: Vec::new(),
         };
         self.input(id, Input::Journal(view));
     }
@@ -210,7 +211,8 @@ fn a_promotion_of_an_earlier_run_gives_nobody_the_role() {
     let now = Mono(world.now);
     let mut restarted = Election::new(ElectionConfig::default(), NodeId(3), 3, now);
     let voters = [1, 2, 3].map(NodeId).into();
-    let view = JournalView { leads: true, term: 9, last_log: LogPosition { term: 9, index: 6 }, voters };
+    let view =
+        JournalView { leads: true, term: 9, last_log: LogPosition { term: 9, index: 6 }, voters, sets: Vec::new() };
     assert_eq!(restarted.handle(now, Input::Journal(view)), [Effect::Promote]);
     let reign = |epoch| Reign { epoch: Epoch(epoch), ..Reign::default() };
     let met_again = Input::Promoted { reign: reign(1), node: NodeId(3), ours: false };
@@ -308,6 +310,25 @@ fn a_yes_that_is_read_after_a_pause_moves_nobody_to_stand() {
 }
 
 #[test]
+fn while_voters_change_a_majority_of_the_old_and_of_the_new_must_confirm() {
+    let sets = vec![[1, 3].map(NodeId).into(), [1, 2, 3].map(NodeId).into()];
+    let stands = |yes: &[u32]| {
+        let view = JournalView { voters: [1, 2, 3].map(NodeId).into(), sets: sets.clone(), ..JournalView::default() };
+        let mut node = Election::new(ElectionConfig::default(), NodeId(3), 3, Mono(0));
+        node.handle(Mono(1_000), Input::Journal(view));
+        let mut effects = Vec::new();
+        for from in yes.iter().copied().map(NodeId) {
+            let answer = ConfirmAnswer { round: 1, from, verdict: Verdict::Yes, refuses_votes_ms: 0 };
+            effects.extend(node.handle(Mono(1_001), Input::Answered(answer)));
+        }
+        effects.contains(&Effect::Stand)
+    };
+    assert!(!stands(&[2]), "a majority of the new ones only");
+    assert!(stands(&[1]), "of both");
+    assert!(stands(&[2, 1]), "of both, one after the other");
+}
+
+#[test]
 fn a_longer_log_is_never_confirmed_away() {
     let mut world = World::new();
     world.now = 1_000;
@@ -337,23 +358,6 @@ fn whoever_was_restarted_with_the_longest_log_is_confirmed_though_it_knows_of_no
     let effects = world.nodes.get_mut(&NodeId(2)).unwrap().handle(now, Input::Asked(question));
     let says = |verdict| effects.iter().any(|e| matches!(e, Effect::Answer(_, answer) if answer.verdict == verdict));
     assert!(says(Verdict::Yes), "{effects:?}");
-}
-
-#[test]
-fn who_has_no_vote_confirms_nobody_and_stands_never() {
-    let mut world = World::new();
-    let view = JournalView { voters: [1, 2].map(NodeId).into(), ..JournalView::default() };
-    world.input(NodeId(3), Input::Journal(view));
-    world.now = 1_000;
-    let question = Confirm {
-        candidate: NodeId(1),
-        round: 1,
-        last_log: LogPosition { term: 1, index: 9 },
-        reign: Reign::default(),
-    };
-    let effects = world.nodes.get_mut(&NodeId(3)).unwrap().handle(Mono(1_000), Input::Asked(question));
-    let [Effect::Answer(_, answer)] = effects.as_slice() else { panic!("{effects:?}") };
-    assert_eq!(answer.verdict, Verdict::NoVoter);
 }
 
 #[test]

@@ -53,6 +53,9 @@ pub struct JournalStatus {
     pub learners: BTreeSet<RaftId>,
     /// A change of voters is half done.
     pub is_joint: bool,
+    /// While it is: the old voters and the new ones. A majority of each must agree to all that a majority
+    /// decides.
+    pub voter_sets: Vec<BTreeSet<RaftId>>,
     /// On the leader: up to where each member has the journal on disk.
     pub matched: BTreeMap<RaftId, Option<Index>>,
 }
@@ -62,8 +65,18 @@ impl JournalStatus {
     /// that was put aside, while this one is new and has not caught up.
     #[must_use]
     pub fn voting_nodes(&self) -> BTreeSet<NodeId> {
+        self.nodes_of(&self.voters)
+    }
+
+    /// The same, of each of the two sets while voters change; empty otherwise.
+    #[must_use]
+    pub fn voting_sets(&self) -> Vec<BTreeSet<NodeId>> {
+        self.voter_sets.iter().map(|set| self.nodes_of(set)).collect()
+    }
+
+    fn nodes_of(&self, voters: &BTreeSet<RaftId>) -> BTreeSet<NodeId> {
         let is_past = |raft: &RaftId| raft.node() == self.id.node() && *raft != self.id;
-        self.voters.iter().filter(|raft| !is_past(raft)).map(|raft| raft.node()).collect()
+        voters.iter().filter(|raft| !is_past(raft)).map(|raft| raft.node()).collect()
     }
 }
 
@@ -77,6 +90,9 @@ impl JournalStatus {
         let members = metrics.membership_config.membership();
         let applied = metrics.last_applied.map(|id| Index(id.index));
         let matched = metrics.replication.iter().flatten();
+        let sets = members.get_joint_config();
+        let is_joint = sets.len() > 1;
+        let raft_ids = |set: &BTreeSet<u64>| set.iter().copied().map(RaftId).collect();
         Self {
             id: RaftId(metrics.id),
             fork: ballot.fork,
@@ -89,7 +105,8 @@ impl JournalStatus {
             applied,
             voters: members.voter_ids().map(RaftId).collect(),
             learners: members.learner_ids().map(RaftId).collect(),
-            is_joint: members.get_joint_config().len() > 1,
+            is_joint,
+            voter_sets: if is_joint { sets.iter().map(raft_ids).collect() } else { Vec::new() },
             matched: matched.map(|(id, at)| (RaftId(*id), at.map(|at| Index(at.index)))).collect(),
         }
     }

@@ -219,7 +219,7 @@ impl World {
             self.resume(node);
         }
         for node in struck.slow {
-            self.node(node).sync_ms = (1, 4);
+            self.speed_up(node);
         }
         for node in struck.drained {
             self.drain(node, false);
