@@ -169,6 +169,7 @@ impl Pulse {
             last_log: position.unwrap_or_default(),
             voters: status.voting_nodes(),
             sets: status.voting_sets(),
+            learns: status.learns(),
         }));
     }
 

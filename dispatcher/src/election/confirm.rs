@@ -11,8 +11,7 @@ impl Election {
     pub(super) fn on_asked(&mut self, now: Mono, question: &Confirm, effects: &mut Vec<Effect>) {
         self.learn_log(now, question);
         let held = self.held(now, question);
-        let verdict = if !self.journal.voters.contains(&self.me) {
-            // Who asks may count this node by a journal that it has lost.
+        let verdict = if !self.has_vote(question) {
             Verdict::NoVoter
         } else if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
             if let Some(dispatcher) = self.dispatcher.filter(|d| *d != self.me && *d != question.candidate) {
@@ -37,6 +36,13 @@ impl Election {
         let refuses_votes_ms = self.votes_from().since(now);
         let answer = ConfirmAnswer { round: question.round, from: self.me, verdict, refuses_votes_ms };
         effects.push(Effect::Answer(question.candidate, answer));
+    }
+
+    /// Whether this node has a vote, as far as it can know. Who asks may count it by a journal that it has
+    /// lost; or it was made a voter by an entry that never came here, and then who asks can't do without it.
+    fn has_vote(&self, question: &Confirm) -> bool {
+        let in_the_making = self.journal.learns && question.last_log > self.journal.last_log;
+        self.journal.voters.contains(&self.me) || in_the_making
     }
 
     /// Whether a log that ends there lacks what this one has.

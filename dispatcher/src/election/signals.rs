@@ -58,6 +58,8 @@ pub struct JournalView {
     /// While voters change: the old ones and the new ones, of whom a majority each must agree. Empty
     /// otherwise.
     pub sets: Vec<BTreeSet<NodeId>>,
+    /// Whether it receives the journal without a vote, and no other journal of this node has one.
+    pub learns: bool,
 }
 
 impl JournalView {

@@ -62,7 +62,7 @@ impl World {
             term: self.term,
             last_log: self.log(id),
             voters: [1, 2, 3].map(NodeId).into(),
-            sets: Vec::new(),
+            ..JournalView::default()
         };
         self.input(id, Input::Journal(view));
     }
@@ -211,8 +211,8 @@ fn a_promotion_of_an_earlier_run_gives_nobody_the_role() {
     let now = Mono(world.now);
     let mut restarted = Election::new(ElectionConfig::default(), NodeId(3), 3, now);
     let voters = [1, 2, 3].map(NodeId).into();
-    let view =
-        JournalView { leads: true, term: 9, last_log: LogPosition { term: 9, index: 6 }, voters, sets: Vec::new() };
+    let last_log = LogPosition { term: 9, index: 6 };
+    let view = JournalView { leads: true, term: 9, last_log, voters, ..JournalView::default() };
     assert_eq!(restarted.handle(now, Input::Journal(view)), [Effect::Promote]);
     let reign = |epoch| Reign { epoch: Epoch(epoch), ..Reign::default() };
     let met_again = Input::Promoted { reign: reign(1), node: NodeId(3), ours: false };
@@ -373,23 +373,22 @@ fn a_candidate_with_a_shorter_log_gives_way_to_the_better_one_at_once() {
 }
 
 #[test]
-fn who_has_no_vote_says_so() {
-    let question = Confirm {
-        candidate: NodeId(1),
-        round: 7,
-        last_log: LogPosition { term: 9, index: 9 },
-        reign: Reign::default(),
-    };
-    let verdict = |voters: [u32; 2]| {
-        let view = JournalView { voters: voters.map(NodeId).into(), ..JournalView::default() };
+fn who_has_no_vote_says_so_unless_it_may_have_got_one_meanwhile() {
+    let verdict = |voters: [u32; 2], learns, index| {
+        let last_log = LogPosition { term: 9, index };
+        let question = Confirm { candidate: NodeId(1), round: 7, last_log, reign: Reign::default() };
+        let last_log = LogPosition { term: 9, index: 8 };
+        let view = JournalView { voters: voters.map(NodeId).into(), learns, last_log, ..JournalView::default() };
         let mut node = Election::new(ElectionConfig::default(), NodeId(3), 3, Mono(0));
         node.handle(Mono(1_000), Input::Journal(view));
-        let effects = node.handle(Mono(2_000), Input::Asked(question.clone()));
+        let effects = node.handle(Mono(2_000), Input::Asked(question));
         effects.into_iter().find_map(|effect| match effect {
             Effect::Answer(NodeId(1), ConfirmAnswer { verdict, .. }) => Some(verdict),
             _ => None,
         })
     };
-    assert_eq!(verdict([1, 3]), Some(Verdict::Yes));
-    assert_eq!(verdict([1, 2]), Some(Verdict::NoVoter), "its journal is new");
+    assert_eq!(verdict([1, 3], false, 9), Some(Verdict::Yes));
+    assert_eq!(verdict([1, 2], false, 9), Some(Verdict::NoVoter), "its journal is new");
+    assert_eq!(verdict([1, 2], true, 8), Some(Verdict::NoVoter), "it has all, and no vote by it");
+    assert_eq!(verdict([1, 2], true, 9), Some(Verdict::Yes), "what it lacks may have made it a voter");
 }

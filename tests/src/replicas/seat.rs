@@ -286,5 +286,6 @@ fn view(status: &JournalStatus) -> JournalView {
         last_log: last.unwrap_or_default(),
         voters: status.voting_nodes(),
         sets: status.voting_sets(),
+        learns: status.learns(),
     }
 }

@@ -220,7 +220,8 @@ impl Life {
 
     pub(super) fn journal_view(&self) -> JournalView {
         // A new journal of this node does not vote because an old one did.
-        let votes = |raft: &RaftId| raft.node() != self.raft.me.node() || *raft == self.raft.me;
+        let me = self.raft.me;
+        let votes = |raft: &RaftId| raft.node() != me.node() || *raft == me;
         let nodes = |set: &BTreeSet<RaftId>| set.iter().filter(|raft| votes(raft)).map(|raft| raft.node()).collect();
         let members = self.raft.log().members();
         JournalView {
@@ -228,6 +229,7 @@ impl Life {
             term: self.raft.stable.term,
             last_log: self.raft.last(),
             voters: nodes(&members.voters()),
+            learns: members.learners.contains(&me) && !members.voters().iter().any(|raft| raft.node() == me.node()),
             sets: if members.is_joint() { members.sets.iter().map(nodes).collect() } else { Vec::new() },
         }
     }
