@@ -168,6 +168,8 @@ impl Pulse {
             term: status.term,
             last_log: position.unwrap_or_default(),
             voters: status.voting_nodes(),
+            sets: status.voting_sets(),
+            learns: status.learns(),
         }));
     }
 

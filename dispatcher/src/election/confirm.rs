@@ -11,8 +11,7 @@ impl Election {
     pub(super) fn on_asked(&mut self, now: Mono, question: &Confirm, effects: &mut Vec<Effect>) {
         self.learn_log(now, question);
         let held = self.held(now, question);
-        let verdict = if !self.journal.voters.contains(&self.me) {
-            // Who asks may count this node by a journal that it has lost.
+        let verdict = if !self.has_vote(question) {
             Verdict::NoVoter
         } else if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
             if let Some(dispatcher) = self.dispatcher.filter(|d| *d != self.me && *d != question.candidate) {
@@ -37,6 +36,13 @@ impl Election {
         let refuses_votes_ms = self.votes_from().since(now);
         let answer = ConfirmAnswer { round: question.round, from: self.me, verdict, refuses_votes_ms };
         effects.push(Effect::Answer(question.candidate, answer));
+    }
+
+    /// Whether this node has a vote, as far as it can know. Who asks may count it by a journal that it has
+    /// lost; or it was made a voter by an entry that never came here, and then who asks can't do without it.
+    fn has_vote(&self, question: &Confirm) -> bool {
+        let in_the_making = self.journal.learns && question.last_log > self.journal.last_log;
+        self.journal.voters.contains(&self.me) || in_the_making
     }
 
     /// Whether a log that ends there lacks what this one has.
@@ -71,16 +77,18 @@ impl Election {
     }
 
     pub(super) fn on_answered(&mut self, now: Mono, answer: &ConfirmAnswer) {
-        let voters = &self.journal.voters;
+        let journal = &self.journal;
         let Phase::Asking { round, until, yes } = &mut self.phase else { return };
         // A yes is good for the length of the round: after a pause of this process it says nothing any more.
         if *round != answer.round || now >= *until || answer.verdict == Verdict::NoVoter {
             return;
         }
-        if answer.verdict == Verdict::Yes && voters.contains(&answer.from) {
+        if answer.verdict == Verdict::Yes && journal.voters.contains(&answer.from) {
             yes.insert(answer.from);
         }
-        if yes.len() * 2 > voters.len() {
+        // While voters change, a majority of the old and the new together elects nobody; and each stand that
+        // can't succeed raises the term, past whoever could.
+        if journal.agree(|node| yes.contains(node)) {
             // A stand before the lease of the old leader is over here and there is refused, and costs a round.
             let stand_at = self.votes_from().max(now.plus(answer.refuses_votes_ms));
             self.phase = Phase::Confirmed { stand_at };

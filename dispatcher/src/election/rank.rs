@@ -51,14 +51,13 @@ impl Election {
 
     /// Whether a majority of the voters, this one included, was heard within a lease and follows nobody else.
     pub(super) fn hears_majority(&self, now: Mono) -> bool {
-        let with_me = self.journal.voters.iter().filter(|node| {
-            **node == self.me
+        self.journal.agree(|node| {
+            *node == self.me
                 || self.voters.get(node).is_some_and(|voter| {
                     let fresh = now.since(voter.heard_at) < self.config.lease_ms;
                     fresh && voter.hears.is_none_or(|heard| heard == self.me)
                 })
-        });
-        with_me.count() * 2 > self.journal.voters.len()
+        })
     }
 
     pub(super) fn live(&self, now: Mono) -> impl Iterator<Item = (NodeId, &Voter)> {

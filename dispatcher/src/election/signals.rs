@@ -55,6 +55,20 @@ pub struct JournalView {
     pub last_log: LogPosition,
     /// Who votes.
     pub voters: BTreeSet<NodeId>,
+    /// While voters change: the old ones and the new ones, of whom a majority each must agree. Empty
+    /// otherwise.
+    pub sets: Vec<BTreeSet<NodeId>>,
+    /// Whether it receives the journal without a vote, and no other journal of this node has one.
+    pub learns: bool,
+}
+
+impl JournalView {
+    /// Whether those for whom `says` is true are a majority, as the journal counts.
+    #[must_use]
+    pub fn agree(&self, says: impl Fn(&NodeId) -> bool) -> bool {
+        let most = |set: &BTreeSet<NodeId>| set.iter().filter(|node| says(node)).count() * 2 > set.len();
+        if self.sets.is_empty() { most(&self.voters) } else { self.sets.iter().all(most) }
+    }
 }
 
 /// What happens to the election.

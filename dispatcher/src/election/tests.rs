@@ -62,6 +62,7 @@ impl World {
             term: self.term,
             last_log: self.log(id),
             voters: [1, 2, 3].map(NodeId).into(),
+            ..JournalView::default()
         };
         self.input(id, Input::Journal(view));
     }
@@ -210,7 +211,8 @@ fn a_promotion_of_an_earlier_run_gives_nobody_the_role() {
     let now = Mono(world.now);
     let mut restarted = Election::new(ElectionConfig::default(), NodeId(3), 3, now);
     let voters = [1, 2, 3].map(NodeId).into();
-    let view = JournalView { leads: true, term: 9, last_log: LogPosition { term: 9, index: 6 }, voters };
+    let last_log = LogPosition { term: 9, index: 6 };
+    let view = JournalView { leads: true, term: 9, last_log, voters, ..JournalView::default() };
     assert_eq!(restarted.handle(now, Input::Journal(view)), [Effect::Promote]);
     let reign = |epoch| Reign { epoch: Epoch(epoch), ..Reign::default() };
     let met_again = Input::Promoted { reign: reign(1), node: NodeId(3), ours: false };
@@ -308,6 +310,25 @@ fn a_yes_that_is_read_after_a_pause_moves_nobody_to_stand() {
 }
 
 #[test]
+fn while_voters_change_a_majority_of_the_old_and_of_the_new_must_confirm() {
+    let sets = vec![[1, 3].map(NodeId).into(), [1, 2, 3].map(NodeId).into()];
+    let stands = |yes: &[u32]| {
+        let view = JournalView { voters: [1, 2, 3].map(NodeId).into(), sets: sets.clone(), ..JournalView::default() };
+        let mut node = Election::new(ElectionConfig::default(), NodeId(3), 3, Mono(0));
+        node.handle(Mono(1_000), Input::Journal(view));
+        let mut effects = Vec::new();
+        for from in yes.iter().copied().map(NodeId) {
+            let answer = ConfirmAnswer { round: 1, from, verdict: Verdict::Yes, refuses_votes_ms: 0 };
+            effects.extend(node.handle(Mono(1_001), Input::Answered(answer)));
+        }
+        effects.contains(&Effect::Stand)
+    };
+    assert!(!stands(&[2]), "a majority of the new ones only");
+    assert!(stands(&[1]), "of both");
+    assert!(stands(&[2, 1]), "of both, one after the other");
+}
+
+#[test]
 fn a_longer_log_is_never_confirmed_away() {
     let mut world = World::new();
     world.now = 1_000;
@@ -340,23 +361,6 @@ fn whoever_was_restarted_with_the_longest_log_is_confirmed_though_it_knows_of_no
 }
 
 #[test]
-fn who_has_no_vote_confirms_nobody_and_stands_never() {
-    let mut world = World::new();
-    let view = JournalView { voters: [1, 2].map(NodeId).into(), ..JournalView::default() };
-    world.input(NodeId(3), Input::Journal(view));
-    world.now = 1_000;
-    let question = Confirm {
-        candidate: NodeId(1),
-        round: 1,
-        last_log: LogPosition { term: 1, index: 9 },
-        reign: Reign::default(),
-    };
-    let effects = world.nodes.get_mut(&NodeId(3)).unwrap().handle(Mono(1_000), Input::Asked(question));
-    let [Effect::Answer(_, answer)] = effects.as_slice() else { panic!("{effects:?}") };
-    assert_eq!(answer.verdict, Verdict::NoVoter);
-}
-
-#[test]
 fn a_candidate_with_a_shorter_log_gives_way_to_the_better_one_at_once() {
     let mut world = World::new();
     world.run(1_000);
@@ -369,23 +373,22 @@ fn a_candidate_with_a_shorter_log_gives_way_to_the_better_one_at_once() {
 }
 
 #[test]
-fn who_has_no_vote_says_so() {
-    let question = Confirm {
-        candidate: NodeId(1),
-        round: 7,
-        last_log: LogPosition { term: 9, index: 9 },
-        reign: Reign::default(),
-    };
-    let verdict = |voters: [u32; 2]| {
-        let view = JournalView { voters: voters.map(NodeId).into(), ..JournalView::default() };
+fn who_has_no_vote_says_so_unless_it_may_have_got_one_meanwhile() {
+    let verdict = |voters: [u32; 2], learns, index| {
+        let last_log = LogPosition { term: 9, index };
+        let question = Confirm { candidate: NodeId(1), round: 7, last_log, reign: Reign::default() };
+        let last_log = LogPosition { term: 9, index: 8 };
+        let view = JournalView { voters: voters.map(NodeId).into(), learns, last_log, ..JournalView::default() };
         let mut node = Election::new(ElectionConfig::default(), NodeId(3), 3, Mono(0));
         node.handle(Mono(1_000), Input::Journal(view));
-        let effects = node.handle(Mono(2_000), Input::Asked(question.clone()));
+        let effects = node.handle(Mono(2_000), Input::Asked(question));
         effects.into_iter().find_map(|effect| match effect {
             Effect::Answer(NodeId(1), ConfirmAnswer { verdict, .. }) => Some(verdict),
             _ => None,
         })
     };
-    assert_eq!(verdict([1, 3]), Some(Verdict::Yes));
-    assert_eq!(verdict([1, 2]), Some(Verdict::NoVoter), "its journal is new");
+    assert_eq!(verdict([1, 3], false, 9), Some(Verdict::Yes));
+    assert_eq!(verdict([1, 2], false, 9), Some(Verdict::NoVoter), "its journal is new");
+    assert_eq!(verdict([1, 2], true, 8), Some(Verdict::NoVoter), "it has all, and no vote by it");
+    assert_eq!(verdict([1, 2], true, 9), Some(Verdict::Yes), "what it lacks may have made it a voter");
 }

@@ -53,6 +53,9 @@ pub struct JournalStatus {
     pub learners: BTreeSet<RaftId>,
     /// A change of voters is half done.
     pub is_joint: bool,
+    /// While it is: the old voters and the new ones. A majority of each must agree to all that a majority
+    /// decides.
+    pub voter_sets: Vec<BTreeSet<RaftId>>,
     /// On the leader: up to where each member has the journal on disk.
     pub matched: BTreeMap<RaftId, Option<Index>>,
 }
@@ -62,8 +65,24 @@ impl JournalStatus {
     /// that was put aside, while this one is new and has not caught up.
     #[must_use]
     pub fn voting_nodes(&self) -> BTreeSet<NodeId> {
+        self.nodes_of(&self.voters)
+    }
+
+    /// The same, of each of the two sets while voters change; empty otherwise.
+    #[must_use]
+    pub fn voting_sets(&self) -> Vec<BTreeSet<NodeId>> {
+        self.voter_sets.iter().map(|set| self.nodes_of(set)).collect()
+    }
+
+    /// Whether this journal has no vote yet, and no other one of this node has.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        self.learners.contains(&self.id) && !self.voters.iter().any(|raft| raft.node() == self.id.node())
+    }
+
+    fn nodes_of(&self, voters: &BTreeSet<RaftId>) -> BTreeSet<NodeId> {
         let is_past = |raft: &RaftId| raft.node() == self.id.node() && *raft != self.id;
-        self.voters.iter().filter(|raft| !is_past(raft)).map(|raft| raft.node()).collect()
+        voters.iter().filter(|raft| !is_past(raft)).map(|raft| raft.node()).collect()
     }
 }
 
@@ -77,6 +96,9 @@ impl JournalStatus {
         let members = metrics.membership_config.membership();
         let applied = metrics.last_applied.map(|id| Index(id.index));
         let matched = metrics.replication.iter().flatten();
+        let sets = members.get_joint_config();
+        let is_joint = sets.len() > 1;
+        let raft_ids = |set: &BTreeSet<u64>| set.iter().copied().map(RaftId).collect();
         Self {
             id: RaftId(metrics.id),
             fork: ballot.fork,
@@ -89,7 +111,8 @@ impl JournalStatus {
             applied,
             voters: members.voter_ids().map(RaftId).collect(),
             learners: members.learner_ids().map(RaftId).collect(),
-            is_joint: members.get_joint_config().len() > 1,
+            is_joint,
+            voter_sets: if is_joint { sets.iter().map(raft_ids).collect() } else { Vec::new() },
             matched: matched.map(|(id, at)| (RaftId(*id), at.map(|at| Index(at.index)))).collect(),
         }
     }
@@ -134,10 +157,16 @@ mod tests {
 
     #[test]
     fn a_node_whose_journal_was_put_aside_has_no_vote_by_the_old_one() {
-        let [one, old, new] = [(1, 1), (2, 1), (2, 2)].map(|(node, journal)| RaftId::new(NodeId(node), journal));
+        let raft_id = |(node, journal)| RaftId::new(NodeId(node), journal);
+        let [one, old, new, third] = [(1, 1), (2, 1), (2, 2), (3, 1)].map(raft_id);
         let voters = BTreeSet::from([one, old]);
         let nodes = |id| JournalStatus { id, voters: voters.clone(), ..JournalStatus::default() }.voting_nodes();
         assert_eq!(nodes(new), [NodeId(1)].into());
+        let learns = |id| {
+            let (voters, learners) = (voters.clone(), BTreeSet::from([new, third]));
+            JournalStatus { id, voters, learners, ..JournalStatus::default() }.learns()
+        };
+        assert_eq!([one, new, third].map(learns), [false, false, true]);
         assert_eq!(nodes(old), [1, 2].map(NodeId).into());
         assert_eq!(nodes(one), [1, 2].map(NodeId).into(), "others cannot know which of its journals lives");
     }

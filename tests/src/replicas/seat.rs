@@ -285,5 +285,7 @@ fn view(status: &JournalStatus) -> JournalView {
         term: status.term,
         last_log: last.unwrap_or_default(),
         voters: status.voting_nodes(),
+        sets: status.voting_sets(),
+        learns: status.learns(),
     }
 }

@@ -47,12 +47,13 @@ pub(super) enum FaultKind {
     DiskFull,
     Stop,
     Join,
+    CrashInChange,
 }
 
 use FaultKind::*;
 
 impl FaultKind {
-    /// Those that come by themselves. A join is part of the plan of the cluster.
+    /// Those that come by themselves. A join, and a crash while voters change, are part of the plan of the cluster.
     pub(super) const ALL: [Self; 35] = [
         CrashDispatcher,
         CrashNode,
@@ -190,7 +191,7 @@ impl World {
             DiskError => self.fail_sync(plan.node),
             DiskFull => self.fill_disk(plan.node),
             Stop => self.stop(plan.node),
-            Join => Struck::default(),
+            Join | CrashInChange => Struck::default(),
         };
         self.struck.insert(number, struck);
     }
@@ -219,7 +220,7 @@ impl World {
             self.resume(node);
         }
         for node in struck.slow {
-            self.node(node).sync_ms = (1, 4);
+            self.speed_up(node);
         }
         for node in struck.drained {
             self.drain(node, false);

@@ -80,11 +80,12 @@ impl World {
         self.apply(id);
     }
 
-    fn sync(&mut self, id: NodeId, upto: u64) {
+    pub(super) fn sync(&mut self, id: NodeId, upto: u64) {
         let (now, (short, long)) = (self.now, self.node(id).sync_ms);
         let takes = self.dice.range(short, long);
         let node = self.node(id);
-        node.sync_free_at = node.sync_free_at.max(now) + takes;
+        // One sync is under way at most, and one more waits with all that came meanwhile.
+        node.sync_free_at = (node.sync_free_at.max(now) + takes).min(now + 2 * long);
         let delay = node.sync_free_at - now;
         self.inside(id, delay, Inside::Synced(upto));
     }

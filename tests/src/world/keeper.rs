@@ -2,6 +2,8 @@
 //! to the number wanted, and replaces a raft id whose journal was put aside.
 
 use super::World;
+use super::event::Inside;
+use super::fault::FaultKind;
 use relais_protocol::ids::{NodeId, RaftId};
 use relais_protocol::record::Standing;
 use std::collections::BTreeSet;
@@ -33,6 +35,11 @@ impl World {
             life.raft.change_voters(now, voters.clone(), &mut out);
             self.trace.say(now, id.0.into(), || format!("changes the voters from {before:?} to {voters:?}"));
             self.voter_changes += 1;
+            if self.plan.crash_in_change && self.voter_changes == 1 {
+                *self.faults.entry(FaultKind::CrashInChange).or_default() += 1;
+                let delay = self.dice.range(0, 6);
+                self.inside(id, delay, Inside::Exit);
+            }
         } else if let Some(gone) = members.learners.iter().copied().find(is_old) {
             life.raft.remove_learner(now, gone, &mut out);
         }

@@ -18,6 +18,7 @@ use relais_protocol::ids::{Incarnation, Index, NodeId, RaftId, Reign};
 use relais_protocol::record::{Finish, NodeFacts};
 use relais_protocol::time::{Mono, UnixMs};
 use relais_worker::core::{Input as WorkerInput, Worker, WorkerConfig};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The wall clock when a world begins.
@@ -219,12 +220,17 @@ impl Life {
 
     pub(super) fn journal_view(&self) -> JournalView {
         // A new journal of this node does not vote because an old one did.
-        let votes = |raft: &RaftId| raft.node() != self.raft.me.node() || *raft == self.raft.me;
+        let me = self.raft.me;
+        let votes = |raft: &RaftId| raft.node() != me.node() || *raft == me;
+        let nodes = |set: &BTreeSet<RaftId>| set.iter().filter(|raft| votes(raft)).map(|raft| raft.node()).collect();
+        let members = self.raft.log().members();
         JournalView {
             leads: self.raft.leads(),
             term: self.raft.stable.term,
             last_log: self.raft.last(),
-            voters: self.raft.log().members().voters().into_iter().filter(votes).map(RaftId::node).collect(),
+            voters: nodes(&members.voters()),
+            learns: members.learners.contains(&me) && !members.voters().iter().any(|raft| raft.node() == me.node()),
+            sets: if members.is_joint() { members.sets.iter().map(nodes).collect() } else { Vec::new() },
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub(super) pace_ms: u64,
     pub(super) heal_at: u64,
     pub(super) faults: Vec<FaultPlan>,
+    /// Who leads when voters change for the first time crashes at that moment.
+    pub(super) crash_in_change: bool,
     /// Entries between two checkpoints of a node.
     pub(super) checkpoint_every: u64,
     /// Entries that stay in the log when it is purged.
@@ -72,6 +74,7 @@ impl Plan {
             pace_ms: dice.range(100, 600),
             heal_at,
             faults,
+            crash_in_change: dice.chance(25),
             checkpoint_every: dice.range(3, 60),
             entries_kept: dice.range(1, 40),
         }
@@ -84,16 +87,18 @@ fn plan_scene(dice: &mut Dice, nodes: u32, heal_at: u64, faults: &mut Vec<FaultP
     let node = NodeId(dice.range(1, nodes.into()) as u32);
     let other = another(dice, node, nodes);
     let third = another(dice, other, nodes);
-    let strength = dice.range(1, 100);
-    let at = dice.range(CALM_MS, heal_at - 2_500);
+    let scene = dice.range(0, 6);
+    // In two scenes one way is held back or cut, and no other.
+    let strength = dice.range(1, if matches!(scene, 3 | 4) { 30 } else { 100 });
+    let at = dice.range(CALM_MS, heal_at - if scene == 4 { 5_000 } else { 2_500 });
     let mut plan = |kind, node, from: u64, to: u64| {
         let (at, until) = (at + from, (at + to).min(heal_at));
         faults.push(FaultPlan { kind, at, until: until.max(at), node, other, strength });
     };
-    match dice.range(0, 4) {
+    match scene {
         // An old leader comes back with a tail of its own at the moment when the new one falls.
         0 => {
-            let end = 430 + dice.range(0, 300);
+            let end = 430 + dice.range(0, 600);
             plan(SlowDisk, other, 0, end + 500);
             plan(CutDispatcher, node, 0, end);
             plan(CrashLeader, node, end - dice.range(0, 20), end + 3_000);
@@ -112,10 +117,16 @@ fn plan_scene(dice: &mut Dice, nodes: u32, heal_at: u64, faults: &mut Vec<FaultP
             plan(FlippedBit, other, end - dice.range(0, 30), end + 100);
             plan(CrashDispatcher, node, end - dice.range(0, 30), end + 4_000);
         }
-        // Orders are held back while their worker starts anew.
+        // Orders are held back while their worker starts anew, and come when it has a lease again.
         3 => {
-            plan(HoldDispatcher, node, 0, 900);
-            plan(CrashNode, other, 100, 200);
+            let end = dice.range(100, 600);
+            plan(HoldDispatcher, node, 0, end + dice.range(150, 700));
+            plan(CrashNode, other, end, end + 50);
+        }
+        // The last answer to a worker comes late, and then nobody hears of it any more.
+        4 => {
+            plan(HoldDispatcher, node, 0, 1_900);
+            plan(OneWayToDispatcher, other, dice.range(200, 900), 6_500);
         }
         // Two restarts one after the other, as an operator makes them; and the power goes.
         _ => {
