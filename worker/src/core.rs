@@ -104,7 +104,7 @@ impl Worker {
         match input {
             Input::Tick => {}
             Input::Orders(orders) => self.on_orders(now, orders, &mut effects),
-            Input::Ended(finish) => self.on_ended(*finish),
+            Input::Ended(finish) => self.on_ended(now, *finish),
             Input::Answered(number, answer) => {
                 if let Some(sent) = self.in_flight.take_if(|sent| sent.number == number) {
                     self.on_answered(now, &sent, answer, &mut effects);
@@ -210,13 +210,18 @@ impl Worker {
         }
     }
 
-    fn on_ended(&mut self, finish: Finish) {
+    fn on_ended(&mut self, now: Mono, finish: Finish) {
         // What was killed for its lease is no longer in `running`; its end is nobody's business.
-        if self.running.get(&finish.job).is_some_and(|running| running.fence == finish.fence) {
-            self.running.remove(&finish.job);
-            self.news.insert((finish.job, finish.fence));
-            self.unsettled.insert((finish.job, finish.fence), finish);
-        }
+        let key = (finish.job, finish.fence);
+        let Some(running) = self.running.get(&key.0).filter(|running| running.fence == key.1) else { return };
+        // After a pause of this process the end of what the spawner killed for the lease comes first: it was
+        // no failure of the job.
+        let by_itself = !matches!(finish.outcome, AttemptOutcome::Failed | AttemptOutcome::Cancelled);
+        let killed = running.on_disconnect == OnDisconnect::Stop && !self.is_leased(now) && !by_itself;
+        self.running.remove(&key.0);
+        self.counts.fenced += u64::from(killed);
+        self.news.insert(key);
+        self.unsettled.insert(key, if killed { fenced_end(self.me, key) } else { finish });
     }
 
     fn on_answered(&mut self, now: Mono, sent: &InFlight, answer: ReportAnswer, effects: &mut Vec<Effect>) {

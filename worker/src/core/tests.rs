@@ -116,6 +116,20 @@ fn what_was_killed_for_its_lease_is_reported_as_lost_and_never_run_again() {
 }
 
 #[test]
+fn what_the_spawner_killed_while_this_process_was_stopped_is_lost_and_has_not_failed() {
+    let reported = |on_disconnect, outcome| {
+        let mut worker = leased();
+        worker.handle(Mono(20), orders(5, vec![start(1, 5, on_disconnect)]));
+        let Input::Ended(end) = finish(1, 5) else { unreachable!("it is an end") };
+        worker.handle(Mono(9_000), Input::Ended(Box::new(Finish { outcome, ..*end })));
+        worker.unsettled().map(|finish| finish.outcome).collect::<Vec<_>>()
+    };
+    assert_eq!(reported(OnDisconnect::Stop, AttemptOutcome::Failed), [AttemptOutcome::Lost]);
+    assert_eq!(reported(OnDisconnect::Stop, AttemptOutcome::Succeeded), [AttemptOutcome::Succeeded]);
+    assert_eq!(reported(OnDisconnect::Continue, AttemptOutcome::Failed), [AttemptOutcome::Failed]);
+}
+
+#[test]
 fn an_answer_to_an_earlier_report_says_nothing_of_a_later_one() {
     let mut worker = leased();
     worker.handle(Mono(20), orders(5, vec![start(1, 5, OnDisconnect::Stop)]));
