@@ -26,8 +26,8 @@ mod read;
 mod table;
 
 pub use check::Violation;
-pub use relais_protocol::node::NodeRow;
 pub use read::{JobFilter, QueueRow};
+pub use relais_protocol::node::NodeRow;
 
 use crate::rows::{Change, Rows, Sheet};
 use graves::Graves;

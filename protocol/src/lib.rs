@@ -5,8 +5,8 @@
 //! store in it); reading a clock, rolling dice and touching a disk belong to `node`.
 
 pub mod codec;
-pub mod history;
 pub mod failover;
+pub mod history;
 pub mod ids;
 pub mod job;
 pub mod merge;

@@ -2,8 +2,8 @@
 //!
 //! A journal entry is one [`Batch`]. Enums here only ever grow at their end.
 
-use crate::history::Takeover;
 use crate::failover::FailoverTale;
+use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError, StateName};
 use crate::merge::{Merge, Merged};

@@ -50,9 +50,14 @@ fn wrong_input_is_told_with_a_next_step() {
 fn a_witness_cannot_begin_a_cluster() {
     let folder = tempfile::tempdir().expect("a folder");
     let data_dir = folder.path().join("data").display().to_string();
-    let end = run(&[], &["start", "--witness", "--data-dir", &data_dir, "--http", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
+    let end =
+        run(&[], &["start", "--witness", "--data-dir", &data_dir, "--http", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
     assert_eq!((end.code, end.out.as_str()), (1, ""), "{}", end.err);
-    assert!(end.err.contains("a witness can't begin a cluster: it never dispatches; start it with --join"), "{}", end.err);
+    assert!(
+        end.err.contains("a witness can't begin a cluster: it never dispatches; start it with --join"),
+        "{}",
+        end.err
+    );
     assert_eq!(end.err.lines().count(), 1, "{}", end.err);
 }
 

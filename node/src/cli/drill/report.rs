@@ -59,12 +59,7 @@ struct JobId {
 
 impl Report {
     /// Compares what was acknowledged with what is there.
-    pub(super) async fn new(
-        client: &Client,
-        blows: Vec<Blow>,
-        seen: Seen,
-        max_gap: Duration,
-    ) -> Result<Self, Failure> {
+    pub(super) async fn new(client: &Client, blows: Vec<Blow>, seen: Seen, max_gap: Duration) -> Result<Self, Failure> {
         let acknowledged: BTreeSet<&str> = seen.acknowledged.values().map(|(id, _)| id.as_str()).collect();
         let found = recorded(client, &seen.label, &acknowledged).await?;
         let lost = acknowledged.iter().filter(|id| !found.contains(**id)).count() as u64;
@@ -75,11 +70,8 @@ impl Report {
         let blows: Vec<Row> = blows.into_iter().map(|blow| row(blow, &times)).collect();
         let worst_gap_ms = blows.iter().map(|blow| blow.gap_ms).max().unwrap_or(0);
         let max_gap_ms = ms(max_gap);
-        let good = lost == 0
-            && duplicates == 0
-            && seen.refused.is_empty()
-            && !times.is_empty()
-            && worst_gap_ms <= max_gap_ms;
+        let good =
+            lost == 0 && duplicates == 0 && seen.refused.is_empty() && !times.is_empty() && worst_gap_ms <= max_gap_ms;
         Ok(Self {
             blows,
             worst_gap_ms,
@@ -117,7 +109,10 @@ impl Report {
         }
         table.print()?;
         let mut totals = Table::of_pairs(screen);
-        totals.pair("worst gap", &format!("{} (allowed: {})", span(self.worst_gap_ms, true), span(self.max_gap_ms, true)));
+        totals.pair(
+            "worst gap",
+            &format!("{} (allowed: {})", span(self.worst_gap_ms, true), span(self.max_gap_ms, true)),
+        );
         totals.pair("submitted", &self.submitted.to_string());
         totals.pair("acknowledged", &self.acknowledged.to_string());
         totals.pair("failed tries", &format!("{} (each was made again)", self.failed_tries));

@@ -50,13 +50,7 @@ struct Sight {
 }
 
 impl<'a> Strikes<'a> {
-    pub(super) fn new(
-        client: &'a Client,
-        kind: Kind,
-        node: Option<String>,
-        lasts: Duration,
-        screen: Screen,
-    ) -> Self {
+    pub(super) fn new(client: &'a Client, kind: Kind, node: Option<String>, lasts: Duration, screen: Screen) -> Self {
         Self { client, kind, node, lasts, screen }
     }
 
