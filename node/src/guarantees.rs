@@ -36,7 +36,7 @@
 //! | One dispatcher per epoch | checker `one_dispatcher`; the exhaustive `model`; F4 with a late order and a late report |
 //! | Sticky | checker `sticky`; `failover` |
 //! | Running jobs survive a failover | `failover`, F3 |
-//! | Replicas agree | checker `replicas_agree`; each minute in a running cluster (`relais_replicas_disagreements_total`) |
+//! | Replicas agree | checker `replicas_agree`; each minute in a running cluster (`relais_replicas_differ_total`) |
 //! | Progress once faults stop | checker `progress`; F7, F8 |
 //! | A pair's heal drops nothing and ends every job once | property tests of the merge; F34 |
 //!
