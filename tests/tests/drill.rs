@@ -4,6 +4,7 @@
 use relais_tests::cluster::binary::program;
 use relais_tests::cluster::{Cluster, Options};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
 fn relais(cluster: &Cluster, arguments: &[&str]) -> Output {
@@ -52,10 +53,9 @@ fn a_cluster_is_struck_only_when_it_agrees_and_loses_nothing() {
     }
     let rolling = drill(&cluster, &["rolling"]);
     assert_eq!(rolling["blows"].as_array().map(Vec::len), Some(3), "every node: {rolling}");
-    let pids: Vec<u64> = cluster.nodes[0].read("/v1/nodes").expect("nodes")["nodes"]
-        .as_array()
-        .map(|rows| rows.iter().filter_map(|row| row["pid"].as_u64()).collect())
-        .unwrap_or_default();
-    let ours: Vec<u64> = cluster.nodes.iter().map(|node| node.pid().into()).collect();
+    let rows = cluster.nodes[0].read("/v1/nodes").expect("nodes");
+    let told = rows["nodes"].as_array().into_iter().flatten().filter_map(|row| row["pid"].as_u64());
+    let pids: BTreeSet<u64> = told.collect();
+    let ours: BTreeSet<u64> = cluster.nodes.iter().map(|node| node.pid().into()).collect();
     assert_eq!(pids, ours, "who supervises the processes has nothing to mend");
 }

@@ -49,6 +49,13 @@ struct Sight {
     pids: Vec<(String, u64, String)>,
 }
 
+impl Sight {
+    /// Whether the node is there.
+    fn has(&self, node: &str) -> bool {
+        self.pids.iter().any(|(name, ..)| name == node)
+    }
+}
+
 impl<'a> Strikes<'a> {
     pub(super) fn new(client: &'a Client, kind: Kind, node: Option<String>, lasts: Duration, screen: Screen) -> Self {
         Self { client, kind, node, lasts, screen }
@@ -83,7 +90,7 @@ impl<'a> Strikes<'a> {
     }
 
     async fn targets(&self) -> Result<Vec<String>, Failure> {
-        let sight = self.until_whole().await?;
+        let sight = self.until_whole(None).await?;
         let dispatcher = || sight.dispatcher.clone().into_iter().collect();
         Ok(match (&self.node, self.kind) {
             (_, Kind::Rolling) => sight.pids.iter().map(|(name, ..)| name.clone()).collect(),
@@ -93,7 +100,7 @@ impl<'a> Strikes<'a> {
     }
 
     async fn blow(&self, node: String) -> Result<Blow, Failure> {
-        let before = self.until_whole().await?;
+        let before = self.until_whole(None).await?;
         let at = Instant::now();
         let fault = match self.kind {
             Kind::Kill => "kill",
@@ -111,7 +118,7 @@ impl<'a> Strikes<'a> {
             self.client.call(&Call::post(format!("/v1/nodes/{node}:drill"), body)).await?;
             self.until_felt(&before, &node).await;
         }
-        let after = self.until_whole().await?;
+        let after = self.until_whole(Some(&node)).await?;
         let name = |sight: &Sight| sight.dispatcher.clone().unwrap_or_else(|| "-".to_owned());
         Ok(Blow {
             from: name(&before),
@@ -139,11 +146,12 @@ impl<'a> Strikes<'a> {
         }
     }
 
-    async fn until_whole(&self) -> Result<Sight, Failure> {
+    /// Waits until the cluster is whole; `struck` has said goodbye, perhaps, and must be back.
+    async fn until_whole(&self, struck: Option<&str>) -> Result<Sight, Failure> {
         let until = Instant::now() + WHOLE_LIMIT;
         loop {
             match self.sight().await {
-                Ok(sight) if sight.whole => return Ok(sight),
+                Ok(sight) if sight.whole && struck.is_none_or(|node| sight.has(node)) => return Ok(sight),
                 Err(failure) if Instant::now() >= until => return Err(failure),
                 Ok(_) if Instant::now() >= until => {
                     return Err(Failure::Local(format!(
