@@ -7,7 +7,7 @@
 //! DIR/identity/    certificates and keys (see `identity`)
 //! DIR/journal/     the replicated log; may be put aside when damaged
 //! DIR/output/      job output
-//! DIR/work/        private folders of running jobs
+//! DIR/work         private folders of running jobs, one each
 //! ```
 //!
 //! It refuses to share: a second process, a directory of somebody else, a copy of another node's
