@@ -379,4 +379,6 @@ fn early(records: &[Record]) -> Committed {
 }
 
 #[cfg(test)]
+mod role;
+#[cfg(test)]
 mod tests;
