@@ -295,7 +295,7 @@ fn a_report_in_flight_is_answered_when_the_role_is_lost() {
     };
     let proposed = bench.core.handle(now, &bench.ledger, Input::Report(Ticket(9), Box::new(report)));
     assert!(matches!(proposed[..], [Effect::Propose(_)]));
-    let deposed = bench.core.handle(now, &bench.ledger, Input::Deposed);
+    let deposed = bench.core.handle(now, &bench.ledger, Input::Deposed(bench.ledger.reign()));
     assert_eq!(deposed, [Effect::Answer(Ticket(9), ReportAnswer::Busy)]);
     assert_eq!(bench.core.handle(now, &bench.ledger, Input::Failed(Rejection::Unknown)), []);
 }
