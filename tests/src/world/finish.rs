@@ -5,6 +5,7 @@ use super::node::Life;
 use crate::history::{At, Final, Recovery};
 use relais_dispatcher::ledger::JobFilter;
 use relais_protocol::ids::{NodeId, RaftId};
+use relais_protocol::record::Record;
 use relais_protocol::spec::OnLost;
 
 /// How long a healed cluster has to end all jobs, in ms.
@@ -28,9 +29,21 @@ impl World {
         }
         let late = now.0 > recovery.healed.0 + ALL_END_WITHIN_MS;
         recovery.gave_up = (late && recovery.all_ended.is_none()).then_some(now);
+        self.undrain();
         let over = late || recovery.all_ended.is_some_and(|at| now.0 >= at.0 + AFTERWARDS_MS);
         self.history.recovery = Some(recovery);
         over
+    }
+
+    /// Whoever drained nodes looks whether they take work again, and if not says so once more: what he said when
+    /// the drain was over can be lost, or be overtaken by what began it, which another node still held.
+    fn undrain(&mut self) {
+        let Some(dispatcher) = self.reigns() else { return };
+        let Some(life) = self.node(dispatcher).life.as_deref() else { return };
+        let drained: Vec<NodeId> = life.ledger.nodes().filter(|row| row.draining).map(|row| row.id).collect();
+        for node in drained {
+            self.ask_somewhere(vec![Record::Drain { node, on: false }]);
+        }
     }
 
     pub(super) fn begin_recovery(&mut self) {
@@ -58,6 +71,7 @@ impl World {
         for job in open.iter().filter(|job| !job.state.is_terminal()) {
             stuck.push(format!("{} is {:?}", job.id, job.state));
         }
+        stuck.extend(life.ledger.nodes().filter(|row| row.draining).map(|row| format!("node {} drains", row.id)));
         for node in &self.nodes {
             let Some(other) = node.life.as_deref() else { continue };
             if other.applied + 4 < life.applied {
