@@ -1,10 +1,11 @@
 //! The end of a run: after the heal, is everything as it must be, and what is in the record?
 
 use super::World;
+use super::log::Load;
 use super::node::Life;
 use crate::history::{At, Final, Recovery};
 use relais_dispatcher::ledger::JobFilter;
-use relais_protocol::ids::{NodeId, RaftId};
+use relais_protocol::ids::{Index, NodeId, RaftId};
 use relais_protocol::record::Record;
 use relais_protocol::spec::OnLost;
 
@@ -96,8 +97,29 @@ impl World {
         (!whole).then(|| format!("the voters are {voters:?}, {there} of them are there, {wanted} are wanted"))
     }
 
+    /// Without a dispatcher nobody tells a node that was restarted how far its log is committed, and its ledger
+    /// is as of its last checkpoint: that is not the record. What was committed, for somebody has applied it,
+    /// is applied there from the longest log, as it would be under any dispatcher to come.
+    fn apply_what_was_committed(&mut self) {
+        if self.reigns().is_some() {
+            return;
+        }
+        let watched = self.watched;
+        let lives = self.nodes.iter_mut().filter_map(|node| node.life.as_deref_mut());
+        let Some(life) = lives.max_by_key(|life| life.raft.last()) else { return };
+        while life.applied < watched
+            && let Some(entry) = life.raft.log().entry(life.applied + 1).cloned()
+        {
+            life.applied += 1;
+            if let Load::Batch(batch) = entry.load {
+                life.ledger.apply_batch(Index(life.applied), (*batch).clone());
+            }
+        }
+    }
+
     /// Writes down what is in the record of the most advanced node, and every digest.
     pub(super) fn write_finals(&mut self) {
+        self.apply_what_was_committed();
         for node in self.ids.clone() {
             self.digest(node);
             let broken = self.node(node).life.as_deref().and_then(|life| life.ledger.check_invariants().err());
