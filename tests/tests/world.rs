@@ -4,7 +4,7 @@
 //! `RELAIS_SEEDS` and `RELAIS_FIRST_SEED` sweep others; `RELAIS_SEED` runs one again, `RELAIS_TRACE=file`
 //! writes down all that happens in it, `RELAIS_REPLAY=file` runs a trace again and shows where it differs.
 
-use relais_tests::world::{one_seed, replay, search, sweep, write_trace};
+use relais_tests::world::{Profile, one_seed, replay, search, sweep, write_trace};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +12,8 @@ use std::time::Instant;
 
 /// Seeds of a sweep, where `RELAIS_SEEDS` does not say otherwise.
 const SEEDS: u64 = 2_000;
+/// Seeds of the sweep over pairs, where `RELAIS_PAIR_SEEDS` does not say otherwise.
+const PAIR_SEEDS: u64 = 300;
 /// Seeds in which each planted bug is looked for, at most.
 const PLANTED_SEEDS: u64 = 1_000;
 /// A planted bug that was found in so many seeds is looked for no more.
@@ -75,6 +77,12 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// The kind of world that is asked for.
+fn profile() -> Profile {
+    let name = std::env::var("RELAIS_WORLD").unwrap_or_default();
+    if name.is_empty() { Profile::Any } else { Profile::named(&name).expect("RELAIS_WORLD names a kind of world") }
+}
+
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
@@ -84,7 +92,7 @@ fn every_seed_keeps_every_promise() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (first, seeds) = (number("RELAIS_FIRST_SEED").unwrap_or(1), number("RELAIS_SEEDS").unwrap_or(SEEDS));
     let began = Instant::now();
-    let mut swept = sweep(first, seeds, threads());
+    let mut swept = sweep(Profile::Any, first, seeds, threads());
     swept.took = began.elapsed();
     println!("{swept}");
     let complaints: Vec<String> = swept.violated().take(10).map(|report| report.complaint()).collect();
@@ -99,11 +107,26 @@ fn every_seed_keeps_every_promise() {
 }
 
 #[test]
+fn every_pair_keeps_every_promise() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (first, seeds) = (number("RELAIS_FIRST_SEED").unwrap_or(1), number("RELAIS_PAIR_SEEDS").unwrap_or(PAIR_SEEDS));
+    let began = Instant::now();
+    let mut swept = sweep(Profile::Pair, first, seeds, threads());
+    swept.took = began.elapsed();
+    println!("{swept}");
+    let complaints: Vec<String> = swept.violated().take(10).map(|report| report.complaint()).collect();
+    assert!(complaints.is_empty(), "{} pairs broke a promise\n{}", swept.violated().count(), complaints.join("\n"));
+}
+
+#[test]
 fn one_seed_is_one_run() {
     for seed in [number("RELAIS_SEED").unwrap_or(7), 8, 9] {
-        let (first, _) = one_seed(seed, false);
-        let (second, _) = one_seed(seed, true);
-        assert_eq!((first.trace_hash, first.events), (second.trace_hash, second.events), "seed {seed}");
+        for profile in Profile::ALL {
+            let (first, _) = one_seed(profile, seed, false);
+            let (second, _) = one_seed(profile, seed, true);
+            let name = profile.name();
+            assert_eq!((first.trace_hash, first.events), (second.trace_hash, second.events), "{name} seed {seed}");
+        }
     }
 }
 
@@ -111,7 +134,7 @@ fn one_seed_is_one_run() {
 fn a_trace_is_replayed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trace");
-    write_trace(11, &path).expect("a trace");
+    write_trace(Profile::Pair, 11, &path).expect("a trace");
     let (report, differs) = replay(&path).expect("a replay");
     assert_eq!((report.seed, differs), (11, None));
     let spoiled = std::fs::read_to_string(&path).expect("text").replacen("boots", "sleeps", 1);
@@ -128,9 +151,9 @@ fn one_seed_again() {
     }
     let Some(seed) = number("RELAIS_SEED") else { return };
     if let Ok(path) = std::env::var("RELAIS_TRACE") {
-        write_trace(seed, Path::new(&path)).expect("the trace can be written");
+        write_trace(profile(), seed, Path::new(&path)).expect("the trace can be written");
     }
-    let (report, _) = one_seed(seed, false);
+    let (report, _) = one_seed(profile(), seed, false);
     println!("{report:#?}");
     assert!(report.violations.is_empty(), "{}", report.complaint());
 }
@@ -139,7 +162,7 @@ fn one_seed_again() {
 #[test]
 fn planted_child() {
     if std::env::var("RELAIS_PLANTED").is_ok_and(|name| !name.is_empty()) {
-        let swept = search(1, number("RELAIS_PLANTED_SEEDS").unwrap_or(PLANTED_SEEDS), threads(), FINDS);
+        let swept = search(profile(), 1, number("RELAIS_PLANTED_SEEDS").unwrap_or(PLANTED_SEEDS), threads(), FINDS);
         println!("FOUND IN {} of {}", swept.violated().count(), swept.reports.len());
         if let Some(report) = swept.violated().next() {
             println!("{}: {}", report.seed, report.violations[0]);

@@ -287,5 +287,6 @@ fn view(status: &JournalStatus) -> JournalView {
         voters: status.voting_nodes(),
         sets: status.voting_sets(),
         learns: status.learns(),
+        history: status.history.unwrap_or_default(),
     }
 }

@@ -75,11 +75,13 @@ impl World {
 
     /// Makes up what a client wants next.
     fn think(&mut self, number: usize) {
+        let is_pair = self.pair.is_some();
         let client = &mut self.clients[number];
         let known = client.dice.pick(&client.jobs);
         let request = match (client.dice.range(0, 99), known) {
             (0..12, Some(job)) => single(Record::Cancel { job, reason: String::new() }),
             (12..22, Some(job)) => single(Record::Retry { job }),
+            (22..40, Some(job)) if is_pair => single(Record::Delete { job }),
             _ => {
                 let count = if client.dice.chance(20) { client.dice.range(2, 6) } else { 1 };
                 client.to_submit -= 1;
@@ -95,7 +97,8 @@ impl World {
         let wall = self.node_wall();
         let mut records = Vec::new();
         for n in 0..count {
-            let key = keyed.then(|| format!("c{number}-{first}-{n}"));
+            let shared = self.shared_key(number).filter(|_| keyed);
+            let key = shared.or_else(|| keyed.then(|| format!("c{number}-{first}-{n}")));
             let mut spec = any_spec(&mut self.clients[number].dice, wall);
             let mut options = spec.options().clone();
             options.idempotency_key.clone_from(&key);
@@ -157,6 +160,15 @@ impl World {
             let call = self.new_call();
             self.on_request(node, usize::MAX, call, records);
         }
+    }
+}
+
+impl World {
+    /// In a pair, a key that other clients use as well, perhaps at the other node.
+    fn shared_key(&mut self, number: usize) -> Option<String> {
+        let (now, is_pair) = (self.now, self.pair.is_some());
+        let dice = &mut self.clients[number].dice;
+        (is_pair && dice.chance(40)).then(|| format!("s{}-{}", now / 1_500, dice.range(0, 3)))
     }
 }
 
