@@ -15,6 +15,9 @@
 //! The log is purged and sends snapshots, voters change through joint sets, a journal that lost a synced
 //! tail is put aside, and reads that promise to be fresh are checked to be so.
 //!
+//! There are other kinds of worlds ([`Profile`]): a pair, which forks its journal and heals, with the rule
+//! and the merge of the product; one that aims at leases; and the journals alone, in any order of events.
+//!
 //! Not modelled: output of jobs, gossip, the wire.
 
 mod bench;
@@ -28,6 +31,7 @@ mod fault;
 mod finish;
 mod journal;
 mod keeper;
+mod leases;
 mod log;
 mod net;
 mod node;
@@ -36,6 +40,7 @@ mod plan;
 mod profile;
 mod raft;
 mod reads;
+mod schedule;
 mod shell;
 mod stop;
 mod sweep;

@@ -2,7 +2,7 @@
 //! when one does not answer.
 
 use super::World;
-use super::bench::any_script;
+use super::bench::{Script, any_script};
 use super::dice::Dice;
 use super::event::Event;
 use crate::history::{At, Submitted};
@@ -99,7 +99,7 @@ impl World {
         for n in 0..count {
             let shared = self.shared_key(number).filter(|_| keyed);
             let key = shared.or_else(|| keyed.then(|| format!("c{number}-{first}-{n}")));
-            let mut spec = any_spec(&mut self.clients[number].dice, wall);
+            let mut spec = any_spec(&mut self.clients[number].dice, wall, self.plan.long_jobs);
             let mut options = spec.options().clone();
             options.idempotency_key.clone_from(&key);
             spec = spec.with_options(options);
@@ -176,8 +176,11 @@ fn single(record: Record) -> Request {
     Request { records: vec![record], submits: Vec::new(), again: true, call: None }
 }
 
-fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs) -> JobSpec {
-    let script = any_script(dice);
+fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs, long: bool) -> JobSpec {
+    let mut script = any_script(dice);
+    if long {
+        script = Script { ms: dice.range(4_000, 9_000), fails: 0, ..script };
+    }
     let retry = RetryPolicy {
         max_attempts: dice.range(1, 4) as u16,
         initial_interval_ms: dice.range(50, 800),

@@ -348,6 +348,9 @@ impl World {
         if let Some(pair) = self.pair.as_deref_mut() {
             pair.counts.heals += 1;
         }
+        if let Some(run) = self.run_of(id) {
+            run.heal = None;
+        }
         self.tell_facts(id);
         self.let_go_on(id);
     }

@@ -12,11 +12,15 @@ pub enum Profile {
     Any,
     /// Two nodes: takeovers, sides that both go on, and heals.
     Pair,
+    /// Three nodes whose jobs run for longer than a lease, and faults that aim at leases.
+    Leases,
+    /// The models of the journal without anything around them, in every order that chance finds.
+    Journals,
 }
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Any, Self::Pair];
+    pub const ALL: [Self; 4] = [Self::Any, Self::Pair, Self::Leases, Self::Journals];
 
     /// Its name in commands and reports.
     #[must_use]
@@ -24,6 +28,8 @@ impl Profile {
         match self {
             Self::Any => "any",
             Self::Pair => "pair",
+            Self::Leases => "leases",
+            Self::Journals => "journals",
         }
     }
 
@@ -40,10 +46,12 @@ impl Profile {
         }
     }
 
+    /// Of a cluster; journals alone have none.
     pub(super) fn plan(self, dice: &mut Dice) -> Plan {
         match self {
-            Self::Any => Plan::new(dice),
+            Self::Any | Self::Journals => Plan::new(dice),
             Self::Pair => super::pair::plan(dice),
+            Self::Leases => super::leases::plan(dice),
         }
     }
 }
