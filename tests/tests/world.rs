@@ -14,7 +14,7 @@ use std::time::Instant;
 const SEEDS: u64 = 2_000;
 /// Seeds of the sweeps over other kinds of worlds, where `RELAIS_SPECIAL_SEEDS` does not say otherwise.
 const PAIR_SEEDS: u64 = 200;
-const LEASE_SEEDS: u64 = 100;
+const LEASE_SEEDS: u64 = 60;
 const JOURNAL_SEEDS: u64 = 2_000;
 /// Seeds in which each planted bug is looked for, at most.
 const PLANTED_SEEDS: u64 = 1_000;

@@ -7,9 +7,9 @@
 use super::super::World;
 use super::Pair;
 use crate::checkers::{self, Violation, ends_are_true, job_history, one_dispatcher, one_terminal, progress};
-use crate::history::{History, Step};
+use crate::history::{Began, History, Step};
 use relais_dispatcher::ledger::{JobFilter, Ledger};
-use relais_protocol::ids::{Epoch, Fence, Generation, Index, JobId, NodeId};
+use relais_protocol::ids::{Epoch, Fence, Generation, Index, JobId};
 use relais_protocol::job::{Job, StateName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,16 +85,13 @@ fn walks(steps: &[Step], merges: &BTreeSet<Index>) -> Vec<String> {
     seen
 }
 
-/// Epochs that began in two histories: fences would repeat.
+/// Epochs that began twice: fences would repeat. One entry that is part of two histories begins one reign.
 fn shared_epochs(pair: &Pair) -> Vec<String> {
-    let mut holders: BTreeMap<Epoch, (Generation, NodeId)> = BTreeMap::new();
+    let mut holders: BTreeMap<Epoch, Began> = BTreeMap::new();
     let mut seen = Vec::new();
-    for (generation, branch) in &pair.branches {
-        for began in &branch.reigns {
-            let holder = (*generation, began.node);
-            if let Some(other) = holders.insert(began.reign.epoch, holder).filter(|other| *other != holder) {
-                seen.push(format!("the epoch {} began in {other:?} and in {holder:?}", began.reign.epoch));
-            }
+    for began in pair.branches.values().flat_map(|branch| &branch.reigns) {
+        if let Some(other) = holders.insert(began.reign.epoch, *began).filter(|other| other != began) {
+            seen.push(format!("the epoch {} began by {other:?} and by {began:?}", began.reign.epoch));
         }
     }
     seen
