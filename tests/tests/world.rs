@@ -28,7 +28,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Every planted bug, where it sits (in the product's own pure cores, or in the simulator's model of what is
 /// not pure: journal, disk, shells), and the kind of world that goes to the place where it shows.
-const PLANTED: [(&str, &str, Profile); 38] = [
+const PLANTED: [(&str, &str, Profile); 37] = [
     // The journal and its disk.
     ("sync-skipped", "model of the store", Profile::Any),
     ("failed-sync-ignored", "model of the store", Profile::Journals),
@@ -68,7 +68,6 @@ const PLANTED: [(&str, &str, Profile); 38] = [
     ("settled-forgotten", "worker's core", Profile::Any),
     ("fenced-not-reported", "worker's core", Profile::Any),
     ("lease-from-answer", "worker's core", Profile::Leases),
-    ("reign-not-remembered", "model of the worker's disk", Profile::Pair),
     // The pair.
     ("tail-dropped", "model of the journal's fork", Profile::Pair),
     ("merge-drops-tombstones", "ledger's merge", Profile::Pair),

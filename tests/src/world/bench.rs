@@ -5,12 +5,11 @@ use super::World;
 use super::dice::Dice;
 use super::event::{Event, Inside, Message};
 use crate::history::{At, DeedKind, Execution};
-use relais_dispatcher::planted::is_planted as planted;
 use relais_protocol::ids::{Fence, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::message::{Orders, OrdersAnswer, Report, ReportAnswer, StartOrder};
 use relais_protocol::record::Finish;
-use relais_protocol::spec::OnDisconnect;
+use relais_protocol::spec::{JobSpec, OnDisconnect};
 use relais_worker::core::{Effect, Input};
 use std::collections::BTreeMap;
 
@@ -81,8 +80,13 @@ impl World {
                 Effect::Stop { job, fence, kill } => self.stop_process(id, (job, fence), kill),
                 Effect::Report(to, number, report) => self.send_report(id, to, number, report),
                 Effect::Answer(answer) => self.answer_orders(id, answer, orders),
-                Effect::Remember(reign) if !planted("reign-not-remembered") => self.node(id).disk.reign = reign,
-                Effect::Remember(_) => {}
+                // No planted bug forgets it: nobody would see. An order names the run of the process that it is
+                // for, and the lease that it needs is given to a run only once its `NodeUp` is committed. Who
+                // reigned before a later reign was obeyed commits nothing any more after it, so neither comes to
+                // a run that started since, whatever that one remembers; and of two sides of a pair a worker
+                // follows the other only when its own journal is no side any more. The memory guards a second
+                // time. That it does is shown by the model of fencing, whose orders name no run.
+                Effect::Remember(reign) => self.node(id).disk.reign = reign,
                 Effect::Left => self.on_left(id),
             }
         }
@@ -238,6 +242,16 @@ fn finish(node: NodeId, job: JobId, fence: Fence, outcome: AttemptOutcome) -> Fi
     };
     let error = error.map(|kind| JobError { kind, message: String::new() });
     Finish { job, fence, node, outcome, exit_code: None, signal: None, error, result: None, output_tail: Vec::new() }
+}
+
+/// How long a job keeps its slots, all attempts together, if none is lost and nobody cancels it.
+pub(super) fn work_ms(spec: &JobSpec) -> u64 {
+    let (script, options) = (Script::parse(&spec.payload), spec.options());
+    let attempts = u64::from(options.retry.max_attempts);
+    match options.timeout_ms.filter(|timeout| *timeout < script.ms) {
+        Some(timeout) => timeout * attempts,
+        None => script.ms * attempts.min(script.fails + 1),
+    }
 }
 
 /// A script by chance.
