@@ -192,7 +192,8 @@ impl Seat {
             }
             Effect::Resign(_) => {
                 self.dispatch(CoreInput::Majority(false));
-                self.dispatch(CoreInput::Deposed);
+                let over = self.election.reign();
+                self.dispatch(CoreInput::Deposed(over));
             }
         }
     }
