@@ -1,9 +1,10 @@
 //! Tests of the election: three cores on one clock, with beats, questions and answers passed by hand.
 
+mod histories;
 mod words;
 
 use super::*;
-use relais_protocol::ids::{Epoch, Generation, Incarnation};
+use relais_protocol::ids::{Epoch, Incarnation};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, Verdict};
 
 /// Three elections and a journal that lets whoever stands with a majority up win at once.
@@ -393,40 +394,4 @@ fn who_has_no_vote_says_so_unless_it_may_have_got_one_meanwhile() {
     assert_eq!(verdict([1, 2], false, 9), Some(Verdict::NoVoter), "its journal is new");
     assert_eq!(verdict([1, 2], true, 8), Some(Verdict::NoVoter), "it has all, and no vote by it");
     assert_eq!(verdict([1, 2], true, 9), Some(Verdict::Yes), "what it lacks may have made it a voter");
-}
-
-/// The survivor of a pair starts again while the other side of the split still dispatches its own, lower
-/// history: it does not wait for that one, which gives way only once it hears of this one.
-#[test]
-fn who_dispatches_a_lower_history_keeps_nobody_from_going_on() {
-    let mut survivor = Election::new(ElectionConfig::default(), NodeId(2), 2, Mono(0));
-    let lower = Reign { generation: Generation(1), epoch: Epoch(9) };
-    let beat = Beat {
-        from: NodeId(1),
-        incarnation: Incarnation(1),
-        reign: lower,
-        dispatcher: true,
-        goodbye: false,
-        voter: true,
-        ready: true,
-        last_log: LogPosition { term: 4, index: 90 },
-        hears: Some(NodeId(1)),
-    };
-    // It hears of the other before its own journal is open.
-    survivor.handle(Mono(10), Input::Beat(beat.clone()));
-    let last_log = LogPosition { term: 5, index: 80 };
-    let view = JournalView {
-        voters: [NodeId(2)].into(),
-        last_log,
-        term: 5,
-        history: Generation(2),
-        ..JournalView::default()
-    };
-    survivor.handle(Mono(20), Input::Journal(view));
-    let stands = (30..600).step_by(10).any(|now| {
-        let heard = survivor.handle(Mono(now), Input::Beat(beat.clone()));
-        let ticked = survivor.handle(Mono(now + 5), Input::Tick);
-        heard.contains(&Effect::Stand) || ticked.contains(&Effect::Stand)
-    });
-    assert!(stands, "it waits for who dispatches a lower history");
 }

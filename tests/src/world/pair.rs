@@ -9,6 +9,7 @@
 
 mod branch;
 mod damage;
+mod fork;
 mod heal;
 mod judge;
 mod leave;
@@ -18,25 +19,19 @@ pub(super) use plan::plan;
 
 use super::World;
 use super::event::{Inside, Message};
-use super::log::{Entry, Load, Members, Stable};
 use super::plan::Plan;
-use super::raft::{Raft, RaftMessage};
+use super::raft::RaftMessage;
 use branch::Branch;
 use heal::Heal;
 use leave::Leaving;
-use relais_dispatcher::core::{Input as CoreInput, Rejection};
+use relais_dispatcher::core::Input as CoreInput;
 use relais_dispatcher::election::{Cause, Input};
-use relais_dispatcher::ledger::Ledger;
-use relais_dispatcher::planted::is_planted as planted;
 use relais_dispatcher::takeover::{Effect, JournalSight, Rule, TakeoverConfig, Terms, Wait};
-use relais_protocol::history::{Lineage, RECOVERY_LEAP, Side, Takeover, TakeoverCause};
+use relais_protocol::history::{Lineage, Side, TakeoverCause};
 use relais_protocol::ids::{Generation, Incarnation, Index, NodeId, RaftId};
 use relais_protocol::message::Beat;
-use relais_protocol::record::NodeFacts;
 use relais_protocol::time::Mono;
-use relais_worker::core::Input as WorkerInput;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// How often the rule is fed and the way back is looked for, in ms.
 const EVERY_MS: u64 = 100;
@@ -280,116 +275,6 @@ impl World {
             }
             None => {}
         }
-    }
-
-    fn begin_fork(&mut self, id: NodeId, wish: ForkWish) {
-        self.trace.say(self.now, id.0.into(), || format!("goes on alone: {wish:?}"));
-        if let Some(run) = self.run_of(id) {
-            run.held = true;
-        }
-        self.compare_history(id);
-        let delay = self.dice.range(RENEWAL_MS.0, RENEWAL_MS.1);
-        self.inside(id, delay, Inside::Pair(PairStep::Fork(wish)));
-    }
-
-    /// Makes all that is in the journal a history of this node alone, in one write.
-    fn fork(&mut self, id: NodeId, wish: ForkWish) {
-        self.drop_flight(id);
-        let before = self.follows(id);
-        let node = &mut self.nodes[id.0 as usize - 1];
-        let (Some(life), Some(pair)) = (node.life.as_deref_mut(), self.pair.as_deref_mut()) else { return };
-        let mut stable: Stable = life.raft.stable.clone();
-        let Some(parent) = before.filter(|before| wish.generation > *before && stable.log.last_index() > 0) else {
-            if let Some(run) = pair.runs.get_mut(&id) {
-                run.held = false;
-                run.rule.failed(life.mono(self.now), "the journal can't be forked".to_owned());
-            }
-            return;
-        };
-        if planted("tail-dropped") {
-            stable.log.truncate(life.applied.max(stable.log.base().index));
-        }
-        node.disk.journal += 1;
-        let new = RaftId::new(id, node.disk.journal);
-        stable.term += 1;
-        stable.voted = Some(new);
-        let alone = Load::Members(Arc::new(Members::new(BTreeSet::from([new]))));
-        stable.log.push(Entry { term: stable.term, load: alone });
-        pair.histories.insert(new, wish.generation);
-        pair.marks.insert(new, Mark { generation: wish.generation, common: Index(life.raft.commit) });
-        pair.branches.insert(wish.generation, Branch::after(parent, life.applied));
-        life.raft = Raft::new(new, stable, life.raft.commit);
-        self.trace.say(self.now, id.0.into(), || format!("its journal is {new:?}, a history of its own"));
-        self.tell_facts(id);
-        self.elect(id, Input::Forked { cause: wish.cause, suspected_at: wish.suspected_at });
-        self.let_go_on(id);
-    }
-
-    /// What was proposed before the journal was stopped: nobody knows what becomes of it.
-    fn drop_flight(&mut self, id: NodeId) {
-        if self.node(id).life.as_deref().is_some_and(|life| life.desk.flight.is_some()) {
-            self.land(id, CoreInput::Failed(Rejection::Unknown));
-        }
-    }
-
-    /// Puts the journal aside: an empty one begins under the next raft id.
-    fn begin_journal_anew(&mut self, id: NodeId) {
-        self.drop_flight(id);
-        let node = &mut self.nodes[id.0 as usize - 1];
-        let Some(life) = node.life.as_deref_mut() else { return };
-        node.disk.log = Stable::default();
-        node.disk.rows = Arc::default();
-        node.disk.checkpoint = 0;
-        node.disk.journal += 1;
-        life.raft = Raft::new(RaftId::new(id, node.disk.journal), Stable::default(), 0);
-        life.ledger = Ledger::new(node.disk.rows.clone());
-        life.applied = 0;
-        self.trace.say(self.now, id.0.into(), || "comes back with an empty journal".to_owned());
-        if let Some(pair) = self.pair.as_deref_mut() {
-            pair.counts.heals += 1;
-        }
-        if let Some(run) = self.run_of(id) {
-            run.heal = None;
-        }
-        self.tell_facts(id);
-        self.let_go_on(id);
-    }
-
-    fn let_go_on(&mut self, id: NodeId) {
-        if let Some(run) = self.run_of(id) {
-            run.held = false;
-        }
-        self.compare_history(id);
-        self.after_log(id, Vec::new());
-    }
-
-    /// The worker reports the number of the journal that is here now.
-    fn tell_facts(&mut self, id: NodeId) {
-        let node = self.node(id);
-        let facts =
-            NodeFacts { name: format!("n{id}"), slots: node.slots, journal: node.disk.journal, ..NodeFacts::default() };
-        self.work(id, WorkerInput::Facts(facts), None);
-    }
-
-    /// What the next reign here has to begin with: its journal was forked, and its ledger does not know yet.
-    pub(super) fn history_to_begin(&mut self, id: NodeId) -> Option<Takeover> {
-        let (now, raft) = (self.now, self.node(id).raft_id());
-        let mark = *self.pair.as_deref()?.marks.get(&raft)?;
-        let at = self.node(id).wall(now);
-        let known = self.node(id).life.as_deref()?.ledger.reign().generation;
-        let is_recovery = mark.generation.0 >= known.0 + RECOVERY_LEAP;
-        let counts = self.pair.as_deref_mut().map(|pair| &mut pair.counts)?;
-        if mark.generation <= known {
-            return None;
-        }
-        let (cause, side) = if is_recovery {
-            counts.recoveries += 1;
-            (TakeoverCause::Recovery, Side::Both)
-        } else {
-            counts.takeovers += 1;
-            (TakeoverCause::Takeover, if mark.generation.0 % 2 == 1 { Side::Odd } else { Side::Even })
-        };
-        Some(Takeover { node: id, generation: mark.generation, side, cause, common: mark.common, at })
     }
 
     /// An operator recovers what can't go on by itself: a node that waits, cold, for a peer whose journal is
