@@ -17,6 +17,7 @@ mod cluster;
 mod counters;
 mod drill;
 mod failovers;
+mod graph;
 mod jobs;
 mod json;
 mod logs;

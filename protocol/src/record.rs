@@ -355,6 +355,12 @@ pub enum Refusal {
     StaleIncarnation,
     /// The cluster's own first record is still to come.
     NotFounded,
+    /// It depends on a job that is not known.
+    NoSuchParent(JobId),
+    /// It depends on a job that ended otherwise than it had to.
+    ParentEnded(JobId, StateName),
+    /// A job that waits depends on it.
+    JobNeeded(JobId),
 }
 
 /// Where in the journal a batch was applied.

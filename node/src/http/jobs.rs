@@ -241,6 +241,9 @@ pub(super) async fn explain(api: &Api, request: &Request, text: &str) -> Answere
     Ok(Answer::json(&explanation)?.stale(sight.stale_ms))
 }
 
+/// Jobs named where there may be many.
+const SHOWN_MAX: usize = 5;
+
 fn why(api: &Api, job: &Job, names: &Names) -> String {
     let policy = &job.spec.options().retry;
     let error = || job.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
@@ -265,5 +268,11 @@ fn why(api: &Api, job: &Job, names: &Names) -> String {
         ),
         JobState::Cancelled => format!("it was cancelled{}", error()),
         JobState::Expired => format!("it expired{}", error()),
+        JobState::Blocked => {
+            let (open, all) = api.backend.ledger().waits_for(job, SHOWN_MAX);
+            let named: Vec<String> = open.iter().map(ToString::to_string).collect();
+            let more = if all > open.len() { " and others" } else { "" };
+            format!("it waits for {all} jobs that it depends on to end: {}{more}", named.join(", "))
+        }
     }
 }
