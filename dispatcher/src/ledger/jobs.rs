@@ -308,6 +308,7 @@ fn key_end(at: UnixMs, key: &[u8]) -> Vec<u8> {
 
 /// When a job that is in `state` expires.
 fn expiry(spec: &JobSpec, state: &JobState) -> Option<UnixMs> {
-    let waits = matches!(state, JobState::Blocked | JobState::Scheduled { .. } | JobState::Queued | JobState::Retrying { .. });
+    let waits =
+        matches!(state, JobState::Blocked | JobState::Scheduled { .. } | JobState::Queued | JobState::Retrying { .. });
     spec.options().expires_at.filter(|_| waits)
 }

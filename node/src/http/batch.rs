@@ -5,9 +5,9 @@
 
 use super::Api;
 use super::answer::{Answer, Answered};
+use super::graph;
 use super::problem::{Kind, Problem};
 use super::request::Request;
-use super::graph;
 use super::spec::{self, Checked, Local};
 use super::submit::record;
 use actix_web::http::StatusCode;

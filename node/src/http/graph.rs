@@ -123,7 +123,9 @@ pub(super) async fn propose(api: &Api, mut records: Vec<Record>) -> Result<Vec<O
     loop {
         let renamed = renamed(&records, &outcomes);
         let again: Vec<usize> = (0..records.len())
-            .filter(|at| matches!(&outcomes[*at], Outcome::Refused(Refusal::NoSuchParent(id)) if renamed.contains_key(id)))
+            .filter(
+                |at| matches!(&outcomes[*at], Outcome::Refused(Refusal::NoSuchParent(id)) if renamed.contains_key(id)),
+            )
             .collect();
         if again.is_empty() {
             return Ok(outcomes);

@@ -3,6 +3,7 @@
 mod access;
 mod batch;
 mod cluster;
+mod graph;
 mod jobs;
 mod listing;
 mod logs;

@@ -6,8 +6,8 @@ use crate::http::json::escaped;
 use crate::http::problem::FieldError;
 use relais_protocol::job::ErrorKind;
 use relais_protocol::spec::{
-    ATTEMPTS_MAX, Dependency, Jitter, JobOptions, JobSpec, LABELS_MAX, Labels, NAME_CHARS_MAX, OnDisconnect, OnLost, QueueName,
-    Requires, RetryPolicy, StartTime,
+    ATTEMPTS_MAX, Dependency, Jitter, JobOptions, JobSpec, LABELS_MAX, Labels, NAME_CHARS_MAX, OnDisconnect, OnLost,
+    QueueName, Requires, RetryPolicy, StartTime,
 };
 use relais_protocol::time::{UnixMs, parse_duration_ms};
 use serde_json::Value;
@@ -254,7 +254,12 @@ fn bounded(number: Option<i64>, pointer: &str, least: i64, most: i64, default: i
     number.clamp(least, most)
 }
 
-pub(super) fn one_of<T: Copy + Default>(text: Option<&Text<'_>>, pointer: &str, known: &[(&str, T)], errors: &mut Errors) -> T {
+pub(super) fn one_of<T: Copy + Default>(
+    text: Option<&Text<'_>>,
+    pointer: &str,
+    known: &[(&str, T)],
+    errors: &mut Errors,
+) -> T {
     let Some(text) = text else { return T::default() };
     if let Some((_, value)) = known.iter().find(|(name, _)| *name == text.0) {
         return *value;
