@@ -2,6 +2,7 @@
 
 mod access;
 mod batch;
+mod bulk;
 mod cluster;
 mod graph;
 mod jobs;
