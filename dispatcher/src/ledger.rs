@@ -24,6 +24,7 @@ pub mod merge;
 mod nodes;
 mod place;
 mod read;
+mod retention;
 mod table;
 
 pub use check::Violation;
@@ -88,6 +89,8 @@ pub enum Event {
         /// The state.
         state: StateName,
     },
+    /// A job was deleted, or its time in the record is over: what is left of it elsewhere can go.
+    Forgotten(JobId),
     /// A node's row changed.
     Node(NodeId),
     /// A reign began.

@@ -151,6 +151,7 @@ impl Ledger {
         self.lines.count(&job.spec.queue, Some(state), None);
         self.jobs.delete(id);
         self.bury(GoneId::Job { job: id, life: job.life });
+        self.events.push(Event::Forgotten(id));
         Outcome::Done
     }
 
