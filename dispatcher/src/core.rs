@@ -11,6 +11,7 @@
 
 mod batches;
 mod chronicle;
+mod retention;
 mod workers;
 
 use crate::ledger::{Event, Ledger};
@@ -21,6 +22,7 @@ use relais_protocol::ids::{Incarnation, NodeId, Reign};
 use relais_protocol::message::{Order, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Committed, Record};
 use relais_protocol::time::{Mono, UnixMs};
+use retention::Retention;
 use workers::Workers;
 
 /// Times of the dispatcher, in ms.
@@ -145,6 +147,7 @@ pub struct Core {
     batches: Batches,
     workers: Workers,
     chronicle: Chronicle,
+    retention: Retention,
     audit_at: Mono,
     /// A time of the ledger, and when it was seen: stamps flow on from here, whatever the wall clock does.
     flow: (UnixMs, Mono),
@@ -175,6 +178,7 @@ impl Core {
             batches: Batches::default(),
             workers: Workers::default(),
             chronicle: Chronicle::default(),
+            retention: Retention::default(),
             audit_at: Mono(0),
             flow: (UnixMs(0), Mono(0)),
             counts: CoreCounts::default(),
@@ -221,8 +225,12 @@ impl Core {
                 let promote = Record::Promote { node: takeover.node, incarnation };
                 self.batches.promote(vec![Record::Takeover(takeover), promote]);
             }
-            Input::Committed(committed) => self.committed(&committed, &mut effects),
+            Input::Committed(committed) => {
+                self.note_purged(now, &committed.outcomes);
+                self.committed(&committed, &mut effects);
+            }
             Input::Failed(rejection) => {
+                self.retry_retention(now);
                 self.batches.fail(rejection, &mut effects);
                 self.workers.unsettle(&mut effects);
             }
@@ -285,6 +293,7 @@ impl Core {
                     self.reign = Some(*reign);
                     self.audit_at = now.mono.plus(self.config.audit_every_ms);
                     self.workers.begin(now.mono, self.config.lease_ms, ledger);
+                    self.begin_retention(now.mono);
                     self.chronicle.begin(now, *reign, *before, *node, ledger);
                 } else if self.reign.is_some() {
                     self.depose(effects);
@@ -322,6 +331,7 @@ impl Core {
             self.audit_at = now.mono.plus(self.config.audit_every_ms);
             self.batches.add_own(vec![Record::Audit]);
         }
+        self.step_retention(now, ledger);
         let stamp = self.stamp(now, ledger);
         if !self.has_work() && ledger.next_due().is_some_and(|due| due <= stamp) {
             self.batches.add_own(vec![Record::Tick]);

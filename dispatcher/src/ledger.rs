@@ -9,6 +9,7 @@
 //! row is read from the checkpointed [`Rows`] when it is needed.
 
 mod attempts;
+mod blocked;
 mod check;
 pub mod dump;
 mod entries;
@@ -23,6 +24,7 @@ pub mod merge;
 mod nodes;
 mod place;
 mod read;
+mod retention;
 mod table;
 
 pub use check::Violation;
@@ -30,6 +32,7 @@ pub use read::{JobFilter, QueueRow};
 pub use relais_protocol::node::NodeRow;
 
 use crate::rows::{Change, Rows, Sheet};
+use blocked::Blocked;
 use graves::Graves;
 use lines::Lines;
 use nodes::Nodes;
@@ -86,6 +89,8 @@ pub enum Event {
         /// The state.
         state: StateName,
     },
+    /// A job was deleted, or its time in the record is over: what is left of it elsewhere can go.
+    Forgotten(JobId),
     /// A node's row changed.
     Node(NodeId),
     /// A reign began.
@@ -153,6 +158,7 @@ pub struct Ledger {
     sheet: Sheet,
     jobs: JobTable,
     lines: Lines,
+    blocked: Blocked,
     nodes: Nodes,
     tokens: BTreeMap<u64, TokenRow>,
     settings: BTreeMap<String, SettingRow>,
@@ -175,6 +181,7 @@ impl Ledger {
             sheet: Sheet::new(rows),
             jobs: JobTable::default(),
             lines: Lines::default(),
+            blocked: Blocked::default(),
             nodes: Nodes::default(),
             tokens: BTreeMap::new(),
             settings: BTreeMap::new(),
@@ -221,6 +228,7 @@ impl Ledger {
             effects.outcomes.each.push(outcome);
         }
         self.come_due();
+        self.release();
         self.place();
         self.write_head();
         effects.outcomes.epoch = self.head.reign.epoch;
@@ -305,6 +313,7 @@ impl Ledger {
         ledger.graves = Graves::load(&*rows)?;
         keys::each_row(&*rows, keys::LINEAGE, |row: Lineage| ledger.lineage.push(row))?;
         ledger.load_jobs(&*rows)?;
+        ledger.load_blocked(&*rows)?;
         Ok(ledger)
     }
 

@@ -10,9 +10,11 @@
 //! What a command can end with is in [`failure`]; what people see is in [`screen`] and [`table`].
 
 mod address;
+mod bulk;
 mod client;
 mod dev;
 mod failure;
+mod filter;
 mod job_ref;
 mod query;
 mod remote;

@@ -13,10 +13,12 @@ mod access;
 mod answer;
 mod batch;
 mod body;
+mod bulk;
 mod cluster;
 mod counters;
 mod drill;
 mod failovers;
+mod graph;
 mod jobs;
 mod json;
 mod logs;
@@ -220,6 +222,8 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::JobCount => jobs::count(api, request).await,
         Route::Job(id) => submit::job(api, request, id).await,
         Route::JobDelete(id) => jobs::delete(api, request, id).await,
+        Route::JobsCancel => bulk::change(api, request, bulk::Verb::Cancel).await,
+        Route::JobsRetry => bulk::change(api, request, bulk::Verb::Retry).await,
         Route::JobCancel(id) => jobs::cancel(api, request, id).await,
         Route::JobRetry(id) => jobs::retry(api, request, id).await,
         Route::JobLogs(id) => logs::logs(api, request, id).await,

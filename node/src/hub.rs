@@ -23,6 +23,7 @@ mod inbound;
 mod joining;
 mod keeper;
 mod leaving;
+mod leftovers;
 mod limits;
 mod link;
 mod lost;

@@ -145,6 +145,8 @@ pub enum JobState {
     Cancelled,
     /// Its time to start was over.
     Expired,
+    /// Jobs that it depends on have not ended yet.
+    Blocked,
 }
 
 /// The name of a state, without its data.
@@ -226,6 +228,7 @@ impl JobState {
             Self::Failed => StateName::Failed,
             Self::Cancelled => StateName::Cancelled,
             Self::Expired => StateName::Expired,
+            Self::Blocked => StateName::Blocked,
         }
     }
 

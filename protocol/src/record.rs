@@ -127,6 +127,15 @@ pub enum Record {
     Merge(Box<Merge>),
     /// The same as [`Record::Failover`], in full.
     FailoverTold(Box<FailoverTale>),
+    /// Jobs that ended long ago are to be forgotten, a few at a time.
+    Purge {
+        /// The first job to be looked at.
+        from: JobId,
+        /// What ended before this is forgotten.
+        before: UnixMs,
+        /// So many more of those that ended are, the oldest.
+        surplus: u32,
+    },
 }
 
 /// A job is submitted.
@@ -328,6 +337,13 @@ pub enum Outcome {
     Refused(Refusal),
     /// Rows of the other side were joined with those here.
     Merged(Merged),
+    /// Jobs were forgotten.
+    Purged {
+        /// How many.
+        count: u32,
+        /// Where to go on; `None` at the end.
+        next: Option<JobId>,
+    },
 }
 
 /// Why a record had no effect.
@@ -355,6 +371,12 @@ pub enum Refusal {
     StaleIncarnation,
     /// The cluster's own first record is still to come.
     NotFounded,
+    /// It depends on a job that is not known.
+    NoSuchParent(JobId),
+    /// It depends on a job that ended otherwise than it had to.
+    ParentEnded(JobId, StateName),
+    /// A job that waits depends on it.
+    JobNeeded(JobId),
 }
 
 /// Where in the journal a batch was applied.

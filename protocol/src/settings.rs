@@ -36,6 +36,10 @@ pub struct Settings {
     pub replace_after_ms: u64,
     /// Whether `relais drill` may hurt this cluster.
     pub drill: bool,
+    /// How long ended jobs are kept.
+    pub retention_ms: u64,
+    /// How many ended jobs are kept at most, the newest.
+    pub retention_count: u64,
 }
 
 /// Why a setting is not taken.
@@ -87,14 +91,26 @@ impl Default for Settings {
             voters: 5,
             replace_after_ms: 60_000,
             drill: false,
+            retention_ms: 7 * 86_400_000,
+            retention_count: 1_000_000,
         }
     }
 }
 
 impl Settings {
     /// All names, in the order in which they are shown.
-    pub const KEYS: [&'static str; 8] =
-        ["name", "takeover", "takeover_after", "lease", "pair_lease", "voters", "replace_after", "drill"];
+    pub const KEYS: [&'static str; 10] = [
+        "name",
+        "takeover",
+        "takeover_after",
+        "lease",
+        "pair_lease",
+        "voters",
+        "replace_after",
+        "drill",
+        "retention",
+        "retention_count",
+    ];
 
     /// The settings of a journal. What this build does not know has no effect; what does not go together,
     /// because two changes crossed, is mended on the safe side.
@@ -125,6 +141,8 @@ impl Settings {
             "voters" => self.voters = checked("voters", text, voters)?,
             "replace_after" => self.replace_after_ms = span("replace_after", text, 1_000, 30 * 86_400_000)?,
             "drill" => self.drill = checked("drill", text, switch)?,
+            "retention" => self.retention_ms = span("retention", text, 1_000, 3_650 * 86_400_000)?,
+            "retention_count" => self.retention_count = checked("retention_count", text, count)?,
             _ => return Err(SettingError::Unknown(key.to_owned())),
         }
         Ok(())
@@ -163,6 +181,8 @@ impl Settings {
             "voters" => self.voters.to_string(),
             "replace_after" => duration_text(self.replace_after_ms),
             "drill" => self.drill.to_string(),
+            "retention" => duration_text(self.retention_ms),
+            "retention_count" => self.retention_count.to_string(),
             _ => return None,
         })
     }
@@ -207,6 +227,11 @@ fn voters(text: &str) -> Result<usize, String> {
         "1" | "3" | "5" | "7" => Ok(usize::from(text.as_bytes()[0] - b'0')),
         _ => Err("is not a number of voters; give 1, 3, 5 or 7 (an even number survives no more than one less)".into()),
     }
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| (1..=1_000_000_000).contains(number));
+    number.ok_or_else(|| "is no number of jobs; give a whole number from 1 to 1000000000".to_owned())
 }
 
 fn switch(text: &str) -> Result<bool, String> {

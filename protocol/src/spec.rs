@@ -1,6 +1,8 @@
 //! What a job is to be: the checked form of a job spec. The edge that reads JSON makes it; whoever has
 //! one need not check it again.
 
+use crate::ids::JobId;
+use crate::job::StateName;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,6 +14,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 pub const NAME_CHARS_MAX: usize = 200;
 /// Labels a job or a node may have.
 pub const LABELS_MAX: usize = 16;
+/// Jobs that one job may depend on.
+pub const DEPENDENCIES_MAX: usize = 1_000;
 /// Attempts a policy may allow.
 pub const ATTEMPTS_MAX: u16 = 10_000;
 
@@ -95,6 +99,51 @@ pub struct JobOptions {
     pub labels: Labels,
     /// Free JSON text kept with the job, may be empty.
     pub metadata: String,
+    /// Jobs that must have ended before it may start.
+    pub depends_on: Vec<Dependency>,
+}
+
+/// That a job waits for another one to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Dependency {
+    /// For which.
+    pub job: JobId,
+    /// And how it must end.
+    pub on: Condition,
+}
+
+/// How a job must end for another one to follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum Condition {
+    /// Well.
+    #[default]
+    Succeeded,
+    /// In whatever way.
+    Finished,
+    /// Badly: it failed or expired. That somebody cancelled it is no failure.
+    Failed,
+}
+
+impl Condition {
+    /// As the API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether a job that ended in `state` fulfils it.
+    #[must_use]
+    pub fn is_met_by(self, state: StateName) -> bool {
+        match self {
+            Self::Succeeded => state == StateName::Succeeded,
+            Self::Finished => state.is_terminal(),
+            Self::Failed => matches!(state, StateName::Failed | StateName::Expired),
+        }
+    }
 }
 
 /// When a job may start.

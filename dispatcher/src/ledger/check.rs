@@ -19,12 +19,16 @@ impl Ledger {
         let mut running = BTreeMap::new();
         let mut counts = [0u64; StateName::ALL.len()];
         let mut broken = None;
+        let mut open = BTreeMap::new();
         self.each_job(|job| {
             counts[job.state.name() as usize] += 1;
             let ended = job.attempts.last().is_none_or(|attempt| attempt.end.is_some());
             match job.state {
                 JobState::Queued => {
                     waiting.insert(job.id);
+                }
+                JobState::Blocked => {
+                    open.insert(job.id, self.waits_for(job, 0).1);
                 }
                 JobState::Running { node, fence, .. } => {
                     running.insert((node, job.id), fence);
@@ -42,6 +46,9 @@ impl Ledger {
                 broken = Some(format!("{} is {:?} but finished at {:?}", job.id, job.state, job.finished_at));
             }
         });
+        if broken.is_none() && *self.blocked.open() != open {
+            broken = Some(format!("blocked jobs wait for {open:?}, kept {:?}", self.blocked.open()));
+        }
         let broken = broken.or_else(|| self.index_broken(&waiting, &running, counts));
         broken.map_or(Ok(()), |text| Err(Violation(text)))
     }

@@ -39,6 +39,7 @@ impl Ledger {
             Record::Audit => self.forget_ended_keys(),
             Record::Takeover(takeover) => self.take_over(*takeover),
             Record::Merge(merge) => self.merge(*merge),
+            Record::Purge { from, before, surplus } => self.purge(from, before, surplus),
             Record::FailoverTold(tale) => self.failover_told(*tale),
         }
     }

@@ -148,6 +148,7 @@ impl Ledger {
                 self.unindex(&own);
                 self.lines.count(&own.spec.queue, Some(own.state.name()), None);
                 self.jobs.delete(job);
+                self.blocked.note_deleted(job);
                 merged.jobs += 1;
             }
         }

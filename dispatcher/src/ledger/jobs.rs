@@ -12,7 +12,7 @@ use relais_protocol::ids::JobId;
 use relais_protocol::job::{Cancel, ErrorKind, Job, JobError, JobState, Place};
 use relais_protocol::merge::{GoneId, KeyRow};
 use relais_protocol::record::{Outcome, Refusal, Submit};
-use relais_protocol::spec::{JobSpec, StartTime};
+use relais_protocol::spec::JobSpec;
 use relais_protocol::time::UnixMs;
 
 /// How long an idempotency key is kept, in ms.
@@ -31,13 +31,11 @@ impl Ledger {
         if let Some(known) = self.known_by_key(&submit) {
             return known;
         }
+        if let Some(refusal) = self.unknown_parent(&submit.spec.options().depends_on) {
+            return Outcome::Refused(refusal);
+        }
         self.keep_key(&submit);
         let now = self.head.now;
-        let start_at = match submit.spec.options().start {
-            StartTime::Now => now,
-            StartTime::At(at) => at,
-            StartTime::After(ms) => now.plus(ms),
-        };
         let job = Job {
             id: submit.id,
             place,
@@ -46,7 +44,7 @@ impl Ledger {
             created_at: now,
             queued_at: None,
             finished_at: None,
-            state: JobState::Scheduled { at: start_at },
+            state: JobState::Blocked,
             attempts: Vec::new(),
             failures: 0,
             losses: 0,
@@ -62,7 +60,8 @@ impl Ledger {
             alias_of: None,
             spec: submit.spec,
         };
-        let state = if start_at > now { JobState::Scheduled { at: start_at } } else { JobState::Queued };
+        let blocks = self.has_open_parent(&job) || self.failed_parent(&job).is_some();
+        let state = if blocks { JobState::Blocked } else { self.unblocked_state(&job) };
         let id = job.id;
         let name = state.name();
         self.enter_state(job, state);
@@ -115,6 +114,10 @@ impl Ledger {
             self.jobs.put_back(job);
             return Outcome::Refused(Refusal::JobNotEnded(state));
         }
+        if let Some((parent, state)) = self.failed_parent(&job) {
+            self.jobs.put_back(job);
+            return Outcome::Refused(Refusal::ParentEnded(parent, state));
+        }
         job.endings.extend(job.ending());
         job.life = job.life.saturating_add(1);
         job.failures = 0;
@@ -128,7 +131,9 @@ impl Ledger {
         {
             options.expires_at = None;
         }
-        self.change_state(job, JobState::Queued);
+        self.forget_deleted_parents(&mut job);
+        let state = if self.has_open_parent(&job) { JobState::Blocked } else { JobState::Queued };
+        self.change_state(job, state);
         Outcome::Done
     }
 
@@ -139,9 +144,14 @@ impl Ledger {
             self.jobs.put_back(job);
             return Outcome::Refused(Refusal::JobNotEnded(state));
         }
+        if let Some(child) = self.blocked.child_of(id) {
+            self.jobs.put_back(job);
+            return Outcome::Refused(Refusal::JobNeeded(child));
+        }
         self.lines.count(&job.spec.queue, Some(state), None);
         self.jobs.delete(id);
         self.bury(GoneId::Job { job: id, life: job.life });
+        self.events.push(Event::Forgotten(id));
         Outcome::Done
     }
 
@@ -190,6 +200,10 @@ impl Ledger {
         let name = job.state.name();
         self.lines.count(&job.spec.queue, None, Some(name));
         self.index(&job);
+        if job.state == JobState::Blocked {
+            self.block(&job);
+        }
+        self.blocked.note(job.id, name);
         self.events.push(Event::State { job: job.id, state: name });
         self.jobs.put(job);
     }
@@ -204,6 +218,8 @@ impl Ledger {
                 let attempt = RunningAttempt { fence, slots, on_disconnect: options.on_disconnect };
                 self.nodes.occupy(node, job.id, attempt);
             }
+            // Whoever it waits for is not known yet while rows are loaded.
+            JobState::Blocked => {}
             JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Expired => {}
         }
         if let Some(end) = expiry(&job.spec, &job.state) {
@@ -216,6 +232,7 @@ impl Ledger {
             JobState::Scheduled { at } | JobState::Retrying { at } => self.lines.wait_no_more(at, job.id),
             JobState::Queued => self.lines.leave(job),
             JobState::Running { node, .. } => self.nodes.release(node, job.id),
+            JobState::Blocked => self.blocked.remove(job),
             JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Expired => {}
         }
         if let Some(end) = expiry(&job.spec, &job.state) {
@@ -292,6 +309,7 @@ fn key_end(at: UnixMs, key: &[u8]) -> Vec<u8> {
 
 /// When a job that is in `state` expires.
 fn expiry(spec: &JobSpec, state: &JobState) -> Option<UnixMs> {
-    let waits = matches!(state, JobState::Scheduled { .. } | JobState::Queued | JobState::Retrying { .. });
+    let waits =
+        matches!(state, JobState::Blocked | JobState::Scheduled { .. } | JobState::Queued | JobState::Retrying { .. });
     spec.options().expires_at.filter(|_| waits)
 }

@@ -78,13 +78,30 @@ impl JobTable {
     }
 
     /// Visits all jobs with `from <= id <= to`, newest first, until `visit` says `false`.
-    pub(super) fn newest_first(&self, sheet: &Sheet, from: JobId, to: JobId, mut visit: impl FnMut(&Job) -> bool) {
-        let mut hot = self.hot.range(from..=to).rev().peekable();
+    pub(super) fn newest_first(&self, sheet: &Sheet, from: JobId, to: JobId, visit: impl FnMut(&Job) -> bool) {
+        self.visit(sheet, (from, to), self.hot.range(from..=to).rev(), true, visit);
+    }
+
+    /// The same, oldest first.
+    pub(super) fn oldest_first(&self, sheet: &Sheet, from: JobId, to: JobId, visit: impl FnMut(&Job) -> bool) {
+        self.visit(sheet, (from, to), self.hot.range(from..=to), false, visit);
+    }
+
+    fn visit<'a>(
+        &self,
+        sheet: &Sheet,
+        (from, to): (JobId, JobId),
+        hot: impl Iterator<Item = (&'a JobId, &'a Job)>,
+        newest_first: bool,
+        mut visit: impl FnMut(&Job) -> bool,
+    ) {
+        let mut hot = hot.peekable();
         let mut going = true;
+        let comes_before = |hot: JobId, cold: JobId| if newest_first { hot > cold } else { hot < cold };
         let after = job_key(to).into_iter().chain([0]).collect::<Vec<u8>>();
-        sheet.scan(&job_key(from), &after, true, |key, row| {
+        sheet.scan(&job_key(from), &after, newest_first, |key, row| {
             let Some(id) = keys::job_of(key) else { return true };
-            while going && let Some((_, job)) = hot.next_if(|(hot_id, _)| **hot_id > id) {
+            while going && let Some((_, job)) = hot.next_if(|(hot_id, _)| comes_before(**hot_id, id)) {
                 going = visit(job);
             }
             if !going || self.deleted.contains(&id) || self.hot.contains_key(&id) {

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use relais_protocol::ids::Generation;
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError, JobState};
 use relais_protocol::record::{Finish, NodeFacts, RULES, Standing, Submit};
-use relais_protocol::spec::{JobOptions, JobSpec, QueueName, RetryPolicy, StartTime};
+use relais_protocol::spec::{Condition, Dependency, JobOptions, JobSpec, QueueName, RetryPolicy, StartTime};
 
+mod blocked;
 mod heal;
 mod joins;
 
@@ -220,7 +221,7 @@ fn settings_are_kept_as_they_came_and_read_as_they_are_known() {
 }
 
 fn any_record() -> impl Strategy<Value = (u8, u8, u8, u16)> {
-    (0u8..12, 0u8..12, 1u8..4, 0u16..2_000)
+    (0u8..14, 0u8..12, 1u8..4, 0u16..2_000)
 }
 
 fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Record {
@@ -254,6 +255,11 @@ fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Re
             } else {
                 Record::Delete { job: JobId(job) }
             }
+        }
+        11 | 12 => {
+            let on = [Condition::Succeeded, Condition::Finished, Condition::Failed][usize::from(number % 3)];
+            let parents = [job, u128::from(number % 12) + 1].map(|job| Dependency { job: JobId(job), on });
+            submit(100 + u128::from(number % 40), JobOptions { depends_on: parents.to_vec(), ..JobOptions::default() })
         }
         _ => Record::Promote { node: NodeId(node.into()), incarnation: Incarnation(1) },
     }

@@ -1,5 +1,6 @@
 //! `relais cancel`: asks for jobs to be stopped.
 
+use super::bulk::Bulk;
 use super::client::{Answer, Call, Client};
 use super::failure::Failure;
 use super::job_ref::JobRef;
@@ -13,11 +14,14 @@ use serde_json::json;
 #[command(after_help = "\
 Examples:
   relais cancel last
-  relais cancel 01963a0c 01963a0d --reason 'wrong input'")]
+  relais cancel 01963a0c 01963a0d --reason 'wrong input'
+  relais cancel --queue reports --state queued --dry-run")]
 pub(crate) struct Cancel {
     /// The jobs: ids, beginnings of ids, or `last`
-    #[arg(required = true, value_name = "ID")]
+    #[arg(value_name = "ID")]
     ids: Vec<JobRef>,
+    #[command(flatten)]
+    bulk: Bulk,
     /// Why; kept with the job
     #[arg(long)]
     reason: Option<String>,
@@ -31,6 +35,9 @@ impl Cancel {
             Some(reason) => json!({ "reason": reason }),
             None => json!({}),
         };
+        if !self.bulk.is_for_ids(&self.ids)? {
+            return self.bulk.run(&self.remote, "cancel", body.to_string()).await;
+        }
         for_each(&self.remote, &self.ids, "cancel", &body, |answer, job| {
             if answer.status == 202 && !job.is_terminal() {
                 format!("{} is told to stop; `relais wait {}` waits for its end", job.id, job.id)

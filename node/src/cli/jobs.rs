@@ -2,13 +2,13 @@
 
 use super::client::{Answer, Call};
 use super::failure::Failure;
+use super::filter::Filter;
 use super::query::Query;
 use super::remote::Remote;
 use super::screen::{Format, Screen};
 use super::table::Table;
 use super::time_text::{ago, between};
 use super::view;
-use relais_protocol::time::UnixMs;
 use serde_json::Value;
 
 const TITLE_LENGTH: usize = 40;
@@ -23,28 +23,8 @@ Examples:
   relais jobs --state failed --queue reports
   relais jobs --label team=data --limit 500 -o jsonl")]
 pub(crate) struct Jobs {
-    /// Only jobs in this state
-    #[arg(long, value_parser = ["blocked", "scheduled", "queued", "running", "retrying",
-                                "succeeded", "failed", "cancelled", "expired"])]
-    state: Option<String>,
-    /// Only jobs of this queue
-    #[arg(long)]
-    queue: Option<String>,
-    /// Only jobs with this label
-    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
-    label: Vec<String>,
-    /// Only jobs of this name
-    #[arg(long)]
-    name: Option<String>,
-    /// Only jobs that run or ran on this node
-    #[arg(long)]
-    node: Option<String>,
-    /// Only jobs created at or after this time (RFC 3339)
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    since: Option<String>,
-    /// Only jobs created before this time (RFC 3339)
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// How many at most
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
@@ -75,22 +55,9 @@ impl Jobs {
     fn path(&self) -> String {
         let mut query = Query::new();
         query.append_pair("limit", &self.limit.to_string());
-        let single = [
-            ("state", &self.state),
-            ("queue", &self.queue),
-            ("name", &self.name),
-            ("node", &self.node),
-            ("since", &self.since),
-            ("until", &self.until),
-            ("cursor", &self.cursor),
-        ];
-        for (key, value) in single {
-            if let Some(value) = value {
-                query.append_pair(key, value);
-            }
-        }
-        for label in &self.label {
-            query.append_pair("label", label);
+        self.filter.append(&mut query);
+        if let Some(cursor) = &self.cursor {
+            query.append_pair("cursor", cursor);
         }
         query.path("/v1/jobs")
     }
@@ -131,16 +98,4 @@ fn shortened(title: &str) -> String {
     }
     let kept: String = title.chars().take(TITLE_LENGTH - 1).collect();
     format!("{kept}…")
-}
-
-fn label(text: &str) -> Result<String, String> {
-    match text.split_once(['=', ':']) {
-        Some((key, value)) if !key.is_empty() => Ok(format!("{key}:{value}")),
-        _ => Err("no label; write KEY=VALUE".to_owned()),
-    }
-}
-
-/// A clap parser of RFC 3339 times: checked, and passed on as written.
-pub(crate) fn time(text: &str) -> Result<String, String> {
-    UnixMs::parse_rfc3339(text).map(|_| text.to_owned())
 }

@@ -1,5 +1,6 @@
 //! `relais retry`: has ended jobs run again.
 
+use super::bulk::Bulk;
 use super::cancel::for_each;
 use super::failure::Failure;
 use super::job_ref::JobRef;
@@ -11,17 +12,22 @@ use serde_json::json;
 #[command(after_help = "\
 Examples:
   relais retry last
-  relais jobs --state failed -o quiet | xargs relais retry")]
+  relais retry --state failed --queue reports --dry-run")]
 pub(crate) struct Retry {
     /// The jobs: ids, beginnings of ids, or `last`
-    #[arg(required = true, value_name = "ID")]
+    #[arg(value_name = "ID")]
     ids: Vec<JobRef>,
+    #[command(flatten)]
+    bulk: Bulk,
     #[command(flatten)]
     remote: Remote,
 }
 
 impl Retry {
     pub(crate) async fn run(self) -> Result<u8, Failure> {
+        if !self.bulk.is_for_ids(&self.ids)? {
+            return self.bulk.run(&self.remote, "retry", "{}".to_owned()).await;
+        }
         for_each(&self.remote, &self.ids, "retry", &json!({}), |_, job| format!("{} is {}", job.id, job.state)).await
     }
 }

@@ -5,9 +5,10 @@
 
 use super::Api;
 use super::answer::{Answer, Answered};
+use super::graph;
 use super::problem::{Kind, Problem};
 use super::request::Request;
-use super::spec::{self, Checked};
+use super::spec::{self, Checked, Local};
 use super::submit::record;
 use actix_web::http::StatusCode;
 use relais_protocol::codec;
@@ -27,10 +28,12 @@ const ATOMIC_BYTES_MAX: usize = 1 << 20;
 
 /// What a batch came to before it was proposed.
 #[derive(Default)]
-struct Read {
-    records: Vec<Record>,
-    /// One for each item: whether it is the next record, or what is wrong with it.
-    items: Vec<Option<Problem>>,
+pub(super) struct Read {
+    pub(super) records: Vec<Record>,
+    /// One for each item: which record it is, or what is wrong with it.
+    pub(super) items: Vec<Result<usize, Problem>>,
+    /// What items say by names of the batch, those that do.
+    pub(super) locals: Vec<(usize, Local)>,
 }
 
 /// Answers a batch when all of it is committed.
@@ -47,15 +50,20 @@ pub(super) async fn submit(api: &Api, request: &Request) -> Answered {
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
     let jobs_max = if atomic { ATOMIC_JOBS_MAX } else { JOBS_MAX };
-    let read = read(api, request, jobs_max)?;
+    let mut read = read(api, request, jobs_max)?;
+    graph::resolve(&mut read);
     if atomic {
         return all_or_none(api, read).await;
     }
-    let outcomes = propose(api, read.records).await?;
+    let outcomes = if read.locals.is_empty() {
+        propose(api, read.records).await?
+    } else {
+        graph::propose(api, read.records).await?
+    };
     Ok(Answer::json_text(StatusCode::OK, results(&read.items, outcomes, api.backend.durability())))
 }
 
-async fn propose(api: &Api, records: Vec<Record>) -> Result<Vec<Outcome>, Problem> {
+pub(super) async fn propose(api: &Api, records: Vec<Record>) -> Result<Vec<Outcome>, Problem> {
     if records.is_empty() {
         return Ok(Vec::new());
     }
@@ -70,7 +78,8 @@ async fn propose(api: &Api, records: Vec<Record>) -> Result<Vec<Outcome>, Proble
 
 fn read(api: &Api, request: &Request, jobs_max: usize) -> Result<Read, Problem> {
     let items = items(&request.body, request.ndjson, jobs_max)?;
-    let mut read = Read { records: Vec::with_capacity(items.len()), items: Vec::with_capacity(items.len()) };
+    let (records, places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+    let mut read = Read { records, items: places, locals: Vec::new() };
     for item in items {
         let key = item_key(request, read.items.len());
         read.take(api, request, spec::check(item, key));
@@ -123,11 +132,15 @@ fn too_many(jobs_max: usize) -> Problem {
 impl Read {
     fn take(&mut self, api: &Api, request: &Request, checked: Result<Checked, Problem>) {
         match checked {
-            Ok(checked) => {
+            Ok(mut checked) => {
+                let local = std::mem::take(&mut checked.local);
+                if !local.is_empty() {
+                    self.locals.push((self.items.len(), local));
+                }
+                self.items.push(Ok(self.records.len()));
                 self.records.push(record(api, checked, &request.caller.name));
-                self.items.push(None);
             }
-            Err(problem) => self.items.push(Some(problem)),
+            Err(problem) => self.items.push(Err(problem)),
         }
     }
 }
@@ -142,10 +155,10 @@ async fn all_or_none(api: &Api, read: Read) -> Answered {
     if bytes > BATCH_BYTES_MAX {
         return Err(Problem::new(Kind::TooLarge, "the batch is too large to be one entry of the journal; send less"));
     }
-    check_keys(&read.records)?;
+    check_keys(&read)?;
     let outcomes = propose(api, read.records).await?;
     let refused = outcomes.iter().enumerate().find_map(|(place, outcome)| match outcome {
-        Outcome::Refused(refusal) => Some((place, refusal.clone())),
+        Outcome::Refused(refusal) => Some((item_of(&read.items, place), refusal.clone())),
         _ => None,
     });
     if let Some((place, refusal)) = refused {
@@ -155,8 +168,13 @@ async fn all_or_none(api: &Api, read: Read) -> Answered {
     Ok(Answer::json_text(StatusCode::OK, results(&read.items, outcomes, api.backend.durability())))
 }
 
-fn first_problem(items: &[Option<Problem>]) -> Option<(usize, &Problem)> {
-    items.iter().enumerate().find_map(|(place, problem)| Some((place, problem.as_ref()?)))
+fn first_problem(items: &[Result<usize, Problem>]) -> Option<(usize, &Problem)> {
+    items.iter().enumerate().find_map(|(place, item)| Some((place, item.as_ref().err()?)))
+}
+
+/// The item that a record was made of.
+fn item_of(items: &[Result<usize, Problem>], record: usize) -> usize {
+    items.iter().position(|item| item.as_ref().ok() == Some(&record)).unwrap_or(record)
 }
 
 fn none(place: usize, problem: &Problem) -> Problem {
@@ -164,14 +182,14 @@ fn none(place: usize, problem: &Problem) -> Problem {
 }
 
 /// Two items under one key with different bodies can't both be had.
-fn check_keys(records: &[Record]) -> Result<(), Problem> {
+fn check_keys(read: &Read) -> Result<(), Problem> {
     let mut seen: HashMap<&str, (u64, JobId)> = HashMap::new();
-    for (place, record) in records.iter().enumerate() {
+    for (place, record) in read.records.iter().enumerate() {
         let Record::Submit(submit) = record else { continue };
         let Some(key) = submit.spec.options().idempotency_key.as_deref() else { continue };
         let (hash, job) = *seen.entry(key).or_insert((submit.body_hash, submit.id));
         if hash != submit.body_hash {
-            return Err(none(place, &Refusal::KeyReused(job).into()));
+            return Err(none(item_of(&read.items, place), &Refusal::KeyReused(job).into()));
         }
     }
     Ok(())
@@ -189,17 +207,17 @@ async fn take_back(api: &Api, outcomes: &[Outcome]) -> Result<(), Problem> {
 }
 
 /// The answer, written straight as text: it can have ten thousand items.
-fn results(items: &[Option<Problem>], outcomes: Vec<Outcome>, durability: &str) -> String {
+fn results(items: &[Result<usize, Problem>], outcomes: Vec<Outcome>, durability: &str) -> String {
     let mut text = String::with_capacity(16 + items.len() * 72);
-    let mut outcomes = outcomes.into_iter();
+    let mut outcomes: Vec<Option<Outcome>> = outcomes.into_iter().map(Some).collect();
     text.push_str("{\"results\":[");
     for (place, item) in items.iter().enumerate() {
         if place > 0 {
             text.push(',');
         }
         match item {
-            Some(problem) => refused(&mut text, problem),
-            None => result(&mut text, outcomes.next()),
+            Err(problem) => refused(&mut text, problem),
+            Ok(record) => result(&mut text, outcomes.get_mut(*record).and_then(Option::take)),
         }
     }
     // Writing to a `String` can't fail.

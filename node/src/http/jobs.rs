@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const LIST_PARAMETERS: [&str; 10] =
-    ["state", "queue", "label", "name", "node", "since", "until", "cursor", "limit", "consistency"];
+/// The parameters that say which jobs.
+pub(super) const FILTER_PARAMETERS: [&str; 7] = ["state", "queue", "label", "name", "node", "since", "until"];
 /// Rows looked at under one hold of the ledger: applying waits meanwhile.
-const ROWS_A_HOLD: usize = 2_000;
+pub(super) const ROWS_A_HOLD: usize = 2_000;
 /// Holds for one page; a page that ends here is short, and its cursor goes on.
 const HOLDS_MAX: usize = 25;
 /// Characters of a cancel's reason.
@@ -36,7 +36,8 @@ struct Page<'a> {
 /// `GET /v1/jobs`.
 pub(super) async fn list(api: &Api, request: &Request) -> Answered {
     let query = &request.query;
-    query.only(&LIST_PARAMETERS)?;
+    let known: Vec<&str> = FILTER_PARAMETERS.iter().copied().chain(["cursor", "limit", "consistency"]).collect();
+    query.only(&known)?;
     let limit = query.number("limit", 1, 500)?.unwrap_or(50) as usize;
     let mut before = query.one("cursor")?.map(read_cursor).transpose()?;
     let sight = read::sight(api, query.local()?).await;
@@ -70,7 +71,7 @@ fn read_cursor(text: &str) -> Result<JobId, Problem> {
     })
 }
 
-fn filter(request: &Request, names: &Names) -> Result<JobFilter, Problem> {
+pub(super) fn filter(request: &Request, names: &Names) -> Result<JobFilter, Problem> {
     let wrong = |detail: String| Problem::new(Kind::InvalidRequest, detail);
     let query = &request.query;
     let mut filter = JobFilter { since: query.time("since")?, until: query.time("until")?, ..JobFilter::default() };
@@ -130,18 +131,25 @@ pub(super) async fn count(api: &Api, request: &Request) -> Answered {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct CancelBody {
+pub(super) struct CancelBody {
     reason: Option<String>,
+}
+
+impl CancelBody {
+    /// The reason, if it is not too long.
+    pub(super) fn reason(self) -> Result<String, Problem> {
+        let reason = self.reason.unwrap_or_default();
+        if reason.chars().count() > REASON_CHARS_MAX {
+            return Err(Problem::field("/reason", "is longer than 500 characters"));
+        }
+        Ok(reason)
+    }
 }
 
 /// `POST /v1/jobs/{id}:cancel`.
 pub(super) async fn cancel(api: &Api, request: &Request, text: &str) -> Answered {
     request.query.only(&[])?;
-    let body: CancelBody = json::read_optional(&request.body)?;
-    let reason = body.reason.unwrap_or_default();
-    if reason.chars().count() > REASON_CHARS_MAX {
-        return Err(Problem::field("/reason", "is longer than 500 characters"));
-    }
+    let reason = json::read_optional::<CancelBody>(&request.body)?.reason()?;
     let id = resolve(api, text).await?;
     let (outcome, index) = commit(api, Record::Cancel { job: id, reason }).await?;
     let status = match outcome {
@@ -162,7 +170,7 @@ pub(super) async fn retry(api: &Api, request: &Request, text: &str) -> Answered 
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an empty object")]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 /// `DELETE /v1/jobs/{id}`.
 pub(super) async fn delete(api: &Api, request: &Request, text: &str) -> Answered {
@@ -241,6 +249,9 @@ pub(super) async fn explain(api: &Api, request: &Request, text: &str) -> Answere
     Ok(Answer::json(&explanation)?.stale(sight.stale_ms))
 }
 
+/// Jobs named where there may be many.
+const SHOWN_MAX: usize = 5;
+
 fn why(api: &Api, job: &Job, names: &Names) -> String {
     let policy = &job.spec.options().retry;
     let error = || job.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
@@ -265,5 +276,11 @@ fn why(api: &Api, job: &Job, names: &Names) -> String {
         ),
         JobState::Cancelled => format!("it was cancelled{}", error()),
         JobState::Expired => format!("it expired{}", error()),
+        JobState::Blocked => {
+            let (open, all) = api.backend.ledger().waits_for(job, SHOWN_MAX);
+            let named: Vec<String> = open.iter().map(ToString::to_string).collect();
+            let more = if all > open.len() { " and others" } else { "" };
+            format!("it waits for {all} jobs that it depends on to end: {}{more}", named.join(", "))
+        }
     }
 }

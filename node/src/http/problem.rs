@@ -62,6 +62,8 @@ pub(super) enum Kind {
     UnsupportedMediaType,
     /// The idempotency key belongs to another body.
     KeyReused,
+    /// It depends on a job that is not known.
+    NoSuchParent,
     /// Too many wrong tokens.
     TooManyGuesses,
     /// Something is wrong here.
@@ -91,6 +93,7 @@ impl Kind {
             Self::Conflict => ("conflict", "conflict with the present state", 409),
             Self::TooLarge => ("too-large", "too large", 413),
             Self::UnsupportedMediaType => ("unsupported-media-type", "unsupported media type", 415),
+            Self::NoSuchParent => ("no-such-parent", "depends on an unknown job", 422),
             Self::KeyReused => ("key-reused", "idempotency key used for another body", 422),
             Self::TooManyGuesses => ("too-many-guesses", "too many wrong tokens", 429),
             Self::Internal => ("internal", "internal error", 500),
@@ -293,6 +296,20 @@ impl From<Refusal> for Problem {
                 Kind::KeyReused,
                 format!("its idempotency key was used for job {job} with another body; choose another key"),
             ),
+            Refusal::NoSuchParent(job) => Self::of_fields(
+                Kind::NoSuchParent,
+                vec![FieldError {
+                    pointer: "/depends_on".to_owned(),
+                    detail: format!("there is no job {job}; submit it first, or in the same batch under a `ref`"),
+                }],
+            ),
+            Refusal::ParentEnded(job, state) => conflict(format!(
+                "job {job}, which it depends on, is {}, so it could not run; run that one again first",
+                state.as_str()
+            )),
+            Refusal::JobNeeded(child) => {
+                conflict(format!("job {child} waits and depends on it; delete it once that one has ended"))
+            }
             Refusal::NameTaken => conflict("another node has this name; choose another".to_owned()),
             Refusal::StaleReign | Refusal::StaleFence | Refusal::StaleIncarnation | Refusal::NotFounded => Self::new(
                 Kind::NoDispatcher,

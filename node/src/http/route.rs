@@ -15,6 +15,8 @@ pub(super) enum Route {
     SubmitBatch,
     Jobs,
     JobCount,
+    JobsCancel,
+    JobsRetry,
     Job(String),
     JobDelete(String),
     JobCancel(String),
@@ -62,7 +64,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 29;
+pub(super) const ROUTES: usize = 31;
 
 impl Route {
     /// The route of a request.
@@ -87,6 +89,8 @@ impl Route {
             ["version"] => pick(method, [("GET", Self::Version)]),
             ["jobs"] => pick(method, [("GET", Self::Jobs), ("POST", Self::Submit)]),
             ["jobs:batch"] => pick(method, [("POST", Self::SubmitBatch)]),
+            ["jobs:cancel"] => pick(method, [("POST", Self::JobsCancel)]),
+            ["jobs:retry"] => pick(method, [("POST", Self::JobsRetry)]),
             ["jobs:count"] => pick(method, [("GET", Self::JobCount)]),
             ["jobs", name, rest @ ..] if !name.is_empty() => Self::of_job(method, name, rest),
             ["nodes"] => pick(method, [("GET", Self::Nodes)]),
@@ -130,6 +134,7 @@ impl Route {
                 Needs::Read
             }
             Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers | Self::Journal => Needs::Read,
+            Self::JobsCancel | Self::JobsRetry => Needs::Submit,
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
                 Needs::Submit
             }
@@ -150,6 +155,8 @@ impl Route {
             self,
             Self::Jobs
                 | Self::JobCount
+                | Self::JobsCancel
+                | Self::JobsRetry
                 | Self::Job(_)
                 | Self::JobLogs(_)
                 | Self::JobExplain(_)
@@ -203,6 +210,8 @@ impl Route {
             Self::SettingsChange => (25, "PATCH /v1/cluster/settings"),
             Self::NodeDrill(_) => (28, "/v1/nodes/{name}:drill"),
             Self::Journal => (26, "/v1/cluster/journal"),
+            Self::JobsCancel => (29, "/v1/jobs:cancel"),
+            Self::JobsRetry => (30, "/v1/jobs:retry"),
             Self::Recover => (27, "/v1/cluster:recover"),
         }
     }

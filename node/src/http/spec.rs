@@ -3,8 +3,11 @@
 //!
 //! It looks at the text alone: whether a command or a folder exists is known only where the job runs.
 
+mod local;
 mod raw;
 mod rules;
+
+pub(super) use local::{Local, ref_pointer};
 
 use super::problem::{FieldError, Kind, Problem};
 use raw::RawSpec;
@@ -25,6 +28,8 @@ pub(super) struct Checked {
     pub(super) spec: JobSpec,
     /// A hash of all of it but the key; 0 without a key, where nobody asks.
     pub(super) body_hash: u64,
+    /// What it says by names of its batch.
+    pub(super) local: Local,
 }
 
 /// Checks a job spec. `key` is one given beside the body.
@@ -45,7 +50,23 @@ pub(super) fn check(text: &[u8], key: Option<String>) -> Result<Checked, Problem
 /// # Errors
 /// The problem document, as JSON text.
 pub fn spec_of(body: &[u8]) -> Result<JobSpec, String> {
-    check(body, None).map(|checked| checked.spec).map_err(|problem| problem.to_json(None))
+    check_alone(body, None).map(|checked| checked.spec).map_err(|problem| problem.to_json(None))
+}
+
+/// Checks the spec of a job that is submitted by itself: no name of a batch means anything there.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_alone(text: &[u8], key: Option<String>) -> Result<Checked, Problem> {
+    let checked = check(text, key)?;
+    let mut errors = Vec::new();
+    if checked.local.name.is_some() {
+        rules::push(&mut errors, "/ref", "names a job for others of its batch; leave it out of a single job");
+    }
+    for (_, _, place) in &checked.local.parents {
+        rules::push(&mut errors, &ref_pointer(*place), "names a job of a batch; give the job's id");
+    }
+    if errors.is_empty() { Ok(checked) } else { Err(refused(errors)) }
 }
 
 fn check_raw(raw: RawSpec<'_>, key: Option<String>) -> Result<Checked, Problem> {
@@ -64,9 +85,10 @@ fn check_raw(raw: RawSpec<'_>, key: Option<String>) -> Result<Checked, Problem> 
         rules::push(&mut errors, "/idempotency_key", why);
     }
     let payload = check_payload(&raw, &mut errors);
-    let spec = rules::apply(raw, &mut errors);
+    let (depends_on, local) = local::read(raw.reference.as_ref(), raw.depends_on.as_deref(), &mut errors);
+    let spec = rules::apply(raw, depends_on, &mut errors);
     match (spec, payload) {
-        (Some(spec), Some(payload)) if errors.is_empty() => Ok(with_key(JobSpec { payload, ..spec }, key)),
+        (Some(spec), Some(payload)) if errors.is_empty() => Ok(with_key(JobSpec { payload, ..spec }, local, key)),
         _ => Err(refused(errors)),
     }
 }
@@ -78,11 +100,14 @@ pub(super) fn check_key(key: &str) -> Result<(), &'static str> {
 }
 
 /// The spec under its key, hashed without it.
-fn with_key(mut spec: JobSpec, key: Option<String>) -> Checked {
-    let Some(key) = key else { return Checked { spec, body_hash: 0 } };
-    let body_hash = xxh3_64(&codec::encode(codec::FORMAT, &spec));
+fn with_key(mut spec: JobSpec, local: Local, key: Option<String>) -> Checked {
+    let Some(key) = key else { return Checked { spec, body_hash: 0, local } };
+    let mut body = codec::encode(codec::FORMAT, &spec);
+    if !local.is_empty() {
+        body.extend(codec::encode(codec::FORMAT, &local));
+    }
     spec.options.get_or_insert_default().idempotency_key = Some(key);
-    Checked { spec, body_hash }
+    Checked { spec, body_hash: xxh3_64(&body), local }
 }
 
 fn check_payload(raw: &RawSpec<'_>, errors: &mut Vec<FieldError>) -> Option<String> {

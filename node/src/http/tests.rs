@@ -2,7 +2,9 @@
 
 mod access;
 mod batch;
+mod bulk;
 mod cluster;
+mod graph;
 mod jobs;
 mod listing;
 mod logs;

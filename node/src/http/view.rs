@@ -3,7 +3,7 @@
 use relais_dispatcher::ledger::Ledger;
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::job::{Attempt, Ending, Job, JobError, JobState};
-use relais_protocol::spec::{Jitter, JobOptions, Labels, OnDisconnect, OnLost, StartTime};
+use relais_protocol::spec::{Dependency, Jitter, JobOptions, Labels, OnDisconnect, OnLost, StartTime};
 use relais_protocol::time::{UnixMs, duration_text};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -77,6 +77,7 @@ pub(super) struct JobView<'a> {
     idempotency_key: Option<&'a str>,
     requires: RequiresView<'a>,
     placement: &'static str,
+    depends_on: Vec<DependencyView>,
     labels: &'a Labels,
     metadata: &'a RawValue,
     group: Option<()>,
@@ -124,6 +125,12 @@ struct RetryView<'a> {
 struct RequiresView<'a> {
     slots: u32,
     labels: &'a Labels,
+}
+
+#[derive(Serialize)]
+struct DependencyView {
+    id: Id,
+    on: &'static str,
 }
 
 #[derive(Serialize)]
@@ -213,6 +220,10 @@ fn attempt<'a>(attempt: &'a Attempt, names: &Names) -> AttemptView<'a> {
     }
 }
 
+fn dependency(one: &Dependency) -> DependencyView {
+    DependencyView { id: Id(one.job), on: one.on.as_str() }
+}
+
 fn ending(one: &Ending) -> EndingView<'_> {
     EndingView {
         state: one.state.as_str(),
@@ -252,6 +263,7 @@ impl<'a> JobView<'a> {
             idempotency_key: options.idempotency_key.as_deref(),
             requires: RequiresView { slots: options.requires.slots, labels: &options.requires.labels },
             placement: "spread",
+            depends_on: options.depends_on.iter().map(dependency).collect(),
             labels: &options.labels,
             metadata: raw(given(&options.metadata).unwrap_or("{}")),
             group: None,

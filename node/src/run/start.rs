@@ -100,6 +100,7 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     engine.spawn(hub.clone().run_gossip());
     engine.spawn(hub.clone().compare_replicas());
     engine.spawn(hub.clone().compare_clocks());
+    engine.spawn(hub.clone().remove_leftovers());
     hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
     let join_line = if founded { Some(first_join_line(&hub).await?) } else { None };
     learn_tokens(&config, &hub).await;

@@ -95,7 +95,7 @@ fn what_is_not_known_has_no_effect() {
 
 proptest! {
     #[test]
-    fn no_text_panics_and_what_is_taken_comes_back(at in 0usize..8, text: String) {
+    fn no_text_panics_and_what_is_taken_comes_back(at in 0usize..10, text: String) {
         let key = Settings::KEYS[at];
         let mut settings = Settings::default();
         if settings.set(key, &text).is_ok() {

@@ -25,7 +25,10 @@ fn options(kind: u8) -> JobOptions {
         ..RetryPolicy::default()
     };
     let start = if kind % 6 == 5 { StartTime::After(4_000) } else { StartTime::Now };
-    JobOptions { retry, start, idempotency_key: with_key.map(|key| format!("k{key}")), ..JobOptions::default() }
+    let on = [Condition::Succeeded, Condition::Finished, Condition::Failed][usize::from(kind / 4)];
+    let parent = (kind % 4 == 3).then(|| Dependency { job: JobId(u128::from(kind) * 10), on });
+    let idempotency_key = with_key.map(|key| format!("k{key}"));
+    JobOptions { retry, start, idempotency_key, depends_on: parent.into_iter().collect(), ..JobOptions::default() }
 }
 
 impl Bench {

@@ -3,7 +3,7 @@
 //! They are checked as far as the command line alone can tell; the rest is the server's to say.
 
 use crate::cli::failure::Failure;
-use crate::cli::jobs::time;
+use crate::cli::filter::time;
 use relais_protocol::time::parse_duration_ms;
 use serde_json::{Map, Value, json};
 use std::io::Read;

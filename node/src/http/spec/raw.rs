@@ -46,9 +46,9 @@ pub(super) struct RawSpec<'a> {
     #[serde(borrow)]
     pub(super) placement: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) depends_on: Option<&'a RawValue>,
+    pub(super) depends_on: Option<Vec<RawDependency<'a>>>,
     #[serde(rename = "ref", borrow)]
-    pub(super) reference: Option<&'a RawValue>,
+    pub(super) reference: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) array: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -77,6 +77,18 @@ pub(super) struct RawRetry<'a> {
     #[serde(borrow)]
     pub(super) on_lost: Option<Text<'a>>,
     pub(super) max_lost: Option<i64>,
+}
+
+/// A job that must have ended first: by its id, or by its `ref` in the same batch.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct RawDependency<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<Text<'a>>,
+    #[serde(rename = "ref", borrow)]
+    pub(super) reference: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) on: Option<Text<'a>>,
 }
 
 /// What a node must have.

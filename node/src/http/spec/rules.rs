@@ -6,8 +6,8 @@ use crate::http::json::escaped;
 use crate::http::problem::FieldError;
 use relais_protocol::job::ErrorKind;
 use relais_protocol::spec::{
-    ATTEMPTS_MAX, Jitter, JobOptions, JobSpec, LABELS_MAX, Labels, NAME_CHARS_MAX, OnDisconnect, OnLost, QueueName,
-    Requires, RetryPolicy, StartTime,
+    ATTEMPTS_MAX, Dependency, Jitter, JobOptions, JobSpec, LABELS_MAX, Labels, NAME_CHARS_MAX, OnDisconnect, OnLost,
+    QueueName, Requires, RetryPolicy, StartTime,
 };
 use relais_protocol::time::{UnixMs, parse_duration_ms};
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub(super) fn kind_error(kind: &str) -> Option<String> {
 }
 
 /// The spec without its payload, or `None` when it has no kind; what is wrong goes to `errors`.
-pub(super) fn apply(raw: RawSpec<'_>, errors: &mut Errors) -> Option<JobSpec> {
+pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut Errors) -> Option<JobSpec> {
     refuse_later_fields(&raw, errors);
     match raw.kind.as_ref().map(|kind| kind_error(&kind.0)) {
         None => push(errors, "/kind", "is missing; it is exec, http or noop"),
@@ -63,6 +63,7 @@ pub(super) fn apply(raw: RawSpec<'_>, errors: &mut Errors) -> Option<JobSpec> {
         requires: raw.requires.map_or_else(Requires::default, |raw| requires(raw, errors)),
         labels: labels(raw.labels, "/labels", errors),
         metadata: metadata(raw.metadata, errors),
+        depends_on,
     };
     let spec = JobSpec {
         kind: raw.kind?.0.into_owned(),
@@ -78,8 +79,6 @@ fn refuse_later_fields(raw: &RawSpec<'_>, errors: &mut Errors) {
     let later = [
         ("/unique", raw.unique),
         ("/concurrency", raw.concurrency),
-        ("/depends_on", raw.depends_on),
-        ("/ref", raw.reference),
         ("/array", raw.array),
         ("/on_complete", raw.on_complete),
         ("/notify", raw.notify),
@@ -255,7 +254,12 @@ fn bounded(number: Option<i64>, pointer: &str, least: i64, most: i64, default: i
     number.clamp(least, most)
 }
 
-fn one_of<T: Copy + Default>(text: Option<&Text<'_>>, pointer: &str, known: &[(&str, T)], errors: &mut Errors) -> T {
+pub(super) fn one_of<T: Copy + Default>(
+    text: Option<&Text<'_>>,
+    pointer: &str,
+    known: &[(&str, T)],
+    errors: &mut Errors,
+) -> T {
     let Some(text) = text else { return T::default() };
     if let Some((_, value)) = known.iter().find(|(name, _)| *name == text.0) {
         return *value;

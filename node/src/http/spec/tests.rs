@@ -21,7 +21,7 @@ fn wrong(text: &str) -> Vec<String> {
 }
 
 /// A field's name and value beside a good kind and payload, and where it is refused.
-pub(in crate::http) const FIELDS: [(&str, &str, &str); 88] = [
+pub(in crate::http) const FIELDS: [(&str, &str, &str); 97] = [
     ("name", "5", "/name"),
     ("name", "[]", "/name"),
     ("name", "\"a\\u0000b\"", "/name"),
@@ -94,8 +94,17 @@ pub(in crate::http) const FIELDS: [(&str, &str, &str); 88] = [
     ("placement", "\"every\"", "/placement"),
     ("placement", "\"best\"", "/placement"),
     ("placement", "5", "/placement"),
-    ("depends_on", "[]", "/depends_on"),
-    ("ref", "\"a\"", "/ref"),
+    ("depends_on", "5", "/depends_on"),
+    ("depends_on", "{}", "/depends_on"),
+    ("depends_on", "[5]", "/depends_on/0"),
+    ("depends_on", "[{}]", "/depends_on/0"),
+    ("depends_on", "[{\"id\":\"x\"}]", "/depends_on/0/id"),
+    ("depends_on", "[{\"ref\":\"\"}]", "/depends_on/0/ref"),
+    ("depends_on", "[{\"id\":\"x\",\"ref\":\"a\"}]", "/depends_on/0"),
+    ("depends_on", "[{\"ref\":\"a\",\"on\":\"done\"}]", "/depends_on/0/on"),
+    ("ref", "5", "/ref"),
+    ("ref", "\"\"", "/ref"),
+    ("ref", "\"a\\nb\"", "/ref"),
     ("array", "{\"count\":2}", "/array"),
     ("on_complete", "{\"kind\":\"noop\"}", "/on_complete"),
     ("labels", "{\"team\":5}", "/labels/team"),
