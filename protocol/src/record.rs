@@ -7,6 +7,7 @@ use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError, StateName};
 use crate::merge::{Merge, Merged};
+use crate::queue::{Purged, QueueChange};
 use crate::spec::{JobSpec, Labels};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -127,6 +128,8 @@ pub enum Record {
     Merge(Box<Merge>),
     /// The same as [`Record::Failover`], in full.
     FailoverTold(Box<FailoverTale>),
+    /// Something is done to a queue.
+    Queue(Box<QueueChange>),
 }
 
 /// A job is submitted.
@@ -328,6 +331,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// Rows of the other side were joined with those here.
     Merged(Merged),
+    /// Waiting jobs of a queue were cancelled.
+    Purged(Purged),
 }
 
 /// Why a record had no effect.
@@ -355,6 +360,8 @@ pub enum Refusal {
     StaleIncarnation,
     /// The cluster's own first record is still to come.
     NotFounded,
+    /// Another job has its unique key.
+    UniqueHeld(JobId),
 }
 
 /// Where in the journal a batch was applied.

@@ -36,6 +36,8 @@ pub struct Settings {
     pub replace_after_ms: u64,
     /// Whether `relais drill` may hurt this cluster.
     pub drill: bool,
+    /// How much longer a job waits for each point of priority below 100, in ms, before no later one overtakes it.
+    pub priority_aging_ms: u64,
 }
 
 /// Why a setting is not taken.
@@ -87,14 +89,24 @@ impl Default for Settings {
             voters: 5,
             replace_after_ms: 60_000,
             drill: false,
+            priority_aging_ms: 60_000,
         }
     }
 }
 
 impl Settings {
     /// All names, in the order in which they are shown.
-    pub const KEYS: [&'static str; 8] =
-        ["name", "takeover", "takeover_after", "lease", "pair_lease", "voters", "replace_after", "drill"];
+    pub const KEYS: [&'static str; 9] = [
+        "name",
+        "takeover",
+        "takeover_after",
+        "lease",
+        "pair_lease",
+        "voters",
+        "replace_after",
+        "drill",
+        "priority_aging",
+    ];
 
     /// The settings of a journal. What this build does not know has no effect; what does not go together,
     /// because two changes crossed, is mended on the safe side.
@@ -125,6 +137,7 @@ impl Settings {
             "voters" => self.voters = checked("voters", text, voters)?,
             "replace_after" => self.replace_after_ms = span("replace_after", text, 1_000, 30 * 86_400_000)?,
             "drill" => self.drill = checked("drill", text, switch)?,
+            "priority_aging" => self.priority_aging_ms = span("priority_aging", text, 1, 86_400_000)?,
             _ => return Err(SettingError::Unknown(key.to_owned())),
         }
         Ok(())
@@ -163,6 +176,7 @@ impl Settings {
             "voters" => self.voters.to_string(),
             "replace_after" => duration_text(self.replace_after_ms),
             "drill" => self.drill.to_string(),
+            "priority_aging" => duration_text(self.priority_aging_ms),
             _ => return None,
         })
     }

@@ -40,6 +40,7 @@ impl Ledger {
             Record::Takeover(takeover) => self.take_over(*takeover),
             Record::Merge(merge) => self.merge(*merge),
             Record::FailoverTold(tale) => self.failover_told(*tale),
+            Record::Queue(change) => self.change_queue(place, *change),
         }
     }
 
@@ -194,6 +195,7 @@ impl Ledger {
     pub(super) fn type_settings(&mut self) {
         let stored = self.settings.values().map(|row| (row.key.as_str(), row.value.as_str()));
         self.typed_settings = Settings::of(stored);
+        self.lines.set_aging(self.typed_settings.priority_aging_ms);
     }
 
     pub(super) fn failover(&mut self, failover: Failover) -> Outcome {

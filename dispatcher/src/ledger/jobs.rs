@@ -12,7 +12,7 @@ use relais_protocol::ids::JobId;
 use relais_protocol::job::{Cancel, ErrorKind, Job, JobError, JobState, Place};
 use relais_protocol::merge::{GoneId, KeyRow};
 use relais_protocol::record::{Outcome, Refusal, Submit};
-use relais_protocol::spec::{JobSpec, StartTime};
+use relais_protocol::spec::StartTime;
 use relais_protocol::time::UnixMs;
 
 /// How long an idempotency key is kept, in ms.
@@ -31,6 +31,10 @@ impl Ledger {
         if let Some(known) = self.known_by_key(&submit) {
             return known;
         }
+        let held = match self.unique_conflict(&submit) {
+            Ok(held) => held,
+            Err(answer) => return answer,
+        };
         self.keep_key(&submit);
         let now = self.head.now;
         let start_at = match submit.spec.options().start {
@@ -60,8 +64,13 @@ impl Ledger {
             life: self.graves.life_after(submit.id),
             endings: Vec::new(),
             alias_of: None,
+            replaced_by: None,
             spec: submit.spec,
         };
+        if let Some(held) = held {
+            self.replace(held, job.id);
+        }
+        self.take_unique(&job);
         let state = if start_at > now { JobState::Scheduled { at: start_at } } else { JobState::Queued };
         let id = job.id;
         let name = state.name();
@@ -115,7 +124,12 @@ impl Ledger {
             self.jobs.put_back(job);
             return Outcome::Refused(Refusal::JobNotEnded(state));
         }
+        if let Some(holder) = self.unique_taken_from(&job) {
+            self.jobs.put_back(job);
+            return Outcome::Refused(Refusal::UniqueHeld(holder));
+        }
         job.endings.extend(job.ending());
+        job.replaced_by = None;
         job.life = job.life.saturating_add(1);
         job.failures = 0;
         job.losses = 0;
@@ -128,6 +142,7 @@ impl Ledger {
         {
             options.expires_at = None;
         }
+        self.take_unique(&job);
         self.change_state(job, JobState::Queued);
         Outcome::Done
     }
@@ -140,6 +155,7 @@ impl Ledger {
             return Outcome::Refused(Refusal::JobNotEnded(state));
         }
         self.lines.count(&job.spec.queue, Some(state), None);
+        self.drop_unique(&job);
         self.jobs.delete(id);
         self.bury(GoneId::Job { job: id, life: job.life });
         Outcome::Done
@@ -179,6 +195,7 @@ impl Ledger {
         }
         if job.state.is_terminal() {
             job.finished_at = Some(self.head.now);
+            self.release_unique(&job);
         } else {
             job.ended_by = None;
         }
@@ -195,31 +212,19 @@ impl Ledger {
     }
 
     fn index(&mut self, job: &Job) {
-        match job.state {
-            JobState::Scheduled { at } | JobState::Retrying { at } => self.lines.wait_until(at, job.id),
-            JobState::Queued => self.lines.join(job),
-            JobState::Running { node, fence, .. } => {
-                let options = job.spec.options();
-                let slots = options.requires.slots;
-                let attempt = RunningAttempt { fence, slots, on_disconnect: options.on_disconnect };
-                self.nodes.occupy(node, job.id, attempt);
-            }
-            JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Expired => {}
-        }
-        if let Some(end) = expiry(&job.spec, &job.state) {
-            self.lines.end_at(end, job.id);
+        self.lines.enter(job);
+        if let JobState::Running { node, fence, .. } = job.state {
+            let options = job.spec.options();
+            let slots = options.requires.slots;
+            let attempt = RunningAttempt { fence, slots, on_disconnect: options.on_disconnect };
+            self.nodes.occupy(node, job.id, attempt);
         }
     }
 
     pub(super) fn unindex(&mut self, job: &Job) {
-        match job.state {
-            JobState::Scheduled { at } | JobState::Retrying { at } => self.lines.wait_no_more(at, job.id),
-            JobState::Queued => self.lines.leave(job),
-            JobState::Running { node, .. } => self.nodes.release(node, job.id),
-            JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Expired => {}
-        }
-        if let Some(end) = expiry(&job.spec, &job.state) {
-            self.lines.end_no_more(end, job.id);
+        self.lines.exit(job);
+        if let JobState::Running { node, .. } = job.state {
+            self.nodes.release(node, job.id);
         }
     }
 
@@ -279,6 +284,7 @@ impl Ledger {
             }
             self.sheet.write(end, None);
         }
+        self.forget_ended_uniques();
         self.forget_graves();
         Outcome::Done
     }
@@ -288,10 +294,4 @@ fn key_end(at: UnixMs, key: &[u8]) -> Vec<u8> {
     let mut id = at.0.to_be_bytes().to_vec();
     id.extend_from_slice(key);
     keys::key(keys::KEY_END, &id)
-}
-
-/// When a job that is in `state` expires.
-fn expiry(spec: &JobSpec, state: &JobState) -> Option<UnixMs> {
-    let waits = matches!(state, JobState::Scheduled { .. } | JobState::Queued | JobState::Retrying { .. });
-    spec.options().expires_at.filter(|_| waits)
 }
