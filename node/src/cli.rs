@@ -30,6 +30,7 @@ mod jobs;
 mod journal;
 mod logs;
 mod nodes;
+mod queues;
 mod retry;
 mod start;
 mod submit;
@@ -72,6 +73,7 @@ enum Command {
     Retry(retry::Retry),
     Wait(wait::Wait),
     Nodes(nodes::Nodes),
+    Queues(queues::Queues),
     Cluster(cluster::Cluster),
     Journal(journal::Journal),
     Token(token::Token),
@@ -123,6 +125,7 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Retry(retry) => retry.run().await,
         Command::Wait(wait) => wait.run().await,
         Command::Nodes(nodes) => nodes.run().await,
+        Command::Queues(queues) => queues.run().await,
         Command::Cluster(cluster) => cluster.run().await,
         Command::Journal(journal) => journal.run().await,
         Command::Token(token) => token.run().await,

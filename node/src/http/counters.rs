@@ -116,7 +116,7 @@ fn ledger(api: &Api, text: &mut String) {
         return;
     }
     let ledger = api.backend.ledger();
-    let (counts, queues) = (ledger.counts(), ledger.queues());
+    let (counts, queues) = (ledger.counts(), ledger.queues().collect::<Vec<_>>());
     let online = ledger.nodes().filter(|row| row.standing == Standing::Online).count() as u64;
     let applied = ledger.applied().0;
     drop(ledger);

@@ -293,6 +293,13 @@ impl From<Refusal> for Problem {
                 Kind::KeyReused,
                 format!("its idempotency key was used for job {job} with another body; choose another key"),
             ),
+            Refusal::UniqueHeld(job) => Self::of_fields(
+                Kind::Conflict,
+                vec![FieldError {
+                    pointer: "/unique/key".to_owned(),
+                    detail: format!("job {job} has this unique key; wait for its end, cancel it, or use another key"),
+                }],
+            ),
             Refusal::NameTaken => conflict("another node has this name; choose another".to_owned()),
             Refusal::StaleReign | Refusal::StaleFence | Refusal::StaleIncarnation | Refusal::NotFounded => Self::new(
                 Kind::NoDispatcher,

@@ -5,6 +5,7 @@
 
 mod raw;
 mod rules;
+mod shared;
 
 use super::problem::{FieldError, Kind, Problem};
 use raw::RawSpec;

@@ -6,6 +6,7 @@ mod cluster;
 mod jobs;
 mod listing;
 mod logs;
+mod queues;
 mod reads;
 mod rig;
 mod settings;
