@@ -80,10 +80,6 @@ impl Bench {
         self.ledger.job(JobId(id)).unwrap()
     }
 
-    fn count(&self, queue: &str, state: StateName) -> u64 {
-        self.queue(queue).counts[state as usize]
-    }
-
     /// The ids that run, lowest first.
     fn running(&self) -> Vec<u128> {
         let nodes: Vec<NodeId> = self.ledger.nodes().map(|row| row.id).collect();
