@@ -213,7 +213,7 @@ fn no_second_has_more_starts_than_the_rate_across_a_failover() {
     let jobs = jobs(&cluster);
     let mut starts: Vec<u64> = jobs.iter().flat_map(|job| &job.attempts).map(|one| one.started_at.0).collect();
     starts.sort_unstable();
-    let within = |first: u64| starts.iter().filter(|at| (first..first + PER_MS).contains(at)).count();
+    let within = |first: u64| starts.iter().filter(|at| (first..first + PER_MS).contains(*at)).count();
     let most = starts.iter().map(|first| within(*first)).max();
     assert_eq!(most, Some(COUNT), "the rate is used, and never exceeded");
 }
