@@ -34,6 +34,7 @@ mod node;
 mod plan;
 mod raft;
 mod reads;
+mod shared;
 mod shell;
 mod stop;
 mod sweep;

@@ -24,7 +24,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Every planted bug, and where it sits: in the product's own pure cores, or in the simulator's model of
 /// what is not pure (journal, disk, shells).
-const PLANTED: [(&str, &str); 28] = [
+const PLANTED: [(&str, &str); 29] = [
     // The journal and its disk.
     ("sync-skipped", "model of the store"),
     ("damage-ignored", "model of the store: votes after damage"),
@@ -48,6 +48,7 @@ const PLANTED: [(&str, &str); 28] = [
     ("stamp-of-the-wall-clock", "dispatcher's core"),
     // The ledger.
     ("dedupe-skipped", "ledger"),
+    ("limit-in-memory", "ledger"),
     ("cancel-not-kept", "ledger"),
     ("late-report-accepted", "ledger"),
     ("terminal-overwritten", "ledger"),

@@ -5,6 +5,7 @@ use super::World;
 use super::bench::{any_script, work_ms};
 use super::dice::Dice;
 use super::event::Event;
+use super::shared::{Budget, limit_of_few};
 use crate::history::{At, Submitted};
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::record::{Committed, Outcome, Record, Submit};
@@ -27,6 +28,7 @@ pub(super) struct Client {
     to_submit: u32,
     jobs: Vec<JobId>,
     request: Option<Request>,
+    budget: Budget,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +44,7 @@ struct Request {
 
 impl Client {
     pub(super) fn new(dice: Dice, to_submit: u32) -> Self {
-        Self { dice, to_submit, jobs: Vec::new(), request: None }
+        Self { dice, to_submit, jobs: Vec::new(), request: None, budget: Budget::default() }
     }
 
     /// Whether it has nothing more to say.
@@ -82,6 +84,7 @@ impl World {
         let client = &mut self.clients[number];
         let known = client.dice.pick(&client.jobs);
         let request = match (client.dice.range(0, 99), known) {
+            _ if number == 0 && client.budget.begins() => Some(single(limit_of_few())),
             (0..12, Some(job)) => Some(single(Record::Cancel { job, reason: String::new() })),
             (12..22, Some(job)) => Some(single(Record::Retry { job })),
             _ => {
@@ -101,7 +104,9 @@ impl World {
         let mut records = Vec::new();
         for n in 0..count {
             let key = keyed.then(|| format!("c{number}-{first}-{n}"));
-            let mut spec = any_spec(&mut self.clients[number].dice, wall);
+            let client = &mut self.clients[number];
+            let spec = any_spec(&mut client.dice, wall);
+            let mut spec = client.budget.share(spec, &mut client.dice);
             if !self.is_to_be_done(&spec) {
                 break;
             }
@@ -160,13 +165,12 @@ impl World {
         self.history.answers.push((At(self.now), committed.index));
         let submits = std::mem::take(&mut request.submits);
         client.request = None;
-        let ids = committed.outcomes.each.iter().filter_map(|outcome| match outcome {
-            Outcome::Submitted { id, .. } => Some(*id),
-            _ => None,
-        });
-        for (submit, id) in submits.into_iter().zip(ids) {
-            self.history.submits[submit].acked.push((At(self.now), id));
-            self.clients[number].jobs.push(id);
+        for (submit, outcome) in submits.into_iter().zip(&committed.outcomes.each) {
+            // Another outcome is a refusal: another job has its unique key.
+            if let Outcome::Submitted { id, .. } = outcome {
+                self.history.submits[submit].acked.push((At(self.now), *id));
+                self.clients[number].jobs.push(*id);
+            }
         }
     }
 
