@@ -33,6 +33,7 @@ fn documented_lines_are_parsed() {
          --advertise-http http://a:2 --slots 2 --label a=b --label c=d --join a:3 --token rl1.x --config f",
         "submit --queue q --priority 100 --timeout 1h --retries 3 --env A=b --label a=b --require zone=eu \
          --key k --delay 10m --wait -- sh -c true",
+        "submit --concurrency tenant=2 --unique once -- true",
         "submit -f job.json",
         "submit -f - --progress --addr a:1,b:2 --token-file t",
         "submit --at 2026-11-23T02:00:00Z --cwd /srv --name x --stdin - --follow -- cat",
