@@ -285,6 +285,7 @@ impl Ledger {
             self.sheet.write(end, None);
         }
         self.forget_ended_uniques();
+        self.lines.forget_idle();
         self.forget_graves();
         Outcome::Done
     }

@@ -285,8 +285,20 @@ impl Lines {
 
     /// The flow of each queue that flowed on since this was last asked, to be written.
     pub(super) fn take_flows(&mut self) -> Vec<(QueueName, QueueFlow)> {
-        let flow = |name| self.queues.get(&name).map(|queue| queue.flow.clone()).map(|flow| (name, flow));
-        std::mem::take(&mut self.flowed).into_iter().filter_map(flow).collect()
+        let flow = |name| (self.queues.get(&name).map(|queue| queue.flow.clone()).unwrap_or_default(), name);
+        std::mem::take(&mut self.flowed).into_iter().map(flow).map(|(flow, name)| (name, flow)).collect()
+    }
+
+    /// Forgets how queues flowed that have no jobs any more, once it makes no difference.
+    pub(super) fn forget_idle(&mut self) {
+        let reached = self.reached;
+        self.queues.retain(|name, queue| {
+            let is_needed = queue.is_known() || queue.flow.pass > reached;
+            if !is_needed {
+                self.flowed.insert(name.clone());
+            }
+            is_needed
+        });
     }
 
     /// The pass of the queue that was last served beside others.

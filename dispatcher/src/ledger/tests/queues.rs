@@ -268,6 +268,26 @@ fn a_queue_that_wanted_nothing_has_saved_nothing_up() {
 }
 
 #[test]
+fn a_queue_that_is_over_is_forgotten_at_an_audit() {
+    let mut bench = Bench::new(1);
+    for id in 1..=6 {
+        bench.does(submit_to(["a", "b"][usize::from(id % 2 == 0)], 50, id, JobOptions::default()));
+    }
+    while let Some(id) = bench.running().first().copied() {
+        bench.succeeds(id);
+        bench.does(Record::Delete { job: JobId(id) });
+    }
+    assert!(bench.ledger.queue(&name("a")).is_none() && bench.ledger.queues().count() == 0);
+    let flows = |bench: &Bench| bench.ledger.lines.queues().count();
+    let before = flows(&bench);
+    bench.does(Record::Audit);
+    assert!(before > 0 && flows(&bench) < before, "{before} before, {} after", flows(&bench));
+    bench = bench.reloaded();
+    bench.does(submit_to("a", 50, 9, JobOptions::default()));
+    assert_eq!(bench.running(), [9]);
+}
+
+#[test]
 fn what_fits_nowhere_holds_nobody_up() {
     let mut bench = Bench::new(2);
     let wide = JobOptions { requires: Requires { slots: 3, ..Requires::default() }, ..JobOptions::default() };
