@@ -23,12 +23,15 @@ mod lines;
 pub mod merge;
 mod nodes;
 mod place;
+mod queues;
 mod read;
 mod retention;
 mod table;
+mod unique;
 
 pub use check::Violation;
-pub use read::{JobFilter, QueueRow};
+pub use queues::{Hold, QueueView, Waiting};
+pub use read::JobFilter;
 pub use relais_protocol::node::NodeRow;
 
 use crate::rows::{Change, Rows, Sheet};
@@ -180,7 +183,7 @@ impl Ledger {
             applied: Index(0),
             sheet: Sheet::new(rows),
             jobs: JobTable::default(),
-            lines: Lines::default(),
+            lines: Lines::with_aging(Settings::default().priority_aging_ms),
             blocked: Blocked::default(),
             nodes: Nodes::default(),
             tokens: BTreeMap::new(),
@@ -230,6 +233,7 @@ impl Ledger {
         self.come_due();
         self.release();
         self.place();
+        self.write_flows();
         self.write_head();
         effects.outcomes.epoch = self.head.reign.epoch;
         effects.events = std::mem::take(&mut self.events);
@@ -312,7 +316,9 @@ impl Ledger {
         ledger.type_settings();
         ledger.graves = Graves::load(&*rows)?;
         keys::each_row(&*rows, keys::LINEAGE, |row: Lineage| ledger.lineage.push(row))?;
+        ledger.load_queues(&*rows)?;
         ledger.load_jobs(&*rows)?;
+        ledger.load_flows(&*rows)?;
         ledger.load_blocked(&*rows)?;
         Ok(ledger)
     }

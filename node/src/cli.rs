@@ -32,6 +32,7 @@ mod jobs;
 mod journal;
 mod logs;
 mod nodes;
+mod queues;
 mod retry;
 mod start;
 mod submit;
@@ -74,6 +75,7 @@ enum Command {
     Retry(retry::Retry),
     Wait(wait::Wait),
     Nodes(nodes::Nodes),
+    Queues(queues::Queues),
     Cluster(cluster::Cluster),
     Journal(journal::Journal),
     Token(token::Token),
@@ -125,6 +127,7 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Retry(retry) => retry.run().await,
         Command::Wait(wait) => wait.run().await,
         Command::Nodes(nodes) => nodes.run().await,
+        Command::Queues(queues) => queues.run().await,
         Command::Cluster(cluster) => cluster.run().await,
         Command::Journal(journal) => journal.run().await,
         Command::Token(token) => token.run().await,

@@ -27,6 +27,7 @@ mod passed_on;
 mod probes;
 mod problem;
 mod query;
+mod queues;
 mod read;
 mod recover;
 mod request;
@@ -239,6 +240,11 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Recover => recover::recover(api, request).await,
         Route::Settings => settings::show(api, request).await,
         Route::SettingsChange => settings::change(api, request).await,
+        Route::Queues => queues::list(api, request).await,
+        Route::Queue(name) => queues::one(api, request, name).await,
+        Route::QueueSet(name) => queues::set(api, request, name).await,
+        Route::QueuePause(name, on) => queues::pause(api, request, name, *on).await,
+        Route::QueuePurge(name) => queues::purge(api, request, name).await,
         Route::Tokens => tokens::list(api, request).await,
         Route::TokenMake => tokens::make(api, request).await,
         Route::TokenRevoke(id) => tokens::revoke(api, request, id).await,

@@ -65,6 +65,8 @@ pub struct Job {
     pub endings: Vec<Ending>,
     /// The job that had been submitted under the same key on the other side of a split, before this one.
     pub alias_of: Option<JobId>,
+    /// The job that took its unique key while it was not done, and for which it was cancelled.
+    pub replaced_by: Option<JobId>,
 }
 
 /// An ending of a job beside the one that stands.

@@ -12,6 +12,7 @@ pub mod job;
 pub mod merge;
 pub mod message;
 pub mod node;
+pub mod queue;
 pub mod record;
 pub mod settings;
 pub mod spec;

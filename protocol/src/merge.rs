@@ -4,6 +4,7 @@ use crate::history::Stamp;
 use crate::ids::{JobId, NodeId, Reign};
 use crate::job::Job;
 use crate::node::NodeRow;
+use crate::queue::QueueRow;
 use crate::record::{Failover, Token};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,8 @@ pub enum MergeRow {
     Key(String, KeyRow),
     /// A job.
     Job(Box<Job>),
+    /// A queue.
+    Queue(Box<QueueRow>),
 }
 
 impl MergeRow {
@@ -57,7 +60,7 @@ impl MergeRow {
             Self::Node(row) => BASE + 4 * BASE + row.facts.labels.len() * BASE,
             Self::Setting(row) => BASE + row.key.len() + row.value.len(),
             Self::Token(row) => BASE + row.token.name.len(),
-            Self::Failover(_) | Self::Gone(_) => BASE,
+            Self::Failover(_) | Self::Gone(_) | Self::Queue(_) => BASE,
             Self::Key(key, _) => BASE + key.len(),
             Self::Job(job) => 2 * BASE + job_bytes(job),
         }
@@ -66,6 +69,8 @@ impl MergeRow {
 
 fn job_bytes(job: &Job) -> usize {
     let options = job.spec.options();
+    let keys = options.concurrency.as_ref().map_or(0, |one| one.key.len())
+        + options.unique.as_ref().map_or(0, |one| one.key.len());
     let attempts = job.attempts.iter().map(|attempt| {
         let end = attempt.end.as_ref();
         let error = end.and_then(|end| end.error.as_ref()).map_or(0, |error| error.message.len());
@@ -73,6 +78,7 @@ fn job_bytes(job: &Job) -> usize {
     });
     let endings = job.endings.iter().map(|ending| 200 + ending.result.as_ref().map_or(0, String::len));
     job.spec.payload.len()
+        + keys
         + options.metadata.len()
         + options.name.len()
         + options.labels.len() * 100
@@ -148,7 +154,7 @@ pub struct Merged {
     pub duplicates: u32,
     /// Jobs that are an alias of another with the same key.
     pub aliases: u32,
-    /// Settings, nodes and tokens that both sides had changed: the later one stands.
+    /// Settings, queues, nodes and tokens that both sides had changed: the later one stands.
     pub conflicts: u32,
 }
 

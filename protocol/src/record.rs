@@ -7,6 +7,7 @@ use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError, StateName};
 use crate::merge::{Merge, Merged};
+use crate::queue::{Purged, QueueChange};
 use crate::spec::{JobSpec, Labels};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -128,7 +129,7 @@ pub enum Record {
     /// The same as [`Record::Failover`], in full.
     FailoverTold(Box<FailoverTale>),
     /// Jobs that ended long ago are to be forgotten, a few at a time.
-    Purge {
+    Forget {
         /// The first job to be looked at.
         from: JobId,
         /// What ended before this is forgotten.
@@ -136,6 +137,8 @@ pub enum Record {
         /// So many more of those that ended are, the oldest.
         surplus: u32,
     },
+    /// Something is done to a queue.
+    Queue(Box<QueueChange>),
 }
 
 /// A job is submitted.
@@ -337,13 +340,15 @@ pub enum Outcome {
     Refused(Refusal),
     /// Rows of the other side were joined with those here.
     Merged(Merged),
-    /// Jobs were forgotten.
-    Purged {
+    /// Jobs that had ended were forgotten.
+    Forgot {
         /// How many.
         count: u32,
         /// Where to go on; `None` at the end.
         next: Option<JobId>,
     },
+    /// Waiting jobs of a queue were cancelled.
+    Purged(Purged),
 }
 
 /// Why a record had no effect.
@@ -377,6 +382,8 @@ pub enum Refusal {
     ParentEnded(JobId, StateName),
     /// A job that waits depends on it.
     JobNeeded(JobId),
+    /// Another job has its unique key.
+    UniqueHeld(JobId),
 }
 
 /// Where in the journal a batch was applied.

@@ -40,6 +40,8 @@ pub struct Settings {
     pub retention_ms: u64,
     /// How many ended jobs are kept at most, the newest.
     pub retention_count: u64,
+    /// How much longer a job waits for each point of priority below 100, in ms, before no later one overtakes it.
+    pub priority_aging_ms: u64,
 }
 
 /// Why a setting is not taken.
@@ -93,13 +95,14 @@ impl Default for Settings {
             drill: false,
             retention_ms: 7 * 86_400_000,
             retention_count: 1_000_000,
+            priority_aging_ms: 60_000,
         }
     }
 }
 
 impl Settings {
     /// All names, in the order in which they are shown.
-    pub const KEYS: [&'static str; 10] = [
+    pub const KEYS: [&'static str; 11] = [
         "name",
         "takeover",
         "takeover_after",
@@ -110,6 +113,7 @@ impl Settings {
         "drill",
         "retention",
         "retention_count",
+        "priority_aging",
     ];
 
     /// The settings of a journal. What this build does not know has no effect; what does not go together,
@@ -143,6 +147,7 @@ impl Settings {
             "drill" => self.drill = checked("drill", text, switch)?,
             "retention" => self.retention_ms = span("retention", text, 1_000, 3_650 * 86_400_000)?,
             "retention_count" => self.retention_count = checked("retention_count", text, count)?,
+            "priority_aging" => self.priority_aging_ms = span("priority_aging", text, 1, 86_400_000)?,
             _ => return Err(SettingError::Unknown(key.to_owned())),
         }
         Ok(())
@@ -183,6 +188,7 @@ impl Settings {
             "drill" => self.drill.to_string(),
             "retention" => duration_text(self.retention_ms),
             "retention_count" => self.retention_count.to_string(),
+            "priority_aging" => duration_text(self.priority_aging_ms),
             _ => return None,
         })
     }

@@ -101,6 +101,10 @@ pub struct JobOptions {
     pub metadata: String,
     /// Jobs that must have ended before it may start.
     pub depends_on: Vec<Dependency>,
+    /// How many jobs of its kind may run at once.
+    pub concurrency: Option<Concurrency>,
+    /// What it is to be the only one of.
+    pub unique: Option<Unique>,
 }
 
 /// That a job waits for another one to end.
@@ -144,6 +148,40 @@ impl Condition {
             Self::Failed => matches!(state, StateName::Failed | StateName::Expired),
         }
     }
+}
+
+/// At most `limit` jobs with this key run at once, in the whole cluster, whatever their queues. Each job is held
+/// to its own limit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Concurrency {
+    /// What they share.
+    pub key: String,
+    /// So many, at least 1.
+    pub limit: u32,
+}
+
+/// Of the jobs with this key there is one at a time, in the whole cluster, whatever their queues.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unique {
+    /// What they share.
+    pub key: String,
+    /// How long the key is the job's, in ms from its submit, unless it is cancelled or expires before; without
+    /// it, until the job has ended.
+    pub for_ms: Option<u64>,
+    /// What becomes of a submit under a key that another job has.
+    pub on_conflict: OnConflict,
+}
+
+/// What becomes of a submit under a unique key that another job has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum OnConflict {
+    /// It is answered with that job.
+    #[default]
+    Return,
+    /// It is refused.
+    Reject,
+    /// It is taken in, and the other job is cancelled.
+    Replace,
 }
 
 /// When a job may start.

@@ -4,6 +4,7 @@ pub mod acked_is_kept;
 pub mod bounded_executions;
 pub mod ends_are_true;
 pub mod job_history;
+pub mod limits_hold;
 pub mod one_dispatcher;
 pub mod one_terminal;
 pub mod progress;
@@ -35,11 +36,12 @@ type Check = fn(&History) -> Vec<String>;
 /// Every property, every violation.
 #[must_use]
 pub fn check_all(history: &History) -> Vec<Violation> {
-    let all: [(&'static str, Check); 10] = [
+    let all: [(&'static str, Check); 11] = [
         ("acked-is-kept", acked_is_kept::check),
         ("one-terminal", one_terminal::check),
         ("job-history", job_history::check),
         ("bounded-executions", bounded_executions::check),
+        ("limits-hold", limits_hold::check),
         ("ends-are-true", ends_are_true::check),
         ("reads-are-fresh", reads_are_fresh::check),
         ("one-dispatcher-per-epoch", one_dispatcher::check),

@@ -6,6 +6,7 @@
 
 use relais_protocol::ids::{Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, StateName};
+use relais_protocol::spec::{Concurrency, QueueName};
 
 /// Milliseconds since the run began, by the observer's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -20,6 +21,10 @@ pub struct History {
     pub steps: Vec<Step>,
     /// Every job that was reopened by a committed `:retry`.
     pub reopened: Vec<(Index, JobId)>,
+    /// Every limit of a queue that was set, in the order of the journal.
+    pub queue_limits: Vec<(Index, QueueName, Option<u32>)>,
+    /// What jobs share with others, as they were taken in.
+    pub shared: Vec<Shared>,
     /// Every execution that began.
     pub executions: Vec<Execution>,
     /// Every reign that began.
@@ -60,6 +65,19 @@ pub struct Step {
     pub job: JobId,
     /// Its state from there on.
     pub state: StateName,
+}
+
+/// What a job shares with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// The job.
+    pub job: JobId,
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its concurrency key, and its limit.
+    pub concurrency: Option<Concurrency>,
+    /// Its unique key, unless a later job may take it.
+    pub unique: Option<String>,
 }
 
 /// One execution of a job, as its executor sees it.

@@ -42,6 +42,7 @@ mod profile;
 mod raft;
 mod reads;
 mod schedule;
+mod shared;
 mod shell;
 mod stop;
 mod sweep;

@@ -42,18 +42,18 @@ impl Core {
         let stamp = self.stamp(now, ledger);
         let before = UnixMs(stamp.0.saturating_sub(settings.retention_ms));
         let surplus = ledger.ended_count().saturating_sub(settings.retention_count).min(SURPLUS_A_STEP) as u32;
-        if self.retention.from == JobId(0) && surplus == 0 && !ledger.has_to_purge(before) {
+        if self.retention.from == JobId(0) && surplus == 0 && !ledger.has_to_forget(before) {
             self.retention.next_at = Some(now.mono.plus(PASS_EVERY_MS));
             return;
         }
         self.retention.next_at = None;
-        self.batches.add_own(vec![Record::Purge { from: self.retention.from, before, surplus }]);
+        self.batches.add_own(vec![Record::Forget { from: self.retention.from, before, surplus }]);
     }
 
     /// What came of a step.
-    pub(super) fn note_purged(&mut self, now: Now, outcomes: &Outcomes) {
+    pub(super) fn note_forgotten(&mut self, now: Now, outcomes: &Outcomes) {
         for outcome in &outcomes.each {
-            let Outcome::Purged { count, next } = outcome else { continue };
+            let Outcome::Forgot { count, next } = outcome else { continue };
             let wait = if next.is_some() || *count > 0 { STEP_EVERY_MS } else { PASS_EVERY_MS };
             self.retention = Retention { next_at: Some(now.mono.plus(wait)), from: next.unwrap_or(JobId(0)) };
         }

@@ -3,7 +3,7 @@
 use super::Ledger;
 use relais_protocol::ids::JobId;
 use relais_protocol::job::{JobState, StateName};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What was found broken, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,6 @@ impl Ledger {
     /// # Errors
     /// With the first thing found broken.
     pub fn check_invariants(&self) -> Result<(), Violation> {
-        let mut waiting: BTreeSet<JobId> = BTreeSet::new();
         let mut running = BTreeMap::new();
         let mut counts = [0u64; StateName::ALL.len()];
         let mut broken = None;
@@ -24,9 +23,6 @@ impl Ledger {
             counts[job.state.name() as usize] += 1;
             let ended = job.attempts.last().is_none_or(|attempt| attempt.end.is_some());
             match job.state {
-                JobState::Queued => {
-                    waiting.insert(job.id);
-                }
                 JobState::Blocked => {
                     open.insert(job.id, self.waits_for(job, 0).1);
                 }
@@ -39,6 +35,7 @@ impl Ledger {
                 _ if !ended => broken = Some(format!("{} does not run, but its last attempt does", job.id)),
                 _ => {}
             }
+            broken = broken.take().or_else(|| self.unique_broken(job));
             if job.attempts.windows(2).any(|pair| pair[0].fence >= pair[1].fence) {
                 broken = Some(format!("the fences of {} do not grow", job.id));
             }
@@ -49,18 +46,18 @@ impl Ledger {
         if broken.is_none() && *self.blocked.open() != open {
             broken = Some(format!("blocked jobs wait for {open:?}, kept {:?}", self.blocked.open()));
         }
-        let broken = broken.or_else(|| self.index_broken(&waiting, &running, counts));
+        let broken = broken.or_else(|| self.index_broken(&running, counts));
         broken.map_or(Ok(()), |text| Err(Violation(text)))
     }
 
     fn index_broken(
         &self,
-        waiting: &BTreeSet<JobId>,
         running: &BTreeMap<(relais_protocol::ids::NodeId, JobId), relais_protocol::ids::Fence>,
         counts: [u64; StateName::ALL.len()],
     ) -> Option<String> {
-        if self.lines.waiting().collect::<BTreeSet<_>>() != *waiting {
-            return Some("the lines do not hold just the queued jobs".to_owned());
+        let lines = self.lines_of_rows();
+        if self.lines != lines {
+            return Some(format!("the lines are {:?}, but follow from the rows as {lines:?}", self.lines));
         }
         if self.counts() != counts {
             return Some(format!("counted {counts:?}, kept {:?}", self.counts()));

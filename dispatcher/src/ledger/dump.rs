@@ -1,5 +1,6 @@
 //! A stored row, typed, so that it can be shown: what an export of the journal says of the ledger.
 
+use super::unique::UniqueRow;
 use super::{Head, Ledger, LoadError, Violation, keys};
 use crate::rows::Rows;
 use relais_protocol::history::Lineage;
@@ -7,7 +8,9 @@ use relais_protocol::ids::Index;
 use relais_protocol::job::Job;
 use relais_protocol::merge::{Gone, KeyRow, SettingRow, TokenRow};
 use relais_protocol::node::NodeRow;
+use relais_protocol::queue::{QueueFlow, QueueRow};
 use relais_protocol::record::Failover;
+use relais_protocol::spec::QueueName;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -28,6 +31,9 @@ enum Typed {
     Failover(Box<Failover>),
     Lineage(Lineage),
     Gone(Gone),
+    Queue(Box<QueueRow>),
+    QueueFlow(QueueName, QueueFlow),
+    Unique(String, UniqueRow),
 }
 
 /// The row under `key`; `None` for one that only serves to find others.
@@ -44,6 +50,14 @@ pub fn dump(key: &[u8], row: &[u8]) -> Result<Option<DumpRow>, LoadError> {
         Some(&keys::FAILOVER) => Typed::Failover(keys::decode_row(key, row)?),
         Some(&keys::LINEAGE) => Typed::Lineage(keys::decode_row(key, row)?),
         Some(&keys::GONE) => Typed::Gone(keys::decode_row(key, row)?),
+        Some(&keys::QUEUE) => Typed::Queue(keys::decode_row(key, row)?),
+        Some(&keys::FLOW) => {
+            let (name, flow) = keys::decode_row(key, row)?;
+            Typed::QueueFlow(name, flow)
+        }
+        Some(&keys::UNIQUE) => {
+            Typed::Unique(String::from_utf8_lossy(&key[1..]).into_owned(), keys::decode_row(key, row)?)
+        }
         _ if key == keys::HEAD => Typed::Head(keys::decode_row(key, row)?),
         _ => return Ok(None),
     };

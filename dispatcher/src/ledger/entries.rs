@@ -39,8 +39,9 @@ impl Ledger {
             Record::Audit => self.forget_ended_keys(),
             Record::Takeover(takeover) => self.take_over(*takeover),
             Record::Merge(merge) => self.merge(*merge),
-            Record::Purge { from, before, surplus } => self.purge(from, before, surplus),
+            Record::Forget { from, before, surplus } => self.forget_ended(from, before, surplus),
             Record::FailoverTold(tale) => self.failover_told(*tale),
+            Record::Queue(change) => self.change_queue(place, *change),
         }
     }
 
@@ -195,6 +196,7 @@ impl Ledger {
     pub(super) fn type_settings(&mut self) {
         let stored = self.settings.values().map(|row| (row.key.as_str(), row.value.as_str()));
         self.typed_settings = Settings::of(stored);
+        self.lines.set_aging(self.typed_settings.priority_aging_ms);
     }
 
     pub(super) fn failover(&mut self, failover: Failover) -> Outcome {

@@ -9,7 +9,8 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 /// The order of an export: nodes before what runs on them, tombstones and keys before jobs, so that no job
 /// is placed that is to stay deleted or is an alias.
-const TABLES: [u8; 7] = [keys::NODE, keys::SETTING, keys::TOKEN, keys::FAILOVER, keys::GONE, keys::KEY, keys::JOB];
+const TABLES: [u8; 8] =
+    [keys::NODE, keys::SETTING, keys::QUEUE, keys::TOKEN, keys::FAILOVER, keys::GONE, keys::KEY, keys::JOB];
 
 /// A chunk being filled.
 #[derive(Default)]
@@ -70,6 +71,13 @@ impl Ledger {
                 let rows =
                     self.settings.iter().filter(|(key, row)| Some(key.as_bytes()) > after && row.changed > since);
                 rows.into_iter().all(|(key, row)| filling.take(key.as_bytes().to_vec(), MergeRow::Setting(row.clone())))
+            }
+            keys::QUEUE => {
+                let mut rows = self.queue_rows().filter(|row| Some(row.name.as_str().as_bytes()) > after);
+                rows.all(|row| {
+                    row.changed <= since
+                        || filling.take(row.name.as_str().as_bytes().to_vec(), MergeRow::Queue(Box::new(row.clone())))
+                })
             }
             keys::TOKEN => {
                 let from = number(after).map_or(Unbounded, |bytes| Excluded(u64::from_be_bytes(bytes)));

@@ -25,6 +25,9 @@ impl Ledger {
         for row in merge.rows {
             self.merge_row(row, merge.since, &mut merged);
         }
+        if merge.last {
+            self.settle_contested(&mut merged);
+        }
         self.head.duplicates += u64::from(merged.duplicates);
         if merge.last {
             self.head.side = Side::Both;
@@ -60,6 +63,7 @@ impl Ledger {
             MergeRow::Gone(gone) => self.merge_gone(gone, merged),
             MergeRow::Key(key, row) => self.merge_key(&key, row, merged),
             MergeRow::Job(job) => self.merge_job(*job, merged),
+            MergeRow::Queue(row) => self.merge_queue(*row, since, merged),
         }
     }
 
@@ -147,6 +151,7 @@ impl Ledger {
                 }
                 self.unindex(&own);
                 self.lines.count(&own.spec.queue, Some(own.state.name()), None);
+                self.drop_unique(&own);
                 self.jobs.delete(job);
                 self.blocked.note_deleted(job);
                 merged.jobs += 1;
@@ -212,6 +217,7 @@ impl Ledger {
     /// What a merged row calls for beside being there.
     fn follow_up(&mut self, id: JobId, merged: &mut Merged) {
         self.settle_key(id, merged);
+        self.contest_unique(id);
         let Some(job) = self.jobs.take(&self.sheet, id) else { return };
         match job.state {
             JobState::Running { node, fence, .. } => {

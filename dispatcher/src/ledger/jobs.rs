@@ -12,7 +12,6 @@ use relais_protocol::ids::JobId;
 use relais_protocol::job::{Cancel, ErrorKind, Job, JobError, JobState, Place};
 use relais_protocol::merge::{GoneId, KeyRow};
 use relais_protocol::record::{Outcome, Refusal, Submit};
-use relais_protocol::spec::JobSpec;
 use relais_protocol::time::UnixMs;
 
 /// How long an idempotency key is kept, in ms.
@@ -34,6 +33,10 @@ impl Ledger {
         if let Some(refusal) = self.unknown_parent(&submit.spec.options().depends_on) {
             return Outcome::Refused(refusal);
         }
+        let held = match self.unique_conflict(&submit) {
+            Ok(held) => held,
+            Err(answer) => return answer,
+        };
         self.keep_key(&submit);
         let now = self.head.now;
         let job = Job {
@@ -58,8 +61,13 @@ impl Ledger {
             life: self.graves.life_after(submit.id),
             endings: Vec::new(),
             alias_of: None,
+            replaced_by: None,
             spec: submit.spec,
         };
+        if let Some(held) = held {
+            self.replace(held, job.id);
+        }
+        self.take_unique(&job);
         let blocks = self.has_open_parent(&job) || self.failed_parent(&job).is_some();
         let state = if blocks { JobState::Blocked } else { self.unblocked_state(&job) };
         let id = job.id;
@@ -118,7 +126,12 @@ impl Ledger {
             self.jobs.put_back(job);
             return Outcome::Refused(Refusal::ParentEnded(parent, state));
         }
+        if let Some(holder) = self.unique_taken_from(&job) {
+            self.jobs.put_back(job);
+            return Outcome::Refused(Refusal::UniqueHeld(holder));
+        }
         job.endings.extend(job.ending());
+        job.replaced_by = None;
         job.life = job.life.saturating_add(1);
         job.failures = 0;
         job.losses = 0;
@@ -131,6 +144,7 @@ impl Ledger {
         {
             options.expires_at = None;
         }
+        self.take_unique(&job);
         self.forget_deleted_parents(&mut job);
         let state = if self.has_open_parent(&job) { JobState::Blocked } else { JobState::Queued };
         self.change_state(job, state);
@@ -149,6 +163,7 @@ impl Ledger {
             return Outcome::Refused(Refusal::JobNeeded(child));
         }
         self.lines.count(&job.spec.queue, Some(state), None);
+        self.drop_unique(&job);
         self.jobs.delete(id);
         self.bury(GoneId::Job { job: id, life: job.life });
         self.events.push(Event::Forgotten(id));
@@ -189,6 +204,7 @@ impl Ledger {
         }
         if job.state.is_terminal() {
             job.finished_at = Some(self.head.now);
+            self.release_unique(&job);
         } else {
             job.ended_by = None;
         }
@@ -209,34 +225,22 @@ impl Ledger {
     }
 
     fn index(&mut self, job: &Job) {
-        match job.state {
-            JobState::Scheduled { at } | JobState::Retrying { at } => self.lines.wait_until(at, job.id),
-            JobState::Queued => self.lines.join(job),
-            JobState::Running { node, fence, .. } => {
-                let options = job.spec.options();
-                let slots = options.requires.slots;
-                let attempt = RunningAttempt { fence, slots, on_disconnect: options.on_disconnect };
-                self.nodes.occupy(node, job.id, attempt);
-            }
-            // Whoever it waits for is not known yet while rows are loaded.
-            JobState::Blocked => {}
-            JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Expired => {}
-        }
-        if let Some(end) = expiry(&job.spec, &job.state) {
-            self.lines.end_at(end, job.id);
+        self.lines.enter(job);
+        if let JobState::Running { node, fence, .. } = job.state {
+            let options = job.spec.options();
+            let slots = options.requires.slots;
+            let attempt = RunningAttempt { fence, slots, on_disconnect: options.on_disconnect };
+            self.nodes.occupy(node, job.id, attempt);
         }
     }
 
     pub(super) fn unindex(&mut self, job: &Job) {
-        match job.state {
-            JobState::Scheduled { at } | JobState::Retrying { at } => self.lines.wait_no_more(at, job.id),
-            JobState::Queued => self.lines.leave(job),
-            JobState::Running { node, .. } => self.nodes.release(node, job.id),
-            JobState::Blocked => self.blocked.remove(job),
-            JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Expired => {}
+        self.lines.exit(job);
+        if job.state == JobState::Blocked {
+            self.blocked.remove(job);
         }
-        if let Some(end) = expiry(&job.spec, &job.state) {
-            self.lines.end_no_more(end, job.id);
+        if let JobState::Running { node, .. } = job.state {
+            self.nodes.release(node, job.id);
         }
     }
 
@@ -296,6 +300,8 @@ impl Ledger {
             }
             self.sheet.write(end, None);
         }
+        self.forget_ended_uniques();
+        self.lines.forget_idle();
         self.forget_graves();
         Outcome::Done
     }
@@ -305,11 +311,4 @@ fn key_end(at: UnixMs, key: &[u8]) -> Vec<u8> {
     let mut id = at.0.to_be_bytes().to_vec();
     id.extend_from_slice(key);
     keys::key(keys::KEY_END, &id)
-}
-
-/// When a job that is in `state` expires.
-fn expiry(spec: &JobSpec, state: &JobState) -> Option<UnixMs> {
-    let waits =
-        matches!(state, JobState::Blocked | JobState::Scheduled { .. } | JobState::Queued | JobState::Retrying { .. });
-    spec.options().expires_at.filter(|_| waits)
 }

@@ -30,6 +30,14 @@ pub(super) const TALE: u8 = b'g';
 pub(super) const LINEAGE: u8 = b'l';
 /// Tombstones, by table and id.
 pub(super) const GONE: u8 = b'd';
+/// Queues that something was set of, by name; how queues flow, by name; the pass that was last served.
+pub(super) const QUEUE: u8 = b'q';
+pub(super) const FLOW: u8 = b'p';
+pub(super) const REACHED: &[u8] = b"v";
+/// Unique keys, by key; the same by the time that they end; those that both sides of a split had, by key and job.
+pub(super) const UNIQUE: u8 = b'u';
+pub(super) const UNIQUE_END: u8 = b'e';
+pub(super) const CONTESTED: u8 = b'w';
 
 /// No row is longer: a job's payload, result and texts, with room.
 const ROW_BYTES_MAX: usize = 16 << 20;

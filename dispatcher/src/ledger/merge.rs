@@ -16,6 +16,7 @@ use relais_protocol::ids::Fence;
 use relais_protocol::job::{Attempt, AttemptEnd, AttemptOutcome, Cancel, Ending, ErrorKind, Job, JobError, JobState};
 use relais_protocol::merge::{KeyRow, SettingRow, TokenRow};
 use relais_protocol::node::NodeRow;
+use relais_protocol::queue::QueueRow;
 use relais_protocol::record::Standing;
 use relais_protocol::time::UnixMs;
 use std::cmp::{Ordering, Reverse};
@@ -37,6 +38,7 @@ pub fn join_jobs(a: &Job, b: &Job) -> Job {
     joined.endings = join_endings(a, b, head);
     joined.alias_of = [a.alias_of, b.alias_of].into_iter().flatten().min();
     if a.life == b.life {
+        joined.replaced_by = [a.replaced_by, b.replaced_by].into_iter().flatten().min();
         joined.cancel = [&a.cancel, &b.cancel].into_iter().flatten().min_by(|a, b| wish(a).cmp(&wish(b))).cloned();
     }
     joined
@@ -177,6 +179,13 @@ fn alive(standing: Standing) -> u8 {
 #[must_use]
 pub fn join_settings(a: &SettingRow, b: &SettingRow) -> SettingRow {
     let order = |row: &SettingRow| (row.changed, row.value.clone());
+    if order(a) >= order(b) { a.clone() } else { b.clone() }
+}
+
+/// Two rows of one queue as one: the later.
+#[must_use]
+pub fn join_queues(a: &QueueRow, b: &QueueRow) -> QueueRow {
+    let order = |row: &QueueRow| (row.changed, codec::encode(codec::FORMAT, row));
     if order(a) >= order(b) { a.clone() } else { b.clone() }
 }
 

@@ -1,32 +1,51 @@
-//! Placement: which waiting job goes to which free slot. Runs after each batch, on every replica alike.
+//! Placement: which waiting job goes to which free slot. Runs after each batch, on every replica alike, and reads
+//! nothing but rows and what is made from them: so every limit and share holds across a failover.
 
 use super::{Event, Ledger};
 use relais_protocol::ids::{Fence, Incarnation, NodeId};
 use relais_protocol::job::{Attempt, AttemptOutcome, Job, JobState};
+use relais_protocol::spec::{QueueName, Requires};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Attempts kept in a job's row, the newest.
 const ATTEMPTS_KEPT: usize = 50;
 
 impl Ledger {
-    /// Fills free slots: highest priority first, then the order of the journal, each job on the least
-    /// loaded node that fits. A line whose first job fits nowhere is passed over, not waited for.
+    /// Fills free slots: the least served queue first, its jobs by their turn, each job on the least loaded
+    /// node that fits. A line whose first job fits nowhere is passed over, not waited for.
     pub(super) fn place(&mut self) {
-        let mut passed_over = None;
+        self.lines.reopen(self.head.now);
+        // What fits nowhere fits nowhere for the rest of this round, whoever asks for it: slots only get fewer.
+        let mut unfit = BTreeSet::new();
         while self.nodes.free_in_all() > 0
-            && let Some((turn, id, line)) = self.lines.head_after(passed_over)
+            && let Some(queue) = self.lines.next_queue()
         {
-            let Some(job) = self.jobs.take(&self.sheet, id) else {
-                passed_over = Some(turn);
-                continue;
-            };
-            match self.nodes.best(&line.requires, last_failed_node(&job)) {
-                Some((node, incarnation)) => self.start(job, node, incarnation),
-                None => {
-                    self.jobs.put_back(job);
-                    passed_over = Some(turn);
-                }
+            if !self.place_one_of(&queue, &mut unfit) {
+                self.lines.set_aside(&queue);
             }
         }
+        self.lines.take_back();
+    }
+
+    /// Starts the first job of a queue that fits; whether there was one.
+    fn place_one_of(&mut self, queue: &QueueName, unfit: &mut BTreeSet<Arc<Requires>>) -> bool {
+        let mut passed_over = None;
+        while let Some((turn, requires)) = self.lines.head_after(queue, passed_over) {
+            passed_over = Some(turn);
+            if unfit.contains(&requires) {
+                continue;
+            }
+            let Some(job) = self.jobs.take(&self.sheet, turn.2) else { continue };
+            if let Some((node, incarnation)) = self.nodes.best(&requires, last_failed_node(&job)) {
+                self.lines.serve(queue, requires.slots, self.head.now);
+                self.start(job, node, incarnation);
+                return true;
+            }
+            self.jobs.put_back(job);
+            unfit.insert(requires);
+        }
+        false
     }
 
     fn start(&mut self, mut job: Job, node: NodeId, incarnation: Incarnation) {

@@ -29,17 +29,6 @@ pub struct JobFilter {
     pub until: Option<UnixMs>,
 }
 
-/// A queue, counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueRow {
-    /// Its name.
-    pub name: String,
-    /// Jobs by state, in the order of [`StateName::ALL`].
-    pub counts: [u64; StateName::ALL.len()],
-    /// When the first in line became ready.
-    pub oldest: Option<UnixMs>,
-}
-
 impl JobFilter {
     /// Whether `job` passes.
     #[must_use]
@@ -104,37 +93,12 @@ impl Ledger {
     #[must_use]
     pub fn counts(&self) -> [u64; StateName::ALL.len()] {
         let mut sum = [0; StateName::ALL.len()];
-        for counts in self.lines.counts().values() {
-            for (total, count) in sum.iter_mut().zip(counts) {
+        for (_, queue) in self.lines.queues() {
+            for (total, count) in sum.iter_mut().zip(queue.counts) {
                 *total += count;
             }
         }
         sum
-    }
-
-    /// All queues that ever had a job.
-    #[must_use]
-    pub fn queues(&self) -> Vec<QueueRow> {
-        let row = |(name, counts): (&relais_protocol::spec::QueueName, &[u64; StateName::ALL.len()])| QueueRow {
-            name: name.to_string(),
-            counts: *counts,
-            oldest: self.lines.oldest(name).and_then(|id| self.job(id)).and_then(|job| job.queued_at),
-        };
-        self.lines.counts().iter().map(row).collect()
-    }
-
-    /// Why a queued job still waits, in words.
-    #[must_use]
-    pub fn why_it_waits(&self, job: &Job) -> String {
-        let requires = &job.spec.options().requires;
-        if !self.nodes.any_fits(requires) {
-            let labels: Vec<String> = requires.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-            return format!("no online node has {} slots and the labels [{}]", requires.slots, labels.join(", "));
-        }
-        match self.lines.ahead(job) {
-            0 => "it is next; all slots that fit are in use".to_owned(),
-            n => format!("{n} jobs are ahead of it in queue `{}`; all slots that fit are in use", job.spec.queue),
-        }
     }
 
     /// All nodes ever admitted, by id.

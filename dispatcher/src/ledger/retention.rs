@@ -21,7 +21,7 @@ const ROWS_A_STEP: usize = 1_000;
 
 impl Ledger {
     /// One step from `from` on: forgets what ended before `before`, and `surplus` more, oldest first.
-    pub(super) fn purge(&mut self, from: JobId, before: UnixMs, surplus: u32) -> Outcome {
+    pub(super) fn forget_ended(&mut self, from: JobId, before: UnixMs, surplus: u32) -> Outcome {
         let (mut left, mut looked_at, mut next, mut over) = (surplus, 0, None, Vec::new());
         let now = self.head.now;
         self.jobs.oldest_first(&self.sheet, from, JobId(u128::MAX), |job| {
@@ -46,12 +46,12 @@ impl Ledger {
             self.jobs.delete(*id);
             self.events.push(Event::Forgotten(*id));
         }
-        Outcome::Purged { count: over.len() as u32, next }
+        Outcome::Forgot { count: over.len() as u32, next }
     }
 
     /// Whether a step may find something that ended before `before`.
     #[must_use]
-    pub fn has_to_purge(&self, before: UnixMs) -> bool {
+    pub fn has_to_forget(&self, before: UnixMs) -> bool {
         let (mut looked_at, mut found) = (0, false);
         self.jobs.oldest_first(&self.sheet, JobId(0), JobId(u128::MAX), |job| {
             looked_at += 1;

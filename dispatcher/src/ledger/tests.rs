@@ -12,8 +12,11 @@ use relais_protocol::spec::{Condition, Dependency, JobOptions, JobSpec, QueueNam
 mod blocked;
 mod heal;
 mod joins;
+mod queues;
+mod unique;
 
 struct Bench {
+    rows: Arc<MemoryRows>,
     ledger: Ledger,
     index: u64,
     now: u64,
@@ -52,7 +55,8 @@ fn up(node: u32, incarnation: u64, slots: u32) -> Record {
 
 impl Bench {
     fn new(slots: u32) -> Self {
-        let mut bench = Self { ledger: Ledger::new(Arc::new(MemoryRows::default())), index: 0, now: 1_000 };
+        let rows = Arc::new(MemoryRows::default());
+        let mut bench = Self { ledger: Ledger::new(rows.clone()), rows, index: 0, now: 1_000 };
         bench.does(Record::Found { cluster: ClusterId(9), name: "n1".into() });
         bench.does(Record::Promote { node: NodeId(1), incarnation: Incarnation(1) });
         bench.does(up(1, 1, slots));
@@ -221,7 +225,7 @@ fn settings_are_kept_as_they_came_and_read_as_they_are_known() {
 }
 
 fn any_record() -> impl Strategy<Value = (u8, u8, u8, u16)> {
-    (0u8..14, 0u8..12, 1u8..4, 0u16..2_000)
+    (0u8..18, 0u8..12, 1u8..4, 0u16..2_000)
 }
 
 fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Record {
@@ -256,11 +260,12 @@ fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Re
                 Record::Delete { job: JobId(job) }
             }
         }
-        11 | 12 => {
+        11 | 16 => {
             let on = [Condition::Succeeded, Condition::Finished, Condition::Failed][usize::from(number % 3)];
             let parents = [job, u128::from(number % 12) + 1].map(|job| Dependency { job: JobId(job), on });
             submit(100 + u128::from(number % 40), JobOptions { depends_on: parents.to_vec(), ..JobOptions::default() })
         }
+        12..=15 => queues::record_of(what, job, number),
         _ => Record::Promote { node: NodeId(node.into()), incarnation: Incarnation(1) },
     }
 }

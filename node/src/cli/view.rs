@@ -94,6 +94,38 @@ pub(crate) struct Node {
     pub(crate) last_heard_ms: Option<u64>,
 }
 
+/// A row of `GET /v1/queues`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Queue {
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) name: String,
+    pub(crate) weight: Option<u64>,
+    pub(crate) concurrency: Option<u64>,
+    pub(crate) rate: Option<QueueRate>,
+    pub(crate) retention: Value,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) paused: bool,
+    pub(crate) held_by: Option<String>,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) scheduled: u64,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) queued: u64,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) running: u64,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) retrying: u64,
+    pub(crate) oldest_age_ms: Option<u64>,
+}
+
+/// How many jobs may start in a period.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct QueueRate {
+    pub(crate) count: u64,
+    pub(crate) per: String,
+}
+
 /// The answer of `GET /v1/cluster`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]

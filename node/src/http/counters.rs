@@ -7,6 +7,7 @@ use super::request::Request;
 use super::route::{ROUTES, Route};
 use actix_web::http::StatusCode;
 use relais_protocol::job::StateName;
+use relais_protocol::queue::QueueConfig;
 use relais_protocol::record::Standing;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,9 +117,9 @@ fn ledger(api: &Api, text: &mut String) {
         return;
     }
     let ledger = api.backend.ledger();
-    let (counts, queues) = (ledger.counts(), ledger.queues());
+    let (counts, queues) = (ledger.counts(), ledger.queues().collect::<Vec<_>>());
     let online = ledger.nodes().filter(|row| row.standing == Standing::Online).count() as u64;
-    let applied = ledger.applied().0;
+    let (applied, now) = (ledger.applied().0, api.backend.now());
     drop(ledger);
     head(text, "relais_jobs", "gauge", "Jobs in the record, by state.");
     for (state, count) in StateName::ALL.iter().zip(counts) {
@@ -132,6 +133,15 @@ fn ledger(api: &Api, text: &mut String) {
                 format_args!("relais_queue_jobs{{queue=\"{}\",state=\"{}\"}} {count}", queue.name, state.as_str()),
             );
         }
+    }
+    head(text, "relais_queue_oldest_age_seconds", "gauge", "How long the oldest job in line has waited, by queue.");
+    for (queue, oldest) in queues.iter().filter_map(|queue| Some((queue, queue.oldest?))) {
+        let seconds = now.since(oldest) as f64 / 1_000.0;
+        line(text, format_args!("relais_queue_oldest_age_seconds{{queue=\"{}\"}} {seconds}", queue.name));
+    }
+    head(text, "relais_queue_paused", "gauge", "Whether a queue is paused, of those that something was set of.");
+    for queue in queues.iter().filter(|queue| queue.paused || queue.config != QueueConfig::default()) {
+        line(text, format_args!("relais_queue_paused{{queue=\"{}\"}} {}", queue.name, u8::from(queue.paused)));
     }
     gauge(text, "relais_nodes_online", "Nodes that can be given work.", online);
     gauge(text, "relais_applied_index", "The last journal index applied here.", applied);

@@ -120,7 +120,7 @@ pub(super) async fn count(api: &Api, request: &Request) -> Answered {
     let sight = read::sight(api, request.query.local()?).await;
     let ledger = api.backend.ledger();
     let groups: BTreeMap<String, u64> = if by_queue {
-        ledger.queues().into_iter().map(|queue| (queue.name, queue.counts.iter().sum())).collect()
+        ledger.queues().map(|queue| (queue.name, queue.counts.iter().sum())).collect()
     } else {
         let counts = ledger.counts();
         StateName::ALL.iter().zip(counts).map(|(state, count)| (state.as_str().to_owned(), count)).collect()
@@ -168,6 +168,7 @@ pub(super) async fn retry(api: &Api, request: &Request, text: &str) -> Answered 
     after(api, id, index, StatusCode::OK).await
 }
 
+/// A body that says nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an empty object")]
 pub(super) struct Nothing {}

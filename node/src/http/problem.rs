@@ -310,6 +310,13 @@ impl From<Refusal> for Problem {
             Refusal::JobNeeded(child) => {
                 conflict(format!("job {child} waits and depends on it; delete it once that one has ended"))
             }
+            Refusal::UniqueHeld(job) => Self::of_fields(
+                Kind::Conflict,
+                vec![FieldError {
+                    pointer: "/unique/key".to_owned(),
+                    detail: format!("job {job} has this unique key; wait for its end, cancel it, or use another key"),
+                }],
+            ),
             Refusal::NameTaken => conflict("another node has this name; choose another".to_owned()),
             Refusal::StaleReign | Refusal::StaleFence | Refusal::StaleIncarnation | Refusal::NotFounded => Self::new(
                 Kind::NoDispatcher,

@@ -37,6 +37,11 @@ pub(super) enum Route {
     Tokens,
     TokenMake,
     TokenRevoke(String),
+    Queues,
+    Queue(String),
+    QueueSet(String),
+    QueuePause(String, bool),
+    QueuePurge(String),
 }
 
 /// Why a request is none of them.
@@ -64,7 +69,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 31;
+pub(super) const ROUTES: usize = 36;
 
 impl Route {
     /// The route of a request.
@@ -101,6 +106,17 @@ impl Route {
                 Some(_) => Err(NoRoute::Unknown),
                 None => pick(method, [("GET", Self::Node((*name).to_owned()))]),
             },
+            ["queues"] => pick(method, [("GET", Self::Queues)]),
+            ["queues", name] if !name.is_empty() => match name.rsplit_once(':') {
+                Some((name, "pause")) => pick(method, [("POST", Self::QueuePause(name.to_owned(), true))]),
+                Some((name, "resume")) => pick(method, [("POST", Self::QueuePause(name.to_owned(), false))]),
+                Some((name, "purge")) => pick(method, [("POST", Self::QueuePurge(name.to_owned()))]),
+                Some(_) => Err(NoRoute::Unknown),
+                None => {
+                    let name = || (*name).to_owned();
+                    pick(method, [("GET", Self::Queue(name())), ("PUT", Self::QueueSet(name()))])
+                }
+            },
             ["cluster"] => pick(method, [("GET", Self::Cluster)]),
             ["cluster", "failovers"] => pick(method, [("GET", Self::Failovers)]),
             ["cluster", "settings"] => pick(method, [("GET", Self::Settings), ("PATCH", Self::SettingsChange)]),
@@ -133,6 +149,8 @@ impl Route {
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
                 Needs::Read
             }
+            Self::Queues | Self::Queue(_) => Needs::Read,
+            Self::QueueSet(_) | Self::QueuePause(..) | Self::QueuePurge(_) => Needs::Admin,
             Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers | Self::Journal => Needs::Read,
             Self::JobsCancel | Self::JobsRetry => Needs::Submit,
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
@@ -167,6 +185,10 @@ impl Route {
                 | Self::Settings
                 | Self::SettingsChange
                 | Self::Tokens
+                | Self::Queues
+                | Self::Queue(_)
+                | Self::QueueSet(_)
+                | Self::QueuePause(..)
         )
     }
 
@@ -210,9 +232,14 @@ impl Route {
             Self::SettingsChange => (25, "PATCH /v1/cluster/settings"),
             Self::NodeDrill(_) => (28, "/v1/nodes/{name}:drill"),
             Self::Journal => (26, "/v1/cluster/journal"),
-            Self::JobsCancel => (29, "/v1/jobs:cancel"),
-            Self::JobsRetry => (30, "/v1/jobs:retry"),
+            Self::JobsCancel => (34, "/v1/jobs:cancel"),
+            Self::JobsRetry => (35, "/v1/jobs:retry"),
             Self::Recover => (27, "/v1/cluster:recover"),
+            Self::Queues => (29, "/v1/queues"),
+            Self::Queue(_) => (30, "/v1/queues/{name}"),
+            Self::QueueSet(_) => (31, "PUT /v1/queues/{name}"),
+            Self::QueuePause(..) => (32, "/v1/queues/{name}:pause"),
+            Self::QueuePurge(_) => (33, "/v1/queues/{name}:purge"),
         }
     }
 }
@@ -268,6 +295,8 @@ mod tests {
             ("GET", "/v1/jobs/0196/logs", Route::JobLogs("0196".into())),
             ("POST", "/v1/nodes/a%20b:undrain", Route::NodeDrain("a b".into(), false)),
             ("DELETE", "/v1/tokens/7", Route::TokenRevoke("7".into())),
+            ("PUT", "/v1/queues/a.b", Route::QueueSet("a.b".into())),
+            ("POST", "/v1/queues/a.b:resume", Route::QueuePause("a.b".into(), false)),
         ];
         for (method, path, route) in cases {
             assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");

@@ -6,6 +6,7 @@
 mod local;
 mod raw;
 mod rules;
+mod shared;
 
 pub(super) use local::{Local, ref_pointer};
 

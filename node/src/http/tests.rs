@@ -8,6 +8,7 @@ mod graph;
 mod jobs;
 mod listing;
 mod logs;
+mod queues;
 mod reads;
 mod rig;
 mod settings;

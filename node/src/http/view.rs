@@ -3,7 +3,9 @@
 use relais_dispatcher::ledger::Ledger;
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::job::{Attempt, Ending, Job, JobError, JobState};
-use relais_protocol::spec::{Dependency, Jitter, JobOptions, Labels, OnDisconnect, OnLost, StartTime};
+use relais_protocol::spec::{
+    Dependency, Jitter, JobOptions, Labels, OnConflict, OnDisconnect, OnLost, StartTime, Unique,
+};
 use relais_protocol::time::{UnixMs, duration_text};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -41,7 +43,7 @@ impl Serialize for Time {
 
 /// `1h30m`.
 #[derive(Clone, Copy)]
-struct Duration(u64);
+pub(super) struct Duration(pub(super) u64);
 
 impl Serialize for Duration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -75,6 +77,8 @@ pub(super) struct JobView<'a> {
     retry: RetryView<'a>,
     on_disconnect: &'static str,
     idempotency_key: Option<&'a str>,
+    unique: Option<UniqueView<'a>>,
+    concurrency: Option<ConcurrencyView<'a>>,
     requires: RequiresView<'a>,
     placement: &'static str,
     depends_on: Vec<DependencyView>,
@@ -105,8 +109,35 @@ pub(super) struct JobView<'a> {
     endings: Vec<EndingView<'a>>,
     /// The job under the same key that the other side of a split had taken before.
     alias_of: Option<Id>,
+    /// The job that took its unique key, for which it was cancelled.
+    replaced_by: Option<Id>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deduplicated: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct UniqueView<'a> {
+    key: &'a str,
+    #[serde(rename = "for")]
+    window: Option<Duration>,
+    on_conflict: &'static str,
+}
+
+impl<'a> UniqueView<'a> {
+    fn of(unique: &'a Unique) -> Self {
+        let on_conflict = match unique.on_conflict {
+            OnConflict::Return => "return",
+            OnConflict::Reject => "reject",
+            OnConflict::Replace => "replace",
+        };
+        Self { key: &unique.key, window: unique.for_ms.map(Duration), on_conflict }
+    }
+}
+
+#[derive(Serialize)]
+struct ConcurrencyView<'a> {
+    key: &'a str,
+    limit: u32,
 }
 
 #[derive(Serialize)]
@@ -261,6 +292,8 @@ impl<'a> JobView<'a> {
                 OnDisconnect::Continue => "continue",
             },
             idempotency_key: options.idempotency_key.as_deref(),
+            unique: options.unique.as_ref().map(UniqueView::of),
+            concurrency: options.concurrency.as_ref().map(|one| ConcurrencyView { key: &one.key, limit: one.limit }),
             requires: RequiresView { slots: options.requires.slots, labels: &options.requires.labels },
             placement: "spread",
             depends_on: options.depends_on.iter().map(dependency).collect(),
@@ -290,6 +323,7 @@ impl<'a> JobView<'a> {
             duplicate_executions: job.duplicate_executions(),
             endings: job.endings.iter().map(ending).collect(),
             alias_of: job.alias_of.map(Id),
+            replaced_by: job.replaced_by.map(Id),
             deduplicated: None,
         }
     }

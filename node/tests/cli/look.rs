@@ -76,6 +76,36 @@ fn cancel_and_retry_tell_what_came_of_it() {
 }
 
 #[test]
+fn queues_are_a_table_and_are_set_by_what_is_named() {
+    let row = json!({"name": "mail", "weight": 2, "concurrency": 4, "rate": {"count": 100, "per": "1s", "started": 3},
+        "retention": {"age": "7d", "count": null}, "paused": false, "held_by": "concurrency", "scheduled": 1,
+        "queued": 12, "running": 4, "retrying": 2, "oldest_age_ms": 90_000});
+    let node = Fake::new(move |_, request| match (request.method.as_str(), request.path.as_str()) {
+        ("GET", _) => Reply::json(200, json!({"queues": [row]})),
+        ("POST", "/v1/queues/mail:purge") => Reply::json(200, json!({"cancelled": 12})),
+        _ => Reply::json(200, &row),
+    });
+    let out = run(&[&node], &["queues"]).out;
+    for expected in ["mail", "at its limit", "12", "1m30s", "100/1s"] {
+        assert!(out.contains(expected), "{expected}:\n{out}");
+    }
+    assert_eq!(run(&[&node], &["queues", "ls", "-o", "quiet"]).out, "mail\n");
+    assert_eq!(run(&[&node], &["queues", "set", "mail", "concurrency=none", "retention_count=5", "weight=3"]).code, 0);
+    let set = node.seen().into_iter().find(|request| request.method == "PUT").unwrap();
+    assert_eq!(set.path, "/v1/queues/mail");
+    assert_eq!(
+        set.json(),
+        json!({"weight": 3, "concurrency": null, "rate": {"count": 100, "per": "1s"}, "retention": {"age": "7d", "count": 5}})
+    );
+    assert_eq!(run(&[&node], &["queues", "purge", "mail"]).out, "queue mail is purged, 12 jobs were cancelled\n");
+    assert_eq!(run(&[&node], &["queues", "pause", "mail"]).out, "queue mail is paused\n");
+    for wrong in ["concurrency", "depth=4", "rate=5", "weight=heavy"] {
+        assert_eq!(run(&[&node], &["queues", "set", "mail", wrong]).code, 2, "{wrong}");
+    }
+    assert_eq!(run(&[&node], &["queues", "pause", "Mail"]).code, 2);
+}
+
+#[test]
 fn nodes_are_a_table() {
     let row = json!({"name": "n1", "role": "dispatcher+worker", "status": "online", "slots": 4, "running": 2,
         "cpu_percent": 12.4, "memory_available_bytes": 3_650_722_201u64, "net_in_bytes_per_second": 2048,

@@ -44,8 +44,15 @@ fn every_flag_has_its_place_in_the_spec() {
             "payload": {"command": ["cat", "-n"], "env": {"A": "b=c", "B": ""}, "cwd": "/srv", "stdin": "héllo\n"}
         })
     );
+    for (flag, limit) in [("tenant=2", 2), ("tenant", 1)] {
+        run(&[&node], &["submit", "--concurrency", flag, "--unique", "once", "--", "true"]);
+        let sent = node.seen().last().unwrap().json();
+        assert_eq!(sent["concurrency"], json!({"key": "tenant", "limit": limit}));
+        assert_eq!(sent["unique"], json!({"key": "once"}));
+    }
+    assert_eq!(run(&[&node], &["submit", "--concurrency", "tenant=0", "--", "true"]).code, 2);
     run(&[&node], &["submit", "--at", "2026-11-23T02:00:00Z", "--", "true"]);
-    assert_eq!(node.seen()[1].json()["run_at"], "2026-11-23T02:00:00Z");
+    assert_eq!(node.seen().last().unwrap().json()["run_at"], "2026-11-23T02:00:00Z");
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn each_is_written_as_it_is_read() {
         ("voters", "7"),
         ("replace_after", "2m"),
         ("drill", "on"),
+        ("priority_aging", "5s"),
     ]);
     let rows: Vec<(&str, String)> = Settings::KEYS.iter().map(|key| (*key, all.text(key).unwrap())).collect();
     let again = Settings::of(rows.iter().map(|(key, value)| (*key, value.as_str())));

@@ -1,9 +1,12 @@
 //! Each checker passes a history that is right and finds what it is for in one that is not.
 
 use super::*;
-use crate::history::{At, Began, Deed, DeedKind, Digest, Execution, Final, Read, Recovery, Stand, Step, Submitted};
+use crate::history::{
+    At, Began, Deed, DeedKind, Digest, Execution, Final, Read, Recovery, Shared, Stand, Step, Submitted,
+};
 use relais_protocol::ids::{Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, StateName};
+use relais_protocol::spec::{Concurrency, QueueName};
 
 const JOB: JobId = JobId(1);
 
@@ -113,6 +116,34 @@ fn overlaps_repeats_and_strangers_are_found() {
         found(|h| h.finals[0].attempts.fill((Fence::new(Epoch(1), 2), Some(AttemptOutcome::Failed)))),
         ["bounded-executions", "ends-are-true"]
     );
+}
+
+#[test]
+fn exceeded_limits_are_found() {
+    let few = QueueName::default();
+    let shared = |job, key: &str, unique: Option<&str>| Shared {
+        job,
+        queue: QueueName::default(),
+        concurrency: Some(Concurrency { key: key.into(), limit: 1 }),
+        unique: unique.map(str::to_owned),
+    };
+    // Another job runs while the first one does.
+    let beside = |h: &mut History| h.steps.insert(2, Step { job: JobId(2), ..step(4, StateName::Running) });
+    let set = |h: &mut History, second: Shared| {
+        beside(h);
+        h.shared = vec![shared(JOB, "a", Some("u")), second];
+    };
+    let limited = |limit: u32| {
+        let few = few.clone();
+        move |h: &mut History| {
+            set(h, shared(JobId(2), "b", None));
+            h.queue_limits.push((Index(1), few, Some(limit)));
+        }
+    };
+    assert_eq!(found(limited(2)), ["job-history"]);
+    assert_eq!(found(limited(1)), ["job-history", "limits-hold"]);
+    assert_eq!(found(|h| set(h, shared(JobId(2), "a", None))), ["job-history", "limits-hold"]);
+    assert_eq!(found(|h| set(h, shared(JobId(2), "b", Some("u")))), ["job-history", "limits-hold"]);
 }
 
 #[test]

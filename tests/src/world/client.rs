@@ -5,10 +5,11 @@ use super::World;
 use super::bench::{Script, any_script, work_ms};
 use super::dice::Dice;
 use super::event::Event;
+use super::shared::{Budget, limit_of_few};
 use crate::history::{At, Submitted};
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::record::{Committed, Outcome, Record, Submit};
-use relais_protocol::spec::{
+use relais_protocol::spec::{Condition, Dependency, 
     Jitter, JobOptions, JobSpec, OnDisconnect, OnLost, QueueName, Requires, RetryPolicy, StartTime,
 };
 
@@ -27,6 +28,7 @@ pub(super) struct Client {
     to_submit: u32,
     jobs: Vec<JobId>,
     request: Option<Request>,
+    budget: Budget,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +44,16 @@ struct Request {
 
 impl Client {
     pub(super) fn new(dice: Dice, to_submit: u32) -> Self {
-        Self { dice, to_submit, jobs: Vec::new(), request: None }
+        Self { dice, to_submit, jobs: Vec::new(), request: None, budget: Budget::default() }
+    }
+
+    /// Lets a job wait for an earlier one, now and then.
+    fn follow_another(&mut self, spec: JobSpec) -> JobSpec {
+        let Some(job) = self.dice.pick(&self.jobs).filter(|_| self.dice.chance(12)) else { return spec };
+        let on = self.dice.pick(&[Condition::Succeeded, Condition::Finished, Condition::Failed]).unwrap_or_default();
+        let mut options = spec.options().clone();
+        options.depends_on = vec![Dependency { job, on }];
+        spec.with_options(options)
     }
 
     /// Whether it has nothing more to say.
@@ -83,6 +94,7 @@ impl World {
         let client = &mut self.clients[number];
         let known = client.dice.pick(&client.jobs);
         let request = match (client.dice.range(0, 99), known) {
+            _ if number == 0 && !is_pair && client.budget.begins() => Some(single(limit_of_few())),
             (0..12, Some(job)) => Some(single(Record::Cancel { job, reason: String::new() })),
             (12..22, Some(job)) => Some(single(Record::Retry { job })),
             (22..40, Some(job)) if is_pair => Some(single(Record::Delete { job })),
@@ -104,7 +116,14 @@ impl World {
         for n in 0..count {
             let shared = self.shared_key(number).filter(|_| keyed);
             let key = shared.or_else(|| keyed.then(|| format!("c{number}-{first}-{n}")));
-            let mut spec = any_spec(&mut self.clients[number].dice, wall, self.plan.long_jobs);
+            let (long_jobs, is_pair) = (self.plan.long_jobs, self.pair.is_some());
+            let client = &mut self.clients[number];
+            let mut spec = any_spec(&mut client.dice, wall, long_jobs);
+            if !is_pair {
+                // Two sides of a split keep no limit between them, and which job waits for which is each one's own.
+                spec = client.budget.share(spec, &mut client.dice);
+                spec = client.follow_another(spec);
+            }
             if !self.is_to_be_done(&spec) {
                 break;
             }
@@ -163,13 +182,12 @@ impl World {
         self.history.answers.push((At(self.now), committed.index));
         let submits = std::mem::take(&mut request.submits);
         client.request = None;
-        let ids = committed.outcomes.each.iter().filter_map(|outcome| match outcome {
-            Outcome::Submitted { id, .. } => Some(*id),
-            _ => None,
-        });
-        for (submit, id) in submits.into_iter().zip(ids) {
-            self.history.submits[submit].acked.push((At(self.now), id));
-            self.clients[number].jobs.push(id);
+        for (submit, outcome) in submits.into_iter().zip(&committed.outcomes.each) {
+            // Another outcome is a refusal: another job has its unique key.
+            if let Outcome::Submitted { id, .. } = outcome {
+                self.history.submits[submit].acked.push((At(self.now), *id));
+                self.clients[number].jobs.push(*id);
+            }
         }
     }
 

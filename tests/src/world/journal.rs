@@ -224,6 +224,7 @@ impl World {
             if !begins && !matches!(outcome, Outcome::Refused(_)) && proposed != before {
                 self.deed(id, DeedKind::TookEffect { proposed, in_force: before });
             }
+            self.note_shared(index, record, outcome);
             if let (Record::Retry { job }, Outcome::Done) = (record, outcome) {
                 self.history.reopened.push((Index(index), *job));
             }

@@ -5,7 +5,11 @@ use super::super::memory::Switchboard;
 use super::super::*;
 use super::fixture::LIMIT;
 use crate::machine::LedgerMachine;
-use relais_protocol::ids::{JobId, NodeId};
+use relais_protocol::codec;
+use relais_protocol::ids::{ClusterId, Epoch, Generation, Incarnation, JobId, NodeId};
+use relais_protocol::record::{Batch, Outcome, RULES, Record, Submit};
+use relais_protocol::spec::{JobOptions, JobSpec, QueueName};
+use relais_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,6 +42,77 @@ fn unpack(text: &str, dir: &Path) {
         }
     }
     write(current);
+}
+
+/// Reads a folder into the form that [`unpack`] writes out.
+fn pack(dir: &Path) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from(
+        "# A journal folder as the version before the format file left it when it was killed: one node, three jobs\n\
+         # (keys golden-1 to golden-3). `file PATH LENGTH`, then runs of bytes that are not zero: `OFFSET HEX`.\n",
+    );
+    for (path, bytes) in contents(dir) {
+        writeln!(text, "file {} {}", path.strip_prefix(dir).unwrap().display(), bytes.len()).unwrap();
+        let mut at = 0;
+        while at < bytes.len() {
+            let line = &bytes[at..bytes.len().min(at + 64)];
+            let used = line.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            if used > 0 {
+                let hex: String = line[..used].iter().map(|byte| format!("{byte:02x}")).collect();
+                writeln!(text, "{at} {hex}").unwrap();
+            }
+            at += line.len();
+        }
+    }
+    text + "folder ledger/blobs\nfolder log/blobs\n"
+}
+
+/// Makes the folder of which the golden file tells.
+async fn make(dir: &Path) {
+    let Opened::Clean(store) = open(options(dir)).await.unwrap() else { panic!("taken for damaged") };
+    let board = Switchboard::new();
+    let id = RaftId::new(NodeId(1), 1);
+    let machine = Arc::new(LedgerMachine::new(Box::new(|_, _| {})));
+    let journal = RaftJournal::start(store, machine, board.link(id)).await.unwrap();
+    journal.found().await.unwrap();
+    let mut status = journal.status();
+    tokio::time::timeout(LIMIT, status.wait_for(|status| status.role == Role::Leader)).await.unwrap().unwrap();
+    let spec =
+        JobSpec { kind: "noop".into(), queue: QueueName::default(), priority: 50, payload: "{}".into(), options: None };
+    let submit = |number: u128| {
+        let options = JobOptions { idempotency_key: Some(format!("golden-{number}")), ..JobOptions::default() };
+        let spec = spec.clone().with_options(options);
+        Record::Submit(Box::new(Submit { id: JobId(number), spec, body_hash: 7, submitted_by: String::new() }))
+    };
+    let found = Record::Found { cluster: ClusterId(9), name: "n1".into() };
+    let promote = Record::Promote { node: NodeId(1), incarnation: Incarnation(1) };
+    for (epoch, records) in [(0, vec![found, promote]), (1, (1..=3).map(submit).collect())] {
+        let (generation, epoch, stamp) = (Generation(0), Epoch(epoch), UnixMs(1_790_000_000_000));
+        let batch = Batch { rules: RULES, generation, epoch, stamp, records };
+        let outcomes = journal.propose(codec::encode(codec::FORMAT, &batch).into()).await.unwrap().1;
+        assert!(!outcomes.each.iter().any(|outcome| matches!(outcome, Outcome::Refused(_))), "{outcomes:?}");
+    }
+    journal.shutdown().await;
+    // Neither is of that version.
+    for later in ["format", "ballast"] {
+        fs::remove_file(dir.join(later)).unwrap();
+    }
+}
+
+/// `RELAIS_GOLDEN=FILE` writes the golden file anew, where the form of a record had to change before it was
+/// released.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_golden_folder_is_packed_as_it_is_unpacked() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = dir.path().join("made");
+    make(&made).await;
+    let text = pack(&made);
+    let again = dir.path().join("again");
+    unpack(&text, &again);
+    assert!(pack(&again) == text, "what is unpacked is not what was packed");
+    if let Ok(path) = std::env::var("RELAIS_GOLDEN") {
+        fs::write(path, text).unwrap();
+    }
 }
 
 fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

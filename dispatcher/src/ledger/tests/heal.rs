@@ -16,7 +16,15 @@ fn face(job: &Job) -> Face {
     let all = job.endings.iter().cloned().chain(job.ending());
     let mut endings: Vec<_> = all.map(|ending| (ending.life, ending.state, ending.fence)).collect();
     endings.sort_unstable();
-    let rest = (job.life, job.alias_of, job.failures, job.losses, job.cancel.is_some(), job.duplicate_executions());
+    let rest = (
+        job.life,
+        job.alias_of,
+        job.replaced_by,
+        job.failures,
+        job.losses,
+        job.cancel.is_some(),
+        job.duplicate_executions(),
+    );
     (job.state.name(), attempts, endings, format!("{rest:?}"))
 }
 
@@ -33,7 +41,7 @@ impl Bench {
         }
     }
 
-    fn merges(&mut self, other: &Bench) -> Merged {
+    pub(super) fn merges(&mut self, other: &Bench) -> Merged {
         let (ours, theirs) = (self.ledger.lineage(), other.ledger.lineage());
         let since = common_point((ours, self.ledger.applied()), (theirs, other.ledger.applied()));
         let chunks = other.exported(since);
@@ -69,7 +77,10 @@ impl Bench {
         // A key of a job that was deleted is free, whether its row is still there or not.
         let holder = |key| self.ledger.key_row(&format!("k{key}")).filter(|row| !self.ledger.is_void(row));
         let keys: Vec<_> = (0..4).map(|key| holder(key).map(|row| row.job)).collect();
-        format!("{nodes:?} {tokens:?} {settings:?} {keys:?}")
+        let queues: Vec<_> = self.ledger.queue_rows().map(|row| (&row.name, &row.config, row.paused)).collect();
+        let unique: Vec<_> =
+            (0..2).map(|key| self.ledger.unique_holder(&format!("u{key}")).map(|job| job.id)).collect();
+        format!("{nodes:?} {tokens:?} {settings:?} {keys:?} {queues:?} {unique:?}")
     }
 }
 

@@ -7,13 +7,13 @@ use crate::ledger::read::JobFilter;
 use relais_protocol::history::{Side, Takeover, TakeoverCause};
 use relais_protocol::job::Job;
 use relais_protocol::record::{Token, TokenRole};
-use relais_protocol::spec::OnLost;
+use relais_protocol::spec::{Concurrency, OnConflict, OnLost, Unique};
 
 /// What may happen: a kind and two numbers that say to what.
 pub(super) type Step = (u8, u8, u8);
 
 pub(super) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec((0u8..14, 0u8..12, 0u8..6), 0..count)
+    proptest::collection::vec((0u8..17, 0u8..12, 0u8..6), 0..count)
 }
 
 /// Of the job with this number: one id is one body on every side.
@@ -24,11 +24,18 @@ fn options(kind: u8) -> JobOptions {
         on_lost: if kind % 5 == 4 { OnLost::Fail } else { OnLost::Retry },
         ..RetryPolicy::default()
     };
+    let concurrency = (kind % 5 == 2).then(|| Concurrency { key: format!("c{}", kind % 2), limit: 1 });
+    let unique = (kind % 4 == 1).then(|| Unique {
+        key: format!("u{}", kind % 8 / 4),
+        for_ms: (kind % 3 == 1).then_some(5_000),
+        on_conflict: [OnConflict::Return, OnConflict::Reject, OnConflict::Replace][usize::from(kind / 3 % 3)],
+    });
     let start = if kind % 6 == 5 { StartTime::After(4_000) } else { StartTime::Now };
     let on = [Condition::Succeeded, Condition::Finished, Condition::Failed][usize::from(kind / 4)];
     let parent = (kind % 4 == 3).then(|| Dependency { job: JobId(u128::from(kind) * 10), on });
+    let depends_on = parent.into_iter().collect();
     let idempotency_key = with_key.map(|key| format!("k{key}"));
-    JobOptions { retry, start, idempotency_key, depends_on: parent.into_iter().collect(), ..JobOptions::default() }
+    JobOptions { retry, start, idempotency_key, depends_on, concurrency, unique, ..JobOptions::default() }
 }
 
 impl Bench {
@@ -68,6 +75,9 @@ impl Bench {
                 }))
             }
             (12, _) => Record::TokenRevoked { id: u64::from(a % 4) * 10 + u64::from(b % 3) },
+            (14, _) => queues::set(["default", "q"][usize::from(a % 2)], |config| config.concurrency = Some(b.into())),
+            (15, _) => queues::pause(["default", "q"][usize::from(a % 2)], b % 3 == 0),
+            (16, _) if b == 0 => queues::purge("default"),
             (13, _) => Record::NodeStanding {
                 node: NodeId(u32::from(a % 2) + 1),
                 incarnation: Incarnation(1),

@@ -75,6 +75,7 @@ fn meaning(key: &str) -> &'static str {
         "pair_lease" => "the same in a pair",
         "voters" => "nodes that store the journal and vote, once there are as many: 1, 3, 5 or 7",
         "replace_after" => "how long a voter must be gone before its seat goes to another node",
+        "priority_aging" => "how much longer a job waits for each point of priority below 100, at most",
         "drill" => "whether `relais drill` may hurt this cluster",
         _ => "",
     }

@@ -33,6 +33,12 @@ pub(crate) struct Flags {
     /// A label of the job, to find it by
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
+    /// At most so many jobs with this key run at once, one if no limit is given
+    #[arg(long, value_name = "KEY[=LIMIT]", value_parser = limited)]
+    concurrency: Option<(String, u32)>,
+    /// While another job with this key has not ended, that one is meant, and none is made
+    #[arg(long, value_name = "KEY")]
+    unique: Option<String>,
     /// Run it only on nodes with this label
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     require: Vec<(String, String)>,
@@ -76,6 +82,12 @@ impl Flags {
         put(&mut job, "delay", self.delay.as_deref());
         put(&mut job, "run_at", self.at.as_deref());
         put_pairs(&mut job, "labels", &self.label);
+        put(
+            &mut job,
+            "concurrency",
+            self.concurrency.as_ref().map(|(key, limit)| json!({ "key": key, "limit": limit })),
+        );
+        put(&mut job, "unique", self.unique.as_ref().map(|key| json!({ "key": key })));
         if let Some(retries) = self.retries {
             job.insert("retry".to_owned(), json!({ "max_attempts": u32::from(retries) + 1 }));
         }
@@ -120,6 +132,16 @@ fn standard_input(path: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|_| {
         Failure::Usage("the standard input is no UTF-8 text; put it into a file that the job reads".to_owned())
     })
+}
+
+/// `KEY` or `KEY=LIMIT`; what stands after the last `=` is a limit only if it is a number.
+fn limited(text: &str) -> Result<(String, u32), String> {
+    let with_limit = text.rsplit_once('=').and_then(|(key, limit)| Some((key.to_owned(), limit.parse().ok()?)));
+    match with_limit.unwrap_or_else(|| (text.to_owned(), 1)) {
+        (key, _) if key.is_empty() => Err("no key; write KEY or KEY=LIMIT".to_owned()),
+        (_, 0) => Err("a limit of 0 would let none run; give 1 or more".to_owned()),
+        limited => Ok(limited),
+    }
 }
 
 fn duration_text(text: &str) -> Result<String, String> {

@@ -1,14 +1,42 @@
 //! A job spec as it stands in JSON: names and types, no rules. Borrows from the text where it can.
 
 use relais_protocol::spec::Labels;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 /// A text that borrows when it has no escapes, also inside an `Option`.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// An object, and no array of its fields in their order, which a struct alone would take too.
+#[derive(Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        input.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
 
 /// All fields of a spec. `null` counts as left out.
 #[derive(Debug, Deserialize)]
@@ -32,17 +60,17 @@ pub(super) struct RawSpec<'a> {
     #[serde(borrow)]
     pub(super) timeout: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) retry: Option<RawRetry<'a>>,
+    pub(super) retry: Option<Object<RawRetry<'a>>>,
     #[serde(borrow)]
     pub(super) on_disconnect: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) idempotency_key: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) unique: Option<&'a RawValue>,
+    pub(super) unique: Option<Object<RawUnique<'a>>>,
     #[serde(borrow)]
-    pub(super) concurrency: Option<&'a RawValue>,
+    pub(super) concurrency: Option<Object<RawConcurrency<'a>>>,
     #[serde(borrow)]
-    pub(super) requires: Option<RawRequires<'a>>,
+    pub(super) requires: Option<Object<RawRequires<'a>>>,
     #[serde(borrow)]
     pub(super) placement: Option<Text<'a>>,
     #[serde(borrow)]
@@ -89,6 +117,27 @@ pub(super) struct RawDependency<'a> {
     pub(super) reference: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) on: Option<Text<'a>>,
+}
+
+/// What it is to be the only one of.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct RawUnique<'a> {
+    #[serde(borrow)]
+    pub(super) key: Option<Text<'a>>,
+    #[serde(rename = "for", borrow)]
+    pub(super) window: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) on_conflict: Option<Text<'a>>,
+}
+
+/// How many with one key may run at once.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct RawConcurrency<'a> {
+    #[serde(borrow)]
+    pub(super) key: Option<Text<'a>>,
+    pub(super) limit: Option<i64>,
 }
 
 /// What a node must have.

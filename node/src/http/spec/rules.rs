@@ -1,7 +1,7 @@
 //! The rules of a job spec beyond its shape, with its defaults.
 
 use super::raw::{RawRequires, RawRetry, RawSpec, Text};
-use super::{METADATA_BYTES_MAX, unreadable};
+use super::{METADATA_BYTES_MAX, shared, unreadable};
 use crate::http::json::escaped;
 use crate::http::problem::FieldError;
 use relais_protocol::job::ErrorKind;
@@ -22,7 +22,7 @@ const LABEL_CHARS_MAX: usize = 200;
 /// How far apart waits may grow with each attempt.
 const BACKOFF_MAX: f64 = 1_000.0;
 
-type Errors = Vec<FieldError>;
+pub(super) type Errors = Vec<FieldError>;
 
 /// Notes that the field at `pointer` is wrong.
 pub(super) fn push(errors: &mut Errors, pointer: &str, detail: &str) {
@@ -52,7 +52,7 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
         start,
         expires_at: expiry(raw.expires_at.as_ref(), start, errors),
         timeout_ms: timeout(raw.timeout.as_ref(), errors),
-        retry: raw.retry.map_or_else(RetryPolicy::default, |raw| retry(&raw, errors)),
+        retry: raw.retry.map_or_else(RetryPolicy::default, |raw| retry(&raw.0, errors)),
         on_disconnect: one_of(
             raw.on_disconnect.as_ref(),
             "/on_disconnect",
@@ -60,10 +60,12 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
             errors,
         ),
         idempotency_key: None,
-        requires: raw.requires.map_or_else(Requires::default, |raw| requires(raw, errors)),
+        requires: raw.requires.map_or_else(Requires::default, |raw| requires(raw.0, errors)),
         labels: labels(raw.labels, "/labels", errors),
         metadata: metadata(raw.metadata, errors),
         depends_on,
+        concurrency: raw.concurrency.and_then(|raw| shared::concurrency(&raw.0, errors)),
+        unique: raw.unique.and_then(|raw| shared::unique(&raw.0, errors)),
     };
     let spec = JobSpec {
         kind: raw.kind?.0.into_owned(),
@@ -77,13 +79,11 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
 
 fn refuse_later_fields(raw: &RawSpec<'_>, errors: &mut Errors) {
     let later = [
-        ("/unique", raw.unique),
-        ("/concurrency", raw.concurrency),
         ("/array", raw.array),
         ("/on_complete", raw.on_complete),
         ("/notify", raw.notify),
-        ("/requires/cpu", raw.requires.as_ref().and_then(|requires| requires.cpu)),
-        ("/requires/memory", raw.requires.as_ref().and_then(|requires| requires.memory)),
+        ("/requires/cpu", raw.requires.as_ref().and_then(|requires| requires.0.cpu)),
+        ("/requires/memory", raw.requires.as_ref().and_then(|requires| requires.0.memory)),
     ];
     for (pointer, _) in later.iter().filter(|(_, value)| value.is_some()) {
         push(errors, pointer, "is not supported by this version yet; leave it out");
@@ -242,11 +242,18 @@ fn time(text: &Text<'_>, pointer: &str, errors: &mut Errors) -> Option<UnixMs> {
     UnixMs::parse_rfc3339(&text.0).map_err(|why| push(errors, pointer, &why)).ok()
 }
 
-fn duration(text: &Text<'_>, pointer: &str, errors: &mut Errors) -> Option<u64> {
+pub(super) fn duration(text: &Text<'_>, pointer: &str, errors: &mut Errors) -> Option<u64> {
     parse_duration_ms(&text.0).map_err(|why| push(errors, pointer, &why)).ok()
 }
 
-fn bounded(number: Option<i64>, pointer: &str, least: i64, most: i64, default: i64, errors: &mut Errors) -> i64 {
+pub(super) fn bounded(
+    number: Option<i64>,
+    pointer: &str,
+    least: i64,
+    most: i64,
+    default: i64,
+    errors: &mut Errors,
+) -> i64 {
     let number = number.unwrap_or(default);
     if !(least..=most).contains(&number) {
         push(errors, pointer, &format!("is {number}, but must be a whole number from {least} to {most}"));

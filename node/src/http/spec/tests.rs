@@ -1,7 +1,7 @@
 //! Every field of a job spec, wrong in several ways; and what its defaults come to.
 
 use super::*;
-use relais_protocol::spec::{Jitter, JobOptions, StartTime};
+use relais_protocol::spec::{Jitter, JobOptions, OnConflict, StartTime};
 use serde_json::json;
 
 fn pointers(problem: &Problem) -> Vec<String> {
@@ -21,7 +21,7 @@ fn wrong(text: &str) -> Vec<String> {
 }
 
 /// A field's name and value beside a good kind and payload, and where it is refused.
-pub(in crate::http) const FIELDS: [(&str, &str, &str); 97] = [
+pub(in crate::http) const FIELDS: [(&str, &str, &str); 113] = [
     ("name", "5", "/name"),
     ("name", "[]", "/name"),
     ("name", "\"a\\u0000b\"", "/name"),
@@ -78,9 +78,25 @@ pub(in crate::http) const FIELDS: [(&str, &str, &str); 97] = [
     ("idempotency_key", "5", "/idempotency_key"),
     ("idempotency_key", "\"\"", "/idempotency_key"),
     ("idempotency_key", "\"a\\nb\"", "/idempotency_key"),
-    ("unique", "{\"key\":\"k\"}", "/unique"),
-    ("concurrency", "{\"key\":\"k\",\"limit\":1}", "/concurrency"),
+    ("unique", "\"k\"", "/unique"),
+    ("unique", "{}", "/unique/key"),
+    ("unique", "{\"key\":5}", "/unique/key"),
+    ("unique", "{\"key\":\"\"}", "/unique/key"),
+    ("unique", "{\"key\":\"a\\nb\"}", "/unique/key"),
+    ("unique", "{\"key\":\"k\",\"for\":\"soon\"}", "/unique/for"),
+    ("unique", "{\"key\":\"k\",\"for\":\"0s\"}", "/unique/for"),
+    ("unique", "{\"key\":\"k\",\"for\":24}", "/unique/for"),
+    ("unique", "{\"key\":\"k\",\"on_conflict\":\"skip\"}", "/unique/on_conflict"),
+    ("unique", "{\"key\":\"k\",\"on_conflict\":null,\"else\":1}", "/unique/else"),
+    ("concurrency", "[\"k\",1]", "/concurrency"),
+    ("concurrency", "{\"limit\":1}", "/concurrency/key"),
+    ("concurrency", "{\"key\":\"\"}", "/concurrency/key"),
+    ("concurrency", "{\"key\":\"k\",\"limit\":0}", "/concurrency/limit"),
+    ("concurrency", "{\"key\":\"k\",\"limit\":\"2\"}", "/concurrency/limit"),
+    ("concurrency", "{\"key\":\"k\",\"limit\":1000001}", "/concurrency/limit"),
+    ("concurrency", "{\"key\":\"k\",\"per\":\"1s\"}", "/concurrency/per"),
     ("requires", "[]", "/requires"),
+    ("requires", "[1,null,null,{}]", "/requires"),
     ("requires", "{\"gpu\":1}", "/requires/gpu"),
     ("requires", "{\"slots\":0}", "/requires/slots"),
     ("requires", "{\"slots\":65536}", "/requires/slots"),
@@ -229,8 +245,13 @@ fn a_full_spec_keeps_all_that_it_says() {
         "delay":"1h30m","expires_at":"2026-11-23T04:00:00+02:00","timeout":"250ms","on_disconnect":"continue",
         "retry":{"max_attempts":5,"initial_interval":"2s","backoff_coefficient":1.5,"maximum_interval":"1m",
         "jitter":"none","non_retryable":["exit:2","spawn"],"on_lost":"fail","max_lost":0},
-        "requires":{"slots":2,"labels":{"zone":"eu"}},"labels":{"team":"data"},"metadata":{"x":1}}"#;
+        "requires":{"slots":2,"labels":{"zone":"eu"}},"labels":{"team":"data"},"metadata":{"x":1},
+        "concurrency":{"key":"tenant-7","limit":2},"unique":{"key":"r","for":"24h","on_conflict":"replace"}}"#;
     let spec = check(text, Some("k".into())).unwrap().spec;
+    let (concurrency, unique) = (spec.options().concurrency.clone().unwrap(), spec.options().unique.clone().unwrap());
+    assert_eq!((concurrency.key.as_str(), concurrency.limit), ("tenant-7", 2));
+    let (window, on_conflict) = (unique.for_ms, unique.on_conflict);
+    assert_eq!((unique.key.as_str(), window, on_conflict), ("r", Some(86_400_000), OnConflict::Replace));
     let JobOptions { name, start, expires_at, timeout_ms, retry, requires, idempotency_key, metadata, .. } =
         spec.options().clone();
     assert_eq!((name.as_str(), start), ("café", StartTime::After(5_400_000)));
