@@ -226,7 +226,7 @@ impl Core {
                 self.batches.promote(vec![Record::Takeover(takeover), promote]);
             }
             Input::Committed(committed) => {
-                self.note_purged(now, &committed.outcomes);
+                self.note_purged(now, ledger, &committed.outcomes);
                 self.committed(&committed, &mut effects);
             }
             Input::Failed(rejection) => {

@@ -12,6 +12,7 @@ use relais_protocol::spec::{Condition, Dependency, JobOptions, JobSpec, QueueNam
 mod blocked;
 mod heal;
 mod joins;
+mod retention;
 
 struct Bench {
     ledger: Ledger,
