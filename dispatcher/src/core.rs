@@ -226,7 +226,7 @@ impl Core {
                 self.batches.promote(vec![Record::Takeover(takeover), promote]);
             }
             Input::Committed(committed) => {
-                self.note_forgotten(now, &committed.outcomes);
+                self.note_forgotten(now, ledger, &committed.outcomes);
                 self.committed(&committed, &mut effects);
             }
             Input::Failed(rejection) => {

@@ -7,8 +7,10 @@ use relais_protocol::ids::JobId;
 use relais_protocol::record::{Outcome, Outcomes, Record};
 use relais_protocol::time::{Mono, UnixMs};
 
-/// Between two passes, in ms.
+/// Between two passes, in ms, at most; a tenth of the retention if that is shorter.
 const PASS_EVERY_MS: u64 = 60_000;
+/// And at least.
+const PASS_EVERY_MIN_MS: u64 = 1_000;
 /// Between two steps of one, in ms.
 const STEP_EVERY_MS: u64 = 50;
 /// Jobs that one step may forget beyond those whose time is over.
@@ -43,7 +45,7 @@ impl Core {
         let before = UnixMs(stamp.0.saturating_sub(settings.retention_ms));
         let surplus = ledger.ended_count().saturating_sub(settings.retention_count).min(SURPLUS_A_STEP) as u32;
         if self.retention.from == JobId(0) && surplus == 0 && !ledger.has_to_forget(before) {
-            self.retention.next_at = Some(now.mono.plus(PASS_EVERY_MS));
+            self.retention.next_at = Some(now.mono.plus(pass_every_ms(ledger)));
             return;
         }
         self.retention.next_at = None;
@@ -51,10 +53,10 @@ impl Core {
     }
 
     /// What came of a step.
-    pub(super) fn note_forgotten(&mut self, now: Now, outcomes: &Outcomes) {
+    pub(super) fn note_forgotten(&mut self, now: Now, ledger: &Ledger, outcomes: &Outcomes) {
         for outcome in &outcomes.each {
             let Outcome::Forgot { count, next } = outcome else { continue };
-            let wait = if next.is_some() || *count > 0 { STEP_EVERY_MS } else { PASS_EVERY_MS };
+            let wait = if next.is_some() || *count > 0 { STEP_EVERY_MS } else { pass_every_ms(ledger) };
             self.retention = Retention { next_at: Some(now.mono.plus(wait)), from: next.unwrap_or(JobId(0)) };
         }
     }
@@ -65,4 +67,8 @@ impl Core {
             self.retention.next_at = Some(now.mono.plus(STEP_EVERY_MS));
         }
     }
+}
+
+fn pass_every_ms(ledger: &Ledger) -> u64 {
+    (ledger.settings().retention_ms / 10).clamp(PASS_EVERY_MIN_MS, PASS_EVERY_MS)
 }

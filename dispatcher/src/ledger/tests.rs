@@ -13,6 +13,7 @@ mod blocked;
 mod heal;
 mod joins;
 mod queues;
+mod retention;
 mod unique;
 
 struct Bench {

@@ -23,6 +23,8 @@ fn each_is_written_as_it_is_read() {
         ("replace_after", "2m"),
         ("drill", "on"),
         ("priority_aging", "5s"),
+        ("retention", "1d"),
+        ("retention_count", "5000"),
     ]);
     let rows: Vec<(&str, String)> = Settings::KEYS.iter().map(|key| (*key, all.text(key).unwrap())).collect();
     let again = Settings::of(rows.iter().map(|(key, value)| (*key, value.as_str())));
@@ -56,6 +58,8 @@ fn ways_to_take_over() {
 fn a_wrong_value_changes_nothing_and_says_what_is_allowed() {
     let cases = [
         ("voters", "4", "1, 3, 5 or 7"),
+        ("retention", "for ever", "1m30s"),
+        ("retention_count", "0", "1 to 1000000000"),
         ("voters", "", "1, 3, 5 or 7"),
         ("lease", "1s", "2s to 5m"),
         ("lease", "soon", "3s"),
@@ -96,7 +100,7 @@ fn what_is_not_known_has_no_effect() {
 
 proptest! {
     #[test]
-    fn no_text_panics_and_what_is_taken_comes_back(at in 0usize..10, text: String) {
+    fn no_text_panics_and_what_is_taken_comes_back(at in 0usize..11, text: String) {
         let key = Settings::KEYS[at];
         let mut settings = Settings::default();
         if settings.set(key, &text).is_ok() {

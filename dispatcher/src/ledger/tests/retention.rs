@@ -1,0 +1,87 @@
+//! Ended jobs are forgotten by age and by number; what is still needed stays.
+
+use super::*;
+use relais_protocol::spec::{Condition, Dependency};
+
+/// Jobs 1 to `count`, each ended a second after the one before.
+fn ended(count: u128) -> Bench {
+    let mut bench = Bench::new(1);
+    for id in 1..=count {
+        bench.now += 1_000;
+        bench.does(submit(id, JobOptions::default()));
+        let fence = bench.fence(id);
+        bench.does(finish(id, fence, AttemptOutcome::Succeeded));
+    }
+    bench
+}
+
+fn there(bench: &Bench) -> Vec<u128> {
+    let jobs = bench.ledger.jobs_between(JobId(0), JobId(u128::MAX), usize::MAX);
+    jobs.iter().rev().map(|job| job.id.0).collect()
+}
+
+fn forget(bench: &mut Bench, from: u128, before: u64, surplus: u32) -> (u32, Option<u128>) {
+    let record = Record::Forget { from: JobId(from), before: UnixMs(before), surplus };
+    match bench.does(record) {
+        Outcome::Forgot { count, next } => (count, next.map(|id| id.0)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_ended_long_ago_goes_and_the_newer_stays() {
+    let mut bench = ended(10);
+    assert!(bench.ledger.has_to_forget(UnixMs(5_500)));
+    // The clock began at 1,000: job n ended at 1,000 + n × 1,000.
+    assert_eq!(forget(&mut bench, 0, 5_500, 0), (4, None));
+    assert_eq!(there(&bench), [5, 6, 7, 8, 9, 10]);
+    assert!(!bench.ledger.has_to_forget(UnixMs(5_500)));
+    assert_eq!((forget(&mut bench, 0, 0, 2), there(&bench)), ((2, None), vec![7, 8, 9, 10]));
+    assert_eq!(bench.ledger.ended_count(), 4);
+}
+
+#[test]
+fn a_step_is_bounded_and_says_where_to_go_on() {
+    let mut bench = ended(2_100);
+    let all = bench.now + 1;
+    assert_eq!(forget(&mut bench, 0, all, 0), (1_000, Some(1_001)));
+    assert_eq!(forget(&mut bench, 1_001, all, 0), (1_000, Some(2_001)));
+    assert_eq!(forget(&mut bench, 2_001, all, 0), (100, None));
+    assert!(there(&bench).is_empty());
+}
+
+#[test]
+fn what_has_not_ended_is_needed_or_has_a_key_that_stands_is_kept() {
+    let mut bench = ended(1);
+    bench.does(submit(2, JobOptions { idempotency_key: Some("k".into()), ..JobOptions::default() }));
+    let fence = bench.fence(2);
+    bench.does(finish(2, fence, AttemptOutcome::Succeeded));
+    bench.does(submit(3, JobOptions::default()));
+    let on = |job| Dependency { job: JobId(job), on: Condition::Succeeded };
+    bench.does(submit(4, JobOptions { depends_on: vec![on(1), on(3)], ..JobOptions::default() }));
+    bench.now += 10_000;
+    let all = bench.now;
+    assert_eq!(forget(&mut bench, 0, all, 9), (0, None));
+    assert_eq!(there(&bench), [1, 2, 3, 4]);
+    let fence = bench.fence(3);
+    bench.does(finish(3, fence, AttemptOutcome::Succeeded));
+    assert_eq!(forget(&mut bench, 0, all, 0), (1, None));
+    // A day later the key says nothing any more, and the job under it can go.
+    bench.now += 25 * 3_600_000;
+    let all = bench.now;
+    assert_eq!((forget(&mut bench, 0, all, 0), there(&bench)), ((2, None), vec![4]));
+}
+
+#[test]
+fn replicas_forget_the_same_whether_they_checkpoint_or_not() {
+    let mut bench = ended(30);
+    let rows = Arc::new(MemoryRows::default());
+    rows.keep(bench.ledger.drain_changes());
+    let mut other = Ledger::load(rows, bench.ledger.applied()).unwrap();
+    let batch = bench.batch(vec![Record::Forget { from: JobId(0), before: UnixMs(9_000), surplus: 3 }]);
+    bench.index += 1;
+    let effects = bench.ledger.apply_batch(Index(bench.index), batch.clone());
+    assert_eq!(effects.events.iter().filter(|event| matches!(event, Event::Forgotten(_))).count(), 10);
+    other.apply_batch(Index(bench.index), batch);
+    assert_eq!(bench.ledger.digest(), other.digest());
+}
