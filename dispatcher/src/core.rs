@@ -11,16 +11,20 @@
 
 mod batches;
 mod chronicle;
+mod crons;
+mod trust;
 mod workers;
 
 use crate::ledger::{Event, Ledger};
 use batches::Batches;
 use chronicle::Chronicle;
+use crons::Crons;
 use relais_protocol::history::Takeover;
 use relais_protocol::ids::{Incarnation, NodeId, Reign};
 use relais_protocol::message::{Order, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Committed, Record};
 use relais_protocol::time::{Mono, UnixMs};
+use trust::Trust;
 use workers::Workers;
 
 /// Times of the dispatcher, in ms.
@@ -48,6 +52,17 @@ impl Default for CoreConfig {
             audit_every_ms: 60_000,
         }
     }
+}
+
+/// What a comparison of wall clocks says of the one here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockWord {
+    /// Nobody was compared with yet.
+    Unknown,
+    /// It was right, read together with the monotonic clock as given here.
+    Right(Now),
+    /// It is off the median of the voters.
+    Wrong,
 }
 
 /// Who waits for a reply; given by the shell.
@@ -99,6 +114,8 @@ pub enum Input {
     Full(bool),
     /// How many voters there are: a pair has a lease of its own.
     Voters(usize),
+    /// The wall clock was compared with the others'.
+    Clock(ClockWord),
 }
 
 /// What the dispatcher wishes.
@@ -144,6 +161,8 @@ pub struct Core {
     batches: Batches,
     workers: Workers,
     chronicle: Chronicle,
+    crons: Crons,
+    trust: Trust,
     audit_at: Mono,
     /// A time of the ledger, and when it was seen: stamps flow on from here, whatever the wall clock does.
     flow: (UnixMs, Mono),
@@ -151,7 +170,7 @@ pub struct Core {
 }
 
 /// The two clocks, read once for each input.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// For deadlines.
     pub mono: Mono,
@@ -174,6 +193,8 @@ impl Core {
             batches: Batches::default(),
             workers: Workers::default(),
             chronicle: Chronicle::default(),
+            crons: Crons::default(),
+            trust: Trust::default(),
             audit_at: Mono(0),
             flow: (UnixMs(0), Mono(0)),
             counts: CoreCounts::default(),
@@ -223,6 +244,7 @@ impl Core {
             Input::Committed(committed) => self.committed(&committed, &mut effects),
             Input::Failed(rejection) => {
                 self.batches.fail(rejection, &mut effects);
+                self.crons.begin(ledger);
                 self.workers.unsettle(&mut effects);
             }
             Input::Applied(events) => self.applied(now, ledger, &events, &mut effects),
@@ -236,6 +258,7 @@ impl Core {
                 self.workers.unsettle(&mut effects);
             }
             Input::Voters(voters) => self.voters = voters,
+            Input::Clock(word) => self.trust.hear(word),
         }
         self.send_batch(now, ledger, &mut effects);
         effects
@@ -283,6 +306,7 @@ impl Core {
                     self.reign = Some(*reign);
                     self.audit_at = now.mono.plus(self.config.audit_every_ms);
                     self.workers.begin(now.mono, self.config.lease_ms, ledger);
+                    self.crons.begin(ledger);
                     self.chronicle.begin(now, *reign, *before, *node, ledger);
                 } else if self.reign.is_some() {
                     self.depose(effects);
@@ -290,6 +314,7 @@ impl Core {
             }
         }
         if self.reign.is_some() {
+            self.crons.follow(ledger, events);
             self.chronicle.note(now, events);
             self.workers.order(now.mono, ledger, events, effects);
         }
@@ -306,6 +331,7 @@ impl Core {
         }
         self.workers = Workers::default();
         self.chronicle = Chronicle::default();
+        self.crons = Crons::default();
     }
 
     fn tick(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {
@@ -324,23 +350,14 @@ impl Core {
         if !self.has_work() && ledger.next_due().is_some_and(|due| due <= stamp) {
             self.batches.add_own(vec![Record::Tick]);
         }
+        if self.batches.flows() && self.trust.fires(now) {
+            for records in self.crons.due(stamp) {
+                self.batches.add_own(records);
+            }
+        }
         if self.batches.newly_drained() {
             effects.push(Effect::Drained);
         }
-    }
-
-    /// The time for a batch: the wall clock, but never behind the ledger's own time. That one never goes
-    /// back; so where the wall clock did, by an hour perhaps, the stamps go on from the ledger's time at the
-    /// pace of the monotonic clock, and nothing that waits has to wait for the wall clock to come up.
-    fn stamp(&mut self, now: Now, ledger: &Ledger) -> UnixMs {
-        if crate::planted::is_planted("stamp-of-the-wall-clock") {
-            return now.unix;
-        }
-        let flown = self.flow.0.plus(now.mono.since(self.flow.1));
-        if ledger.now() > flown {
-            self.flow = (ledger.now(), now.mono);
-        }
-        now.unix.max(flown).max(ledger.now())
     }
 
     fn send_batch(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {

@@ -13,6 +13,7 @@ pub mod merge;
 pub mod message;
 pub mod node;
 pub mod record;
+pub mod schedule;
 pub mod settings;
 pub mod spec;
 pub mod time;

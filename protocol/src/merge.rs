@@ -5,6 +5,8 @@ use crate::ids::{JobId, NodeId, Reign};
 use crate::job::Job;
 use crate::node::NodeRow;
 use crate::record::{Failover, Token};
+use crate::schedule::{FiringLog, ScheduleRow};
+use crate::spec::JobSpec;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,8 @@ pub enum MergeRow {
     Key(String, KeyRow),
     /// A job.
     Job(Box<Job>),
+    /// A schedule, and what became of its slots.
+    Schedule(Box<ScheduleRow>, Box<FiringLog>),
 }
 
 impl MergeRow {
@@ -60,25 +64,27 @@ impl MergeRow {
             Self::Failover(_) | Self::Gone(_) => BASE,
             Self::Key(key, _) => BASE + key.len(),
             Self::Job(job) => 2 * BASE + job_bytes(job),
+            Self::Schedule(row, log) => 5 * BASE + spec_bytes(&row.schedule.job) + log.firings.len() * 60,
         }
     }
 }
 
 fn job_bytes(job: &Job) -> usize {
-    let options = job.spec.options();
     let attempts = job.attempts.iter().map(|attempt| {
         let end = attempt.end.as_ref();
         let error = end.and_then(|end| end.error.as_ref()).map_or(0, |error| error.message.len());
         100 + error + end.map_or(0, |end| end.output_tail.len())
     });
     let endings = job.endings.iter().map(|ending| 200 + ending.result.as_ref().map_or(0, String::len));
-    job.spec.payload.len()
-        + options.metadata.len()
-        + options.name.len()
-        + options.labels.len() * 100
+    spec_bytes(&job.spec)
         + job.result.as_ref().map_or(0, String::len)
         + attempts.sum::<usize>()
         + endings.sum::<usize>()
+}
+
+fn spec_bytes(spec: &JobSpec) -> usize {
+    let options = spec.options();
+    spec.payload.len() + options.metadata.len() + options.name.len() + options.labels.len() * 100
 }
 
 /// A setting of the cluster.
@@ -126,6 +132,13 @@ pub enum GoneId {
     },
     /// A token.
     Token(u64),
+    /// A schedule, in all its definitions up to this one.
+    Schedule {
+        /// Which: [`crate::schedule::ScheduleName::number`].
+        number: u128,
+        /// What removed it.
+        up_to: Stamp,
+    },
 }
 
 /// A tombstone: what is deleted stays so when a side that still has it is merged.
@@ -148,7 +161,7 @@ pub struct Merged {
     pub duplicates: u32,
     /// Jobs that are an alias of another with the same key.
     pub aliases: u32,
-    /// Settings, nodes and tokens that both sides had changed: the later one stands.
+    /// Settings, nodes, tokens and schedules that both sides had changed: the later one stands.
     pub conflicts: u32,
 }
 

@@ -7,6 +7,7 @@ use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError, StateName};
 use crate::merge::{Merge, Merged};
+use crate::schedule::{Fire, ScheduleName, ScheduleSet};
 use crate::spec::{JobSpec, Labels};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -127,6 +128,30 @@ pub enum Record {
     Merge(Box<Merge>),
     /// The same as [`Record::Failover`], in full.
     FailoverTold(Box<FailoverTale>),
+    /// A schedule is set, or changed.
+    ScheduleSet(Box<ScheduleSet>),
+    /// A schedule is to be forgotten.
+    ScheduleRemoved(ScheduleName),
+    /// A schedule is to rest, or to go on.
+    SchedulePaused {
+        /// Which.
+        name: ScheduleName,
+        /// Whether it rests.
+        on: bool,
+    },
+    /// A schedule's job is to be made now, beside its slots.
+    ScheduleTriggered {
+        /// Which.
+        name: ScheduleName,
+        /// The job's id, given by the node that received the wish: told again, it is the same job.
+        job: JobId,
+        /// Who wishes it.
+        by: String,
+    },
+    /// A slot is due.
+    ScheduleFired(Box<Fire>),
+    /// So many slots, this one the newest of them, were due while nobody could fire them.
+    ScheduleMissed(Box<Fire>, u64),
 }
 
 /// A job is submitted.
@@ -355,6 +380,14 @@ pub enum Refusal {
     StaleIncarnation,
     /// The cluster's own first record is still to come.
     NotFounded,
+    /// There is no such schedule.
+    NoSuchSchedule,
+    /// There are as many schedules as there can be.
+    TooManySchedules,
+    /// The slot was settled before, or is of a definition that is over.
+    SlotSettled,
+    /// An earlier job of the schedule has not ended, and it forbids that they overlap.
+    Overlaps(JobId),
 }
 
 /// Where in the journal a batch was applied.

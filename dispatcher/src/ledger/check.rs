@@ -42,6 +42,7 @@ impl Ledger {
                 broken = Some(format!("{} is {:?} but finished at {:?}", job.id, job.state, job.finished_at));
             }
         });
+        let broken = broken.or_else(|| self.schedules.broken());
         let broken = broken.or_else(|| self.index_broken(&waiting, &running, counts));
         broken.map_or(Ok(()), |text| Err(Violation(text)))
     }

@@ -8,6 +8,7 @@ use relais_protocol::job::Job;
 use relais_protocol::merge::{Gone, KeyRow, SettingRow, TokenRow};
 use relais_protocol::node::NodeRow;
 use relais_protocol::record::Failover;
+use relais_protocol::schedule::{FiringLog, ScheduleRow};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ enum Typed {
     Failover(Box<Failover>),
     Lineage(Lineage),
     Gone(Gone),
+    Schedule(Box<ScheduleRow>),
+    Firings(FiringLog),
 }
 
 /// The row under `key`; `None` for one that only serves to find others.
@@ -44,6 +47,8 @@ pub fn dump(key: &[u8], row: &[u8]) -> Result<Option<DumpRow>, LoadError> {
         Some(&keys::FAILOVER) => Typed::Failover(keys::decode_row(key, row)?),
         Some(&keys::LINEAGE) => Typed::Lineage(keys::decode_row(key, row)?),
         Some(&keys::GONE) => Typed::Gone(keys::decode_row(key, row)?),
+        Some(&keys::SCHEDULE) => Typed::Schedule(keys::decode_row(key, row)?),
+        Some(&keys::FIRINGS) => Typed::Firings(keys::decode_row(key, row)?),
         _ if key == keys::HEAD => Typed::Head(keys::decode_row(key, row)?),
         _ => return Ok(None),
     };

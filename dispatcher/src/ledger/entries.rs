@@ -40,6 +40,12 @@ impl Ledger {
             Record::Takeover(takeover) => self.take_over(*takeover),
             Record::Merge(merge) => self.merge(*merge),
             Record::FailoverTold(tale) => self.failover_told(*tale),
+            Record::ScheduleSet(set) => self.set_schedule(*set),
+            Record::ScheduleRemoved(name) => self.remove_schedule(&name),
+            Record::SchedulePaused { name, on } => self.pause_schedule(&name, on),
+            Record::ScheduleTriggered { name, job, by } => self.trigger(place, &name, job, by),
+            Record::ScheduleFired(fire) => self.fire(place, *fire),
+            Record::ScheduleMissed(fire, count) => self.miss(*fire, count),
         }
     }
 

@@ -30,6 +30,10 @@ pub(super) const TALE: u8 = b'g';
 pub(super) const LINEAGE: u8 = b'l';
 /// Tombstones, by table and id.
 pub(super) const GONE: u8 = b'd';
+/// Schedules, by name.
+pub(super) const SCHEDULE: u8 = b'c';
+/// What became of their slots, by name.
+pub(super) const FIRINGS: u8 = b'r';
 
 /// No row is longer: a job's payload, result and texts, with room.
 const ROW_BYTES_MAX: usize = 16 << 20;

@@ -11,6 +11,7 @@ use relais_protocol::spec::{JobOptions, JobSpec, QueueName, RetryPolicy, StartTi
 
 mod heal;
 mod joins;
+mod schedules;
 
 struct Bench {
     ledger: Ledger,

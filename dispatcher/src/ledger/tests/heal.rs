@@ -69,7 +69,8 @@ impl Bench {
         // A key of a job that was deleted is free, whether its row is still there or not.
         let holder = |key| self.ledger.key_row(&format!("k{key}")).filter(|row| !self.ledger.is_void(row));
         let keys: Vec<_> = (0..4).map(|key| holder(key).map(|row| row.job)).collect();
-        format!("{nodes:?} {tokens:?} {settings:?} {keys:?}")
+        let schedules = super::schedules::faces(&self.ledger);
+        format!("{nodes:?} {tokens:?} {settings:?} {keys:?} {schedules:?}")
     }
 }
 
