@@ -40,6 +40,8 @@ pub struct CoreConfig {
     pub reorder_ms: u64,
     /// How often every replica counts and hashes its rows.
     pub audit_every_ms: u64,
+    /// Whether the wall clock is compared with others': then schedules wait for [`Input::Clock`].
+    pub clock_compared: bool,
 }
 
 impl Default for CoreConfig {
@@ -50,6 +52,7 @@ impl Default for CoreConfig {
             suspect_after_ms: 1_500,
             reorder_ms: 1_000,
             audit_every_ms: 60_000,
+            clock_compared: false,
         }
     }
 }
@@ -194,7 +197,7 @@ impl Core {
             workers: Workers::default(),
             chronicle: Chronicle::default(),
             crons: Crons::default(),
-            trust: Trust::default(),
+            trust: Trust::new(config.clock_compared),
             audit_at: Mono(0),
             flow: (UnixMs(0), Mono(0)),
             counts: CoreCounts::default(),

@@ -12,10 +12,15 @@ use relais_protocol::time::UnixMs;
 const SLACK_MS: u64 = 1_000;
 
 /// What is known of the wall clock. Where nobody ever compares it, it is believed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Trust(Option<ClockWord>);
 
 impl Trust {
+    /// Nothing is known; `compared` says whether that is going to change.
+    pub(super) fn new(compared: bool) -> Self {
+        Self(compared.then_some(ClockWord::Unknown))
+    }
+
     /// A comparison was made, or is going to be.
     pub(super) fn hear(&mut self, word: ClockWord) {
         self.0 = Some(word);

@@ -35,6 +35,13 @@ pub(super) enum Route {
     Tokens,
     TokenMake,
     TokenRevoke(String),
+    Schedules,
+    Schedule(String),
+    ScheduleSet(String),
+    ScheduleRemove(String),
+    ScheduleTrigger(String),
+    SchedulePause(String, bool),
+    Firings(String),
 }
 
 /// Why a request is none of them.
@@ -62,7 +69,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 29;
+pub(super) const ROUTES: usize = 36;
 
 impl Route {
     /// The route of a request.
@@ -105,6 +112,27 @@ impl Route {
             ["cluster:handover"] => pick(method, [("POST", Self::Handover)]),
             ["tokens"] => pick(method, [("GET", Self::Tokens), ("POST", Self::TokenMake)]),
             ["tokens", id] if !id.is_empty() => pick(method, [("DELETE", Self::TokenRevoke((*id).to_owned()))]),
+            ["schedules"] => pick(method, [("GET", Self::Schedules)]),
+            ["schedules", name, rest @ ..] if !name.is_empty() => Self::of_schedule(method, name, rest),
+            _ => Err(NoRoute::Unknown),
+        }
+    }
+
+    fn of_schedule(method: &str, name: &str, rest: &[&str]) -> Result<Self, NoRoute> {
+        let own = || name.to_owned();
+        match (name.rsplit_once(':'), rest) {
+            (Some((name, "trigger")), []) => pick(method, [("POST", Self::ScheduleTrigger(name.to_owned()))]),
+            (Some((name, "pause")), []) => pick(method, [("POST", Self::SchedulePause(name.to_owned(), true))]),
+            (Some((name, "resume")), []) => pick(method, [("POST", Self::SchedulePause(name.to_owned(), false))]),
+            (None, []) => {
+                let all = [
+                    ("GET", Self::Schedule(own())),
+                    ("PUT", Self::ScheduleSet(own())),
+                    ("DELETE", Self::ScheduleRemove(own())),
+                ];
+                pick(method, all)
+            }
+            (None, ["firings"]) => pick(method, [("GET", Self::Firings(own()))]),
             _ => Err(NoRoute::Unknown),
         }
     }
@@ -130,6 +158,9 @@ impl Route {
                 Needs::Read
             }
             Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers | Self::Journal => Needs::Read,
+            Self::Schedules | Self::Schedule(_) | Self::Firings(_) => Needs::Read,
+            Self::ScheduleSet(_) | Self::ScheduleRemove(_) | Self::ScheduleTrigger(_) => Needs::Submit,
+            Self::SchedulePause(..) => Needs::Submit,
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
                 Needs::Submit
             }
@@ -160,13 +191,16 @@ impl Route {
                 | Self::Settings
                 | Self::SettingsChange
                 | Self::Tokens
+                | Self::Schedules
+                | Self::Schedule(_)
+                | Self::Firings(_)
         )
     }
 
     /// Bytes that its body may have.
     pub(super) fn body_bytes_max(&self) -> usize {
         match self {
-            Self::Submit => 2 << 20,
+            Self::Submit | Self::ScheduleSet(_) => 2 << 20,
             Self::SubmitBatch => 16 << 20,
             _ => 64 << 10,
         }
@@ -204,6 +238,13 @@ impl Route {
             Self::NodeDrill(_) => (28, "/v1/nodes/{name}:drill"),
             Self::Journal => (26, "/v1/cluster/journal"),
             Self::Recover => (27, "/v1/cluster:recover"),
+            Self::Schedules => (29, "/v1/schedules"),
+            Self::Schedule(_) => (30, "/v1/schedules/{name}"),
+            Self::ScheduleSet(_) => (31, "PUT /v1/schedules/{name}"),
+            Self::ScheduleRemove(_) => (32, "DELETE /v1/schedules/{name}"),
+            Self::ScheduleTrigger(_) => (33, "/v1/schedules/{name}:trigger"),
+            Self::SchedulePause(..) => (34, "/v1/schedules/{name}:pause"),
+            Self::Firings(_) => (35, "/v1/schedules/{name}/firings"),
         }
     }
 }
@@ -259,6 +300,9 @@ mod tests {
             ("GET", "/v1/jobs/0196/logs", Route::JobLogs("0196".into())),
             ("POST", "/v1/nodes/a%20b:undrain", Route::NodeDrain("a b".into(), false)),
             ("DELETE", "/v1/tokens/7", Route::TokenRevoke("7".into())),
+            ("PUT", "/v1/schedules/a", Route::ScheduleSet("a".into())),
+            ("POST", "/v1/schedules/a:resume", Route::SchedulePause("a".into(), false)),
+            ("GET", "/v1/schedules/a/firings", Route::Firings("a".into())),
         ];
         for (method, path, route) in cases {
             assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");
