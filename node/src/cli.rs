@@ -31,6 +31,7 @@ mod journal;
 mod logs;
 mod nodes;
 mod retry;
+mod schedules;
 mod start;
 mod submit;
 mod token;
@@ -71,6 +72,7 @@ enum Command {
     Cancel(cancel::Cancel),
     Retry(retry::Retry),
     Wait(wait::Wait),
+    Schedules(schedules::Schedules),
     Nodes(nodes::Nodes),
     Cluster(cluster::Cluster),
     Journal(journal::Journal),
@@ -122,6 +124,7 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Cancel(cancel) => cancel.run().await,
         Command::Retry(retry) => retry.run().await,
         Command::Wait(wait) => wait.run().await,
+        Command::Schedules(schedules) => schedules.run().await,
         Command::Nodes(nodes) => nodes.run().await,
         Command::Cluster(cluster) => cluster.run().await,
         Command::Journal(journal) => journal.run().await,

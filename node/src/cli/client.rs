@@ -115,6 +115,11 @@ impl Call {
         Self { body: Some(body.into()), ..Self::new(Method::PATCH, path, Repeat::EachNode) }
     }
 
+    /// Puts JSON text where `path` names; putting it twice is putting it once.
+    pub(crate) fn put(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        Self { body: Some(body.into()), ..Self::new(Method::PUT, path, Repeat::EachNode) }
+    }
+
     /// Deletes what `path` names; deleting twice is deleting once.
     pub(crate) fn delete(path: impl Into<String>) -> Self {
         Self::new(Method::DELETE, path, Repeat::EachNode)

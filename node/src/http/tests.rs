@@ -8,5 +8,6 @@ mod listing;
 mod logs;
 mod reads;
 mod rig;
+mod schedules;
 mod settings;
 mod tokens;
