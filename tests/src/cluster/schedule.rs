@@ -61,6 +61,19 @@ impl Node {
         self.schedule(name)["counts"][what].as_u64().unwrap_or_else(|| panic!("{name} has no count of {what}"))
     }
 
+    /// Deletes the jobs of a schedule, each as soon as it has ended.
+    ///
+    /// # Panics
+    /// When one does not end.
+    pub fn forget_jobs(&self, name: &str) {
+        for job in self.jobs().iter().filter(|job| job.name.as_deref() == Some(name)) {
+            until("a job to end and be deleted", TRIED, || {
+                let answer = self.ask("DELETE", &format!("/v1/jobs/{}", job.id), "")?;
+                matches!(answer.status, 200 | 204 | 404).then_some(())
+            });
+        }
+    }
+
     /// How many jobs each slot of a schedule has made.
     ///
     /// # Panics
