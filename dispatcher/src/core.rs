@@ -102,8 +102,9 @@ pub enum Input {
     Failed(Rejection),
     /// Something was applied.
     Applied(Vec<Event>),
-    /// The role is lost.
-    Deposed,
+    /// The role is lost: this reign, and every one before it, is over. One that began after it is not: the news
+    /// of its begin and of this end come by different ways, and either may be late.
+    Deposed(Reign),
     /// There is proof that this node's process is gone.
     Gone(NodeId),
     /// A worker did not take its orders.
@@ -251,7 +252,8 @@ impl Core {
                 self.workers.unsettle(&mut effects);
             }
             Input::Applied(events) => self.applied(now, ledger, &events, &mut effects),
-            Input::Deposed => self.depose(&mut effects),
+            Input::Deposed(over) if self.reign.is_some_and(|own| own > over) => {}
+            Input::Deposed(_) => self.depose(&mut effects),
             Input::Gone(node) => self.suspect(ledger, node),
             Input::OrdersFailed(node) => self.workers.orders_failed(node),
             Input::Majority(majority) => self.majority = majority,
@@ -396,5 +398,7 @@ fn early(records: &[Record]) -> Committed {
     }
 }
 
+#[cfg(test)]
+mod role;
 #[cfg(test)]
 mod tests;

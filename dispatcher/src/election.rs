@@ -26,6 +26,7 @@ mod unready;
 
 pub use signals::{Cause, Claim, Effect, ElectionConfig, Heir, Input, JournalView};
 
+use confirm::Word;
 use relais_protocol::ids::{NodeId, Reign};
 use relais_protocol::message::LogPosition;
 use relais_protocol::time::Mono;
@@ -79,7 +80,7 @@ pub struct Election {
     cause: Cause,
     suspected_at: Option<Mono>,
     confirmed_at: Option<Mono>,
-    confirmed: Option<(NodeId, Mono)>,
+    confirmed: Option<Word>,
     probed_at: Mono,
     quiet_until: Mono,
     failures: u32,
@@ -234,6 +235,9 @@ impl Election {
             self.dispatcher = Some(self.me);
             self.majority_at = now;
             self.failures = 0;
+        } else if ours {
+            // It began when the journal followed another already.
+            effects.push(Effect::Resign("the reign began too late"));
         } else if node != self.me {
             self.follow(now, node);
         }
@@ -296,7 +300,7 @@ impl Election {
             Phase::Following => self.maybe_ask(now, effects),
             Phase::Tending { told_at } => self.tend(now, told_at, effects),
             Phase::Asking { until, .. } | Phase::Standing { until } if now >= until => {
-                self.confirmed = self.confirmed.filter(|(node, _)| *node != self.me);
+                self.confirmed = self.confirmed.filter(|word| word.to != self.me);
                 self.phase = Phase::Following;
                 self.back_off(now);
             }
@@ -356,7 +360,7 @@ impl Election {
             self.begin_reign(effects);
             return;
         }
-        let held = self.confirmed.is_some_and(|(node, until)| node != self.me && until > now);
+        let held = self.confirmed.is_some_and(|word| word.to != self.me && word.until > now);
         let since = self.suspected_at.map_or(0, |at| now.since(at));
         let steps = if fit { self.better_than_me(now) as u64 } else { unready::UNREADY_WAIT_STEPS };
         let my_turn = since >= steps * self.config.rank_step_ms;

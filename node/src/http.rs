@@ -161,17 +161,6 @@ impl Api {
     }
 }
 
-/// [`Api::new`] and [`Api::serve`] in one.
-///
-/// # Errors
-/// When the address can't be bound.
-pub fn serve(
-    config: HttpConfig,
-    backend: Arc<dyn Backend>,
-) -> Result<(actix_web::dev::Server, SocketAddr), ServeError> {
-    Api::new(config, backend).serve()
-}
-
 /// Connections of each worker. Where few file descriptors may be open, the journal and the other nodes come
 /// first: further connections wait to be accepted.
 fn connections_max() -> usize {
@@ -266,8 +255,12 @@ async fn pass_on(api: &Api, request: &Request) -> Answered {
         let detail = "this node keeps no journal and can't follow a job; ask another node";
         return Err(Problem::new(Kind::NotReady, detail));
     }
-    let answer = api.backend.pass_on(&request.method, &request.target, request.body.to_vec()).await?;
-    Ok(Answer::passed_on(answer))
+    match api.backend.pass_on(&request.method, &request.target, request.body.to_vec()).await {
+        Ok(answer) => Ok(Answer::passed_on(answer)),
+        // How the cluster looks from here can be told even so.
+        Err(_) if request.route == Route::Cluster => cluster::show(api, request),
+        Err(why) => Err(why.into()),
+    }
 }
 
 fn no_route(why: NoRoute, method: &str, path: &str) -> Problem {

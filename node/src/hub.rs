@@ -29,6 +29,7 @@ mod lost;
 mod members;
 mod metrics;
 mod notebook;
+mod passing;
 mod recover;
 mod slow;
 mod survival;
@@ -49,6 +50,7 @@ pub use keeper::watch_journal;
 pub use limits::Limits;
 pub use link::JournalLink;
 pub use notebook::Notebook;
+pub use passing::Front;
 pub use work::WorkOutlet;
 
 use crate::clock::Clock;
@@ -151,6 +153,7 @@ pub struct Hub {
     lost_told: Mutex<Option<String>>,
     net: OnceLock<Net>,
     journal: OnceLock<Arc<RaftJournal>>,
+    front: OnceLock<Front>,
     barrier: Barrier,
     drained: Notify,
     left: Notify,
@@ -231,6 +234,7 @@ impl Hub {
             lost_told: Mutex::new(None),
             net: OnceLock::new(),
             journal: OnceLock::new(),
+            front: OnceLock::new(),
             barrier: Barrier::default(),
             drained: Notify::new(),
             left: Notify::new(),

@@ -93,6 +93,8 @@ pub(crate) struct World {
     /// The reign of each report that is not yet answered.
     reports: BTreeMap<(NodeId, Ticket), Reign>,
     calls: u64,
+    /// What all jobs that clients want done take, in ms of a slot.
+    work_ms: u64,
     /// The last entry whose application was written down.
     watched: u64,
     snapshots: u64,
@@ -133,6 +135,7 @@ impl World {
             refused: RefusedCounts::default(),
             reports: BTreeMap::new(),
             calls: 0,
+            work_ms: 0,
             watched: 0,
             snapshots: 0,
             voter_changes: 0,

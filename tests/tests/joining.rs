@@ -71,6 +71,20 @@ fn a_token_that_is_not_good_is_refused_and_a_good_one_works_afterwards() {
 }
 
 #[test]
+fn a_newcomer_answers_what_the_cluster_knows_from_its_first_answer_on() {
+    let cluster = Cluster::start(1, Options::default());
+    let id = cluster.nodes[0].submit(&json!({"kind": "noop", "payload": {}}));
+    let mut node = newcomer(&cluster, &cluster.join_line().expect("a join line").1);
+    node.start();
+    // Its own ledger is still to come: the first node answers for it.
+    let target = format!("/v1/jobs/{id}");
+    let first = cluster.until("a first answer", |_| node.ask("GET", &target, ""));
+    assert_eq!(first.status, 200, "{}", first.text());
+    assert_eq!(first.json()["id"], json!(id));
+    assert_eq!(node.ask("GET", "/v1/cluster", "").expect("an answer").status, 200);
+}
+
+#[test]
 fn a_server_of_another_cluster_is_not_told_the_secret() {
     let cluster = Cluster::start(1, Options::default());
     let mut other = cluster.plan(8);

@@ -320,6 +320,7 @@ fn finish(job: JobId, fence: Fence, node: NodeId, ended: Ended) -> Finish {
         Outcome::Failed => AttemptOutcome::Failed,
         Outcome::TimedOut => AttemptOutcome::TimedOut,
         Outcome::Cancelled => AttemptOutcome::Cancelled,
+        Outcome::GivenBack => AttemptOutcome::Lost,
     };
     let error = ended.error.map(|(kind, message)| JobError { kind: error_kind(kind), message });
     Finish {

@@ -82,6 +82,9 @@ pub enum Outcome {
     TimedOut,
     /// It was stopped from outside: see [`Ended::stopped`].
     Cancelled,
+    /// It never began, for want of something that is the node's to have: disk space, memory, descriptors.
+    /// That says nothing of the job, so another node is to try it.
+    GivenBack,
 }
 
 /// The `error.type` of an attempt, as in the API.
@@ -163,6 +166,10 @@ impl Verdict {
 
     fn failed(error_type: ErrorType, message: impl Into<String>) -> Self {
         Self::new(Outcome::Failed, Some((error_type, message.into())))
+    }
+
+    fn given_back(message: impl Into<String>) -> Self {
+        Self::new(Outcome::GivenBack, Some((ErrorType::Spawn, message.into())))
     }
 
     fn timed_out(timeout_ms: u64) -> Self {

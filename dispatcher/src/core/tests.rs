@@ -1,5 +1,7 @@
 //! Tests of the core: batches, leases, orders and reports, with effects compared whole.
 
+mod silence;
+
 use super::*;
 use crate::rows::MemoryRows;
 use relais_protocol::failover::Fate;
@@ -64,21 +66,23 @@ impl Bench {
     }
 
     fn report(&mut self, ticket: u64, running: Vec<(JobId, Fence)>, finished: Vec<Finish>) {
+        self.input(self.reported(ticket, running, finished));
+    }
+
+    fn reported(&self, ticket: u64, running: Vec<(JobId, Fence)>, finished: Vec<Finish>) -> Input {
         let facts = NodeFacts { name: "n1".into(), slots: self.slots, ..NodeFacts::default() };
-        self.input(Input::Report(
-            Ticket(ticket),
-            Box::new(Report {
-                reign: self.ledger.reign(),
-                node: NodeId(1),
-                incarnation: Incarnation(1),
-                sent_at: Mono(self.ms),
-                running: Some(running),
-                finished,
-                facts: Some(Box::new(facts)),
-                leaving: false,
-                goodbye: false,
-            }),
-        ));
+        let report = Report {
+            reign: self.ledger.reign(),
+            node: NodeId(1),
+            incarnation: Incarnation(1),
+            sent_at: Mono(self.ms),
+            running: Some(running),
+            finished,
+            facts: Some(Box::new(facts)),
+            leaving: false,
+            goodbye: false,
+        };
+        Input::Report(Ticket(ticket), Box::new(report))
     }
 
     fn submit(&mut self, id: u128) {
@@ -243,21 +247,6 @@ fn a_finished_attempt_is_settled_when_committed_and_its_slot_is_filled_in_the_sa
 }
 
 #[test]
-fn a_silent_node_is_suspected_then_given_up_one_second_after_its_lease() {
-    let mut bench = Bench::new();
-    bench.submit(1);
-    bench.ms += 1_600;
-    bench.input(Input::Tick);
-    assert_eq!(bench.ledger.node(NodeId(1)).unwrap().standing, Standing::Suspect);
-    bench.ms += 2_300;
-    bench.input(Input::Tick);
-    assert_eq!(bench.ledger.job(JobId(1)).unwrap().state.name(), StateName::Running);
-    bench.ms += 200;
-    bench.input(Input::Tick);
-    assert_eq!(bench.ledger.job(JobId(1)).unwrap().state.name(), StateName::Queued);
-}
-
-#[test]
 fn reports_of_another_reign_are_refused_and_counted() {
     let mut bench = Bench::new();
     let stale = Report {
@@ -296,7 +285,7 @@ fn a_report_in_flight_is_answered_when_the_role_is_lost() {
     };
     let proposed = bench.core.handle(now, &bench.ledger, Input::Report(Ticket(9), Box::new(report)));
     assert!(matches!(proposed[..], [Effect::Propose(_)]));
-    let deposed = bench.core.handle(now, &bench.ledger, Input::Deposed);
+    let deposed = bench.core.handle(now, &bench.ledger, Input::Deposed(bench.ledger.reign()));
     assert_eq!(deposed, [Effect::Answer(Ticket(9), ReportAnswer::Busy)]);
     assert_eq!(bench.core.handle(now, &bench.ledger, Input::Failed(Rejection::Unknown)), []);
 }

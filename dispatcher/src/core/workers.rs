@@ -1,7 +1,7 @@
 //! Workers as the dispatcher sees them: leases, orders under way, reports waiting to be settled.
 
 use super::{Core, Effect, Now, Ticket};
-use crate::ledger::{Event, Ledger};
+use crate::ledger::{Event, Ledger, NodeRow};
 use crate::planted::is_planted;
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, Reign};
 use relais_protocol::message::{Order, Report, ReportAnswer};
@@ -15,6 +15,8 @@ struct Worker {
     lease_until: Mono,
     /// A change of its standing is on its way into the journal.
     changing: bool,
+    /// That this run of it is given up is on its way there.
+    giving_up: Option<Incarnation>,
     /// When each attempt was last ordered.
     ordered: BTreeMap<JobId, (Fence, Mono)>,
 }
@@ -22,7 +24,8 @@ struct Worker {
 impl Worker {
     /// Heard, and leased, just now.
     fn leased(now: Mono, lease_ms: u64) -> Self {
-        Self { heard_at: now, lease_until: now.plus(lease_ms), changing: false, ordered: BTreeMap::new() }
+        let lease_until = now.plus(lease_ms);
+        Self { heard_at: now, lease_until, changing: false, giving_up: None, ordered: BTreeMap::new() }
     }
 }
 
@@ -127,7 +130,7 @@ impl Core {
             effects.push(Effect::Answer(ticket, ReportAnswer::Busy));
             return;
         };
-        if report.incarnation < row.incarnation {
+        if report.incarnation < row.incarnation || self.is_giving_up(row, report.incarnation) {
             effects.push(Effect::Answer(ticket, ReportAnswer::Busy));
             return;
         }
@@ -159,6 +162,13 @@ impl Core {
         self.batches.add(ticket, records);
     }
 
+    /// Whether what runs in this run of a node's process is about to be written off. It gets no lease before
+    /// that has happened: with one it would take up orders whose attempts the next entry gives to another.
+    fn is_giving_up(&self, row: &NodeRow, incarnation: Incarnation) -> bool {
+        let giving_up = self.workers.workers.get(&row.id).and_then(|worker| worker.giving_up);
+        giving_up == Some(incarnation) && row.incarnation == incarnation && row.standing != Standing::Offline
+    }
+
     /// Records that make the node's standing what the report shows.
     fn standing_records(&mut self, ledger: &Ledger, report: &Report) -> Vec<Record> {
         let Some(row) = ledger.node(report.node) else { return Vec::new() };
@@ -186,6 +196,7 @@ impl Core {
         // A lease that was longer when it was granted is not taken back.
         worker.lease_until = worker.lease_until.max(now.plus(lease_ms));
         worker.changing = false;
+        worker.giving_up = None;
     }
 
     /// Compares what the worker runs with what the ledger says it runs. Orders again what it never got;
@@ -248,8 +259,12 @@ impl Core {
         }
     }
 
-    /// Suspects who has not reported for a while, and gives up what ran on a node whose lease is over.
+    /// Suspects who has not reported for a while, and gives up what ran on a node whose lease is over; says so
+    /// again where it came to nothing. Without room it could not be written: then nobody is given up.
     pub(super) fn give_up_on_silent(&mut self, now: Now, ledger: &Ledger) {
+        if self.batches.is_full() {
+            return;
+        }
         for row in ledger.nodes() {
             if matches!(row.standing, Standing::Left | Standing::Joining | Standing::Offline) {
                 continue;
@@ -264,10 +279,11 @@ impl Core {
                 Standing::Online if silent => Standing::Suspect,
                 _ => continue,
             };
-            if !worker.changing || over && row.standing == Standing::Suspect {
+            if !worker.changing || over {
                 worker.changing = true;
                 if over {
                     worker.lease_until = now.mono;
+                    worker.giving_up = Some(row.incarnation);
                 }
                 self.batches.add_own(vec![Record::NodeStanding {
                     node: row.id,

@@ -7,6 +7,18 @@ use relais_protocol::message::{Confirm, ConfirmAnswer, LogPosition, Verdict};
 use relais_protocol::time::Mono;
 use std::collections::BTreeSet;
 
+/// To whom a voter has given its word, and for how long no other gets it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word {
+    pub(super) to: NodeId,
+    /// The end of that one's log.
+    last_log: LogPosition,
+    pub(super) until: Mono,
+    /// Until then not even somebody better gets it. Whoever asks again and again does not move this: else one
+    /// that can't win, for others have more, would keep the voter that the best one can't do without.
+    firm_until: Mono,
+}
+
 impl Election {
     pub(super) fn on_asked(&mut self, now: Mono, question: &Confirm, effects: &mut Vec<Effect>) {
         self.learn_log(now, question);
@@ -30,7 +42,7 @@ impl Election {
             if matches!(self.phase, Phase::Asking { .. }) {
                 self.phase = Phase::Following;
             }
-            self.confirmed = Some((question.candidate, now.plus(self.config.confirm_hold_ms)));
+            self.give_word(now, question.candidate, question.last_log);
             Verdict::Yes
         };
         let refuses_votes_ms = self.votes_from().since(now);
@@ -68,12 +80,23 @@ impl Election {
 
     /// Whether somebody else has this voter's word. Its own candidature gives way to a better one for as
     /// long as no majority has confirmed it: that is the bully's rule, and without it two candidates with
-    /// old news of each other's logs block one another.
+    /// old news of each other's logs block one another. So does another's, once it had its time to stand.
     fn held(&self, now: Mono, question: &Confirm) -> bool {
-        let Some((holder, _)) = self.confirmed.filter(|(_, until)| *until > now) else { return false };
-        let better = (question.last_log, question.candidate) > (self.journal.last_log, self.me);
-        let gives_way = holder == self.me && better && matches!(self.phase, Phase::Asking { .. } | Phase::Following);
-        holder != question.candidate && !gives_way
+        let Some(word) = self.confirmed.filter(|word| word.until > now) else { return false };
+        let (candidate, mine) = ((question.last_log, question.candidate), (self.journal.last_log, self.me));
+        let gives_way = if word.to == self.me {
+            candidate > mine && matches!(self.phase, Phase::Asking { .. } | Phase::Following)
+        } else {
+            candidate > (word.last_log, word.to) && now >= word.firm_until
+        };
+        word.to != question.candidate && !gives_way
+    }
+
+    fn give_word(&mut self, now: Mono, to: NodeId, last_log: LogPosition) {
+        let until = now.plus(self.config.confirm_hold_ms);
+        let again = self.confirmed.filter(|word| word.to == to && word.until > now);
+        let firm_until = again.map_or(until, |word| word.firm_until);
+        self.confirmed = Some(Word { to, last_log, until, firm_until });
     }
 
     pub(super) fn on_answered(&mut self, now: Mono, answer: &ConfirmAnswer) {
@@ -94,10 +117,12 @@ impl Election {
             self.phase = Phase::Confirmed { stand_at };
             self.confirmed_at = Some(now);
         } else if answer.verdict == Verdict::LogLonger {
-            // Another is better: it is its turn.
+            // Another is better: it is its turn. Who is told so again and again asks ever more rarely, since each
+            // question takes the word of others for a while.
             self.confirmed = None;
             self.phase = Phase::Following;
-            self.quiet_until = now.plus(self.config.rank_step_ms);
+            self.back_off(now);
+            self.quiet_until = self.quiet_until.max(now.plus(self.config.rank_step_ms));
         } else if answer.verdict != Verdict::Yes {
             // One no can still be outvoted; but in a small cluster asking again soon is faster than waiting.
             let until = now.plus(2);
@@ -109,7 +134,7 @@ impl Election {
 
     pub(super) fn ask(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         self.round += 1;
-        self.confirmed = Some((self.me, now.plus(self.config.confirm_hold_ms)));
+        self.give_word(now, self.me, self.journal.last_log);
         let question =
             Confirm { candidate: self.me, round: self.round, last_log: self.journal.last_log, reign: self.reign };
         let until = now.plus(self.config.round_ms);

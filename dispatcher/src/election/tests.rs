@@ -1,5 +1,7 @@
 //! Tests of the election: three cores on one clock, with beats, questions and answers passed by hand.
 
+mod words;
+
 use super::*;
 use relais_protocol::ids::{Epoch, Incarnation};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, Verdict};

@@ -105,7 +105,9 @@ impl Ledger {
         } else if policy.on_lost == OnLost::Fail {
             self.fail(job, ErrorKind::Lost, "its attempt was lost, and `on_lost` is `fail`".to_owned());
         } else if job.losses > policy.max_lost {
-            let message = format!("{} attempts were lost, `max_lost` is {}", job.losses, policy.max_lost);
+            let last = job.attempts.last().and_then(|attempt| attempt.end.as_ref()?.error.as_ref());
+            let last = last.map_or_else(String::new, |error| format!("; of the last: {}", error.message));
+            let message = format!("{} attempts were lost, `max_lost` is {}{last}", job.losses, policy.max_lost);
             self.fail(job, ErrorKind::LostTooOften, message);
         } else {
             self.change_state(job, JobState::Queued);

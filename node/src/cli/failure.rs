@@ -74,9 +74,9 @@ impl Refusal {
         let said = [self.title.trim(), self.detail.trim()].into_iter().filter(|part| !part.is_empty());
         let said: Vec<&str> = said.collect();
         parts.push(if said.is_empty() { format!("HTTP status {}", self.status) } else { said.join(": ") });
-        parts.extend(
-            self.errors.iter().map(|error| format!("{}: {}", error.pointer.trim_start_matches('#'), error.detail)),
-        );
+        // A single complaint is the detail already.
+        let more = self.errors.iter().filter(|error| !self.detail.contains(&error.detail));
+        parts.extend(more.map(|error| format!("{}: {}", error.pointer.trim_start_matches('#'), error.detail)));
         if !self.candidates.is_empty() {
             parts.push(format!("it could be {}", self.candidates.join(" or ")));
         }
@@ -174,6 +174,9 @@ mod tests {
              correct the request and send it again"
         );
         assert_eq!(failure.exit_code(), 1);
+        let told_already = br##"{"title":"invalid job","detail":"/queue: is bad",
+            "errors":[{"pointer":"#/queue","detail":"is bad"}]}"##;
+        assert_eq!(Refusal::of(400, told_already).cause(), "invalid job: /queue: is bad");
     }
 
     #[test]

@@ -64,9 +64,14 @@ impl Backend for HubBackend {
         self.0.ledger_is_here()
     }
 
-    fn pass_on(&self, _: &str, _: &str, _: Vec<u8>) -> BoxFuture<'static, Result<(u16, String, Vec<u8>), NotFresh>> {
-        let reason = self.0.why_no_dispatcher();
-        async move { Err(NotFresh(reason)) }.boxed()
+    fn pass_on(
+        &self,
+        method: &str,
+        target: &str,
+        body: Vec<u8>,
+    ) -> BoxFuture<'static, Result<(u16, String, Vec<u8>), NotFresh>> {
+        let work = self.on_engine(self.0.clone().pass_on_anywhere(method.to_owned(), target.to_owned(), body));
+        async move { work.await.unwrap_or_else(|| Err(NotFresh("the node is stopping".to_owned()))) }.boxed()
     }
 
     fn propose(&self, records: Vec<Record>) -> BoxFuture<'static, Result<Committed, ProposeFailed>> {

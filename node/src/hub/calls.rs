@@ -17,9 +17,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long a request is held while there is no dispatcher.
-const HELD: Duration = Duration::from_secs(3);
+pub(super) const HELD: Duration = Duration::from_secs(3);
 /// The pause before it is sent again.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
 /// How long a read may wait for the commit index.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 
@@ -126,7 +126,8 @@ impl Hub {
                 Err(reason) => Reply::Failed(reason),
             },
             Call::Holdings => Reply::Holdings(Box::new(self.holdings())),
-            Call::Http { .. } | Call::Vitals => Reply::Failed("this version does not answer it".to_owned()),
+            Call::Http { method, target, body } => self.answer_here(method, target, body).await,
+            Call::Vitals => Reply::Failed("this version does not answer it".to_owned()),
         }
     }
 

@@ -192,7 +192,7 @@ impl PulseThread {
                 tracing::warn!(reason, "this node is the dispatcher no more");
                 self.pulse.view.write().resignations += 1;
                 hub.desk.input(DeskInput::Majority(false));
-                hub.desk.input(DeskInput::Deposed);
+                hub.desk.input(DeskInput::Deposed(self.election.reign()));
             }
             Effect::HandOn(heir) => self.hand_on(hub, heir),
         }

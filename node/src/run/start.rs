@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::machine::machine_id;
 use crate::net::{Net, NetConfig, VersionRange};
 use crate::seed;
+use futures::FutureExt;
 use parking_lot::Mutex;
 use relais_dispatcher::actor::DispatcherParts;
 use relais_dispatcher::core::CoreConfig;
@@ -343,7 +344,20 @@ fn start_http(config: &StartConfig, hub: &Arc<Hub>) -> Result<actix_web::dev::Se
     let tokens = hub.machine.read().tokens().any(|token| token.role != relais_protocol::record::TokenRole::Join);
     http::may_bind(config.http, tokens, config.insecure_http).map_err(StartFailed)?;
     let http_config = http::HttpConfig { addr: config.http, insecure: config.insecure_http, names: host_names(config) };
-    let (server, _) = http::serve(http_config, Arc::new(HubBackend(hub.clone()))).map_err(StartFailed::of)?;
+    let api = http::Api::new(http_config, Arc::new(HubBackend(hub.clone())));
+    let (server, _) = api.serve().map_err(StartFailed::of)?;
+    // The server keeps the API alive; once it is gone nobody is answered.
+    let front = Arc::downgrade(&api);
+    hub.set_front(Box::new(move |method, target, body| {
+        let front = front.clone();
+        async move {
+            match front.upgrade() {
+                Some(api) => api.answer_passed_on(&method, &target, body).await,
+                None => (503, "text/plain".to_owned(), b"the node is stopping".to_vec()),
+            }
+        }
+        .boxed()
+    }));
     let handle = server.handle();
     actix_rt::spawn(server);
     Ok(handle)

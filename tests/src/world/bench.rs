@@ -10,7 +10,7 @@ use relais_protocol::ids::{Fence, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::message::{Orders, OrdersAnswer, Report, ReportAnswer, StartOrder};
 use relais_protocol::record::Finish;
-use relais_protocol::spec::OnDisconnect;
+use relais_protocol::spec::{JobSpec, OnDisconnect};
 use relais_worker::core::{Effect, Input};
 use std::collections::BTreeMap;
 
@@ -238,6 +238,16 @@ fn finish(node: NodeId, job: JobId, fence: Fence, outcome: AttemptOutcome) -> Fi
     };
     let error = error.map(|kind| JobError { kind, message: String::new() });
     Finish { job, fence, node, outcome, exit_code: None, signal: None, error, result: None, output_tail: Vec::new() }
+}
+
+/// How long a job keeps its slots, all attempts together, if none is lost and nobody cancels it.
+pub(super) fn work_ms(spec: &JobSpec) -> u64 {
+    let (script, options) = (Script::parse(&spec.payload), spec.options());
+    let attempts = u64::from(options.retry.max_attempts);
+    match options.timeout_ms.filter(|timeout| *timeout < script.ms) {
+        Some(timeout) => timeout * attempts,
+        None => script.ms * attempts.min(script.fails + 1),
+    }
 }
 
 /// A script by chance.

@@ -2,7 +2,7 @@
 //! when one does not answer.
 
 use super::World;
-use super::bench::any_script;
+use super::bench::{any_script, work_ms};
 use super::dice::Dice;
 use super::event::Event;
 use crate::history::{At, Submitted};
@@ -14,6 +14,10 @@ use relais_protocol::spec::{
 
 /// A client gives up waiting for a node after this, in ms.
 const PATIENCE_MS: u64 = 6_000;
+/// Work that clients want done, in ms for each slot: a cluster with more to do than its slots can, in the time
+/// that it has, would say nothing of what becomes of its jobs. This leaves room for one job that comes last,
+/// fails each time and waits between its attempts.
+const WORK_MS: u64 = 20_000;
 /// Of its turns, in how many a client also reads.
 const READS_PERCENT: u64 = 60;
 
@@ -78,18 +82,19 @@ impl World {
         let client = &mut self.clients[number];
         let known = client.dice.pick(&client.jobs);
         let request = match (client.dice.range(0, 99), known) {
-            (0..12, Some(job)) => single(Record::Cancel { job, reason: String::new() }),
-            (12..22, Some(job)) => single(Record::Retry { job }),
+            (0..12, Some(job)) => Some(single(Record::Cancel { job, reason: String::new() })),
+            (12..22, Some(job)) => Some(single(Record::Retry { job })),
             _ => {
                 let count = if client.dice.chance(20) { client.dice.range(2, 6) } else { 1 };
                 client.to_submit -= 1;
                 self.think_of_jobs(number, count)
             }
         };
-        self.clients[number].request = Some(request);
+        self.clients[number].request = request;
     }
 
-    fn think_of_jobs(&mut self, number: usize, count: u64) -> Request {
+    /// Jobs to submit; none any more once there is enough to do.
+    fn think_of_jobs(&mut self, number: usize, count: u64) -> Option<Request> {
         let keyed = self.clients[number].dice.chance(75);
         let first = self.history.submits.len();
         let wall = self.node_wall();
@@ -97,6 +102,9 @@ impl World {
         for n in 0..count {
             let key = keyed.then(|| format!("c{number}-{first}-{n}"));
             let mut spec = any_spec(&mut self.clients[number].dice, wall);
+            if !self.is_to_be_done(&spec) {
+                break;
+            }
             let mut options = spec.options().clone();
             options.idempotency_key.clone_from(&key);
             spec = spec.with_options(options);
@@ -104,7 +112,19 @@ impl World {
             let submit = Submit { id: JobId(0), spec, body_hash: 1, submitted_by: format!("c{number}") };
             records.push(Record::Submit(Box::new(submit)));
         }
-        Request { records, submits: (first..first + count as usize).collect(), again: keyed, call: None }
+        let submits = (first..first + records.len()).collect();
+        (!records.is_empty()).then_some(Request { records, submits, again: keyed, call: None })
+    }
+
+    /// Whether there is time left for one more job; if not, no client wants any more.
+    fn is_to_be_done(&mut self, spec: &JobSpec) -> bool {
+        let slots: u64 = self.plan.slots.iter().map(|slots| u64::from(*slots)).sum();
+        self.work_ms += work_ms(spec);
+        let is_room = self.work_ms <= slots * WORK_MS;
+        if !is_room {
+            self.clients.iter_mut().for_each(|client| client.to_submit = 0);
+        }
+        is_room
     }
 
     /// Sends what a client wants to some node; one that is down refuses, and another is tried later.

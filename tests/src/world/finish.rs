@@ -1,10 +1,12 @@
 //! The end of a run: after the heal, is everything as it must be, and what is in the record?
 
 use super::World;
+use super::log::Load;
 use super::node::Life;
 use crate::history::{At, Final, Recovery};
 use relais_dispatcher::ledger::JobFilter;
-use relais_protocol::ids::{NodeId, RaftId};
+use relais_protocol::ids::{Index, NodeId, RaftId};
+use relais_protocol::record::Record;
 use relais_protocol::spec::OnLost;
 
 /// How long a healed cluster has to end all jobs, in ms.
@@ -28,9 +30,21 @@ impl World {
         }
         let late = now.0 > recovery.healed.0 + ALL_END_WITHIN_MS;
         recovery.gave_up = (late && recovery.all_ended.is_none()).then_some(now);
+        self.undrain();
         let over = late || recovery.all_ended.is_some_and(|at| now.0 >= at.0 + AFTERWARDS_MS);
         self.history.recovery = Some(recovery);
         over
+    }
+
+    /// Whoever drained nodes looks whether they take work again, and if not says so once more: what he said when
+    /// the drain was over can be lost, or be overtaken by what began it, which another node still held.
+    fn undrain(&mut self) {
+        let Some(dispatcher) = self.reigns() else { return };
+        let Some(life) = self.node(dispatcher).life.as_deref() else { return };
+        let drained: Vec<NodeId> = life.ledger.nodes().filter(|row| row.draining).map(|row| row.id).collect();
+        for node in drained {
+            self.ask_somewhere(vec![Record::Drain { node, on: false }]);
+        }
     }
 
     pub(super) fn begin_recovery(&mut self) {
@@ -58,6 +72,7 @@ impl World {
         for job in open.iter().filter(|job| !job.state.is_terminal()) {
             stuck.push(format!("{} is {:?}", job.id, job.state));
         }
+        stuck.extend(life.ledger.nodes().filter(|row| row.draining).map(|row| format!("node {} drains", row.id)));
         for node in &self.nodes {
             let Some(other) = node.life.as_deref() else { continue };
             if other.applied + 4 < life.applied {
@@ -82,8 +97,29 @@ impl World {
         (!whole).then(|| format!("the voters are {voters:?}, {there} of them are there, {wanted} are wanted"))
     }
 
+    /// Without a dispatcher nobody tells a node that was restarted how far its log is committed, and its ledger
+    /// is as of its last checkpoint: that is not the record. What was committed, for somebody has applied it,
+    /// is applied there from the longest log, as it would be under any dispatcher to come.
+    fn apply_what_was_committed(&mut self) {
+        if self.reigns().is_some() {
+            return;
+        }
+        let watched = self.watched;
+        let lives = self.nodes.iter_mut().filter_map(|node| node.life.as_deref_mut());
+        let Some(life) = lives.max_by_key(|life| life.raft.last()) else { return };
+        while life.applied < watched
+            && let Some(entry) = life.raft.log().entry(life.applied + 1).cloned()
+        {
+            life.applied += 1;
+            if let Load::Batch(batch) = entry.load {
+                life.ledger.apply_batch(Index(life.applied), (*batch).clone());
+            }
+        }
+    }
+
     /// Writes down what is in the record of the most advanced node, and every digest.
     pub(super) fn write_finals(&mut self) {
+        self.apply_what_was_committed();
         for node in self.ids.clone() {
             self.digest(node);
             let broken = self.node(node).life.as_deref().and_then(|life| life.ledger.check_invariants().err());

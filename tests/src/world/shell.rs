@@ -33,14 +33,19 @@ impl World {
         let Some(life) = self.node(id).life.as_deref_mut() else { return };
         let led = life.election.leads();
         let effects = life.election.handle(life.mono(now), input);
+        let reign = life.election.reign();
         for effect in effects {
             match effect {
                 Effect::Ask(others, question) => {
+                    self.trace.say(now, id.0.into(), || format!("asks {others:?}: {:?}", question.last_log));
                     for other in others {
                         self.send(id, other, Message::Ask(question.clone()));
                     }
                 }
-                Effect::Answer(to, answer) => self.send(id, to, Message::Answer(answer)),
+                Effect::Answer(to, answer) => {
+                    self.trace.say(now, id.0.into(), || format!("answers n{to}: {:?}", answer.verdict));
+                    self.send(id, to, Message::Answer(answer));
+                }
                 Effect::Probe(of) => self.probe(id, of),
                 Effect::Stand => self.stand(id, handed_over),
                 Effect::Promote => self.promote(id),
@@ -48,7 +53,7 @@ impl World {
                 Effect::Resign(why) => {
                     self.trace.say(now, id.0.into(), || format!("resigns: {why}"));
                     self.dispatch(id, CoreInput::Majority(false));
-                    self.dispatch(id, CoreInput::Deposed);
+                    self.dispatch(id, CoreInput::Deposed(reign));
                 }
             }
         }

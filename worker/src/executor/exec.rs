@@ -80,6 +80,7 @@ impl Exec {
         let prepared = tokio::task::spawn_blocking(move || prepare(payload, &env, &place)).await;
         let prepared = match prepared {
             Ok(Ok(prepared)) => prepared,
+            Ok(Err(error)) if error.is_the_nodes() => return Verdict::given_back(error.to_string()),
             Ok(Err(error)) => return Verdict::failed(ErrorType::Spawn, error.to_string()),
             Err(_) => return Verdict::stopped(Stop::Shutdown),
         };
@@ -186,7 +187,13 @@ fn verdict(exit: Result<Exit, SpawnError>, cause: Option<Cause>, command: &str, 
     let exit = match exit {
         Ok(exit) => exit,
         Err(SpawnError::Refused { errno, message }) => {
-            return Verdict::failed(ErrorType::Spawn, prepare::refusal(command, node, errno, &message));
+            let message = prepare::refusal(command, node, errno, &message);
+            let is_the_nodes = errno.is_some_and(prepare::is_a_lack);
+            return if is_the_nodes {
+                Verdict::given_back(message)
+            } else {
+                Verdict::failed(ErrorType::Spawn, message)
+            };
         }
         Err(error @ SpawnError::SpawnerDied) => match cause {
             Some(Cause::Stop(reason)) => return Verdict::stopped(reason),

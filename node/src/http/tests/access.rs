@@ -131,6 +131,6 @@ async fn a_port_in_use_is_told() {
     let served = Served::with_slots(0);
     let addr = served.url.strip_prefix("http://").unwrap().parse().unwrap();
     let config = crate::http::HttpConfig { addr, insecure: false, names: vec![] };
-    let error = crate::http::serve(config, served.rig.clone()).err().expect("it is in use");
+    let error = crate::http::Api::new(config, served.rig.clone()).serve().err().expect("it is in use");
     assert!(error.to_string().contains("is in use by another process"), "{error}");
 }

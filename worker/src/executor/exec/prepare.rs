@@ -42,6 +42,20 @@ pub(super) enum PrepareError {
     Pipes { node: String, source: io::Error },
 }
 
+impl PrepareError {
+    /// Whether it is the node that lacks something, so that another node may be able to run the job.
+    pub(super) fn is_the_nodes(&self) -> bool {
+        matches!(self, Self::Folder { .. } | Self::Pipes { .. })
+    }
+}
+
+/// Whether a refusal to start a program is for want of something that is the node's to have.
+pub(super) fn is_a_lack(errno: i32) -> bool {
+    use nix::errno::Errno;
+    let lacks = [Errno::EAGAIN, Errno::ENOMEM, Errno::EMFILE, Errno::ENFILE, Errno::ENOSPC, Errno::EDQUOT, Errno::EIO];
+    lacks.contains(&Errno::from_raw(errno))
+}
+
 /// What a job gets of the node's own environment.
 pub(super) struct NodeEnv {
     variables: Vec<(String, String)>,
@@ -241,6 +255,15 @@ pub(super) fn refusal(command: &str, node: &str, errno: Option<i32>, message: &s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_node_lacks_says_nothing_of_the_job() {
+        let full = || io::Error::from_raw_os_error(nix::errno::Errno::ENOSPC as i32);
+        assert!(PrepareError::Folder { work: "/w".into(), node: "n1".into(), source: full() }.is_the_nodes());
+        assert!(PrepareError::Pipes { node: "n1".into(), source: full() }.is_the_nodes());
+        assert!(!PrepareError::NoFile { path: "/x".into(), node: "n1".into() }.is_the_nodes());
+        assert!(is_a_lack(nix::errno::Errno::EAGAIN as i32) && !is_a_lack(nix::errno::Errno::ENOENT as i32));
+    }
 
     #[test]
     fn programs_are_found_and_missed_with_reasons() {

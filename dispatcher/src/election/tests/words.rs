@@ -1,0 +1,102 @@
+//! Tests of what a voter's word is worth: whom it holds off, for how long, and that nobody who can't win keeps
+//! it from who can.
+
+use super::*;
+
+fn position(index: u64) -> LogPosition {
+    LogPosition { term: 2, index }
+}
+
+/// A voter of five that hears nobody, whose log ends there.
+fn voter(id: u32, index: u64) -> Election {
+    let mut node = Election::new(ElectionConfig::default(), NodeId(id), u64::from(id), Mono(0));
+    let voters = [1, 2, 3, 4, 5].map(NodeId).into();
+    let view = JournalView { voters, term: 2, last_log: position(index), ..JournalView::default() };
+    node.handle(Mono(0), Input::Journal(view));
+    node
+}
+
+fn question(candidate: u32, index: u64) -> Confirm {
+    Confirm { candidate: NodeId(candidate), round: 1, last_log: position(index), reign: Reign::default() }
+}
+
+#[test]
+fn a_word_given_again_and_again_is_firm_only_as_long_as_the_first_time() {
+    let mut node = voter(3, 79);
+    let mut verdict = |at, candidate, index| {
+        let effects = node.handle(Mono(at), Input::Asked(question(candidate, index)));
+        let answer = |effect| match effect {
+            Effect::Answer(_, answer) => Some(answer.verdict),
+            _ => None,
+        };
+        effects.into_iter().find_map(answer)
+    };
+    assert_eq!(verdict(1_000, 5, 113), Some(Verdict::Yes));
+    assert_eq!(verdict(1_050, 4, 114), Some(Verdict::ConfirmedAnother), "the first may be about to stand");
+    assert_eq!(verdict(1_110, 5, 113), Some(Verdict::Yes));
+    assert_eq!(verdict(1_199, 4, 114), Some(Verdict::ConfirmedAnother));
+    assert_eq!(verdict(1_205, 4, 113), Some(Verdict::ConfirmedAnother), "no longer, and a lower id");
+    assert_eq!(verdict(1_210, 4, 114), Some(Verdict::Yes), "it had its time, and this one is better");
+    assert_eq!(verdict(1_220, 5, 113), Some(Verdict::ConfirmedAnother));
+}
+
+#[test]
+fn who_is_told_that_others_have_more_asks_ever_more_rarely() {
+    let mut node = voter(5, 113);
+    let mut rounds = Vec::new();
+    for now in (1_000..11_000).step_by(5).map(Mono) {
+        for effect in node.handle(now, Input::Tick) {
+            if let Effect::Ask(_, question) = effect {
+                rounds.push(now.0);
+                let round = question.round;
+                let answer = ConfirmAnswer { round, from: NodeId(4), verdict: Verdict::LogLonger, refuses_votes_ms: 0 };
+                node.handle(now, Input::Answered(answer));
+            }
+        }
+    }
+    assert!(rounds[1] - rounds[0] <= 110, "the first time it is soon its turn again: {rounds:?}");
+    assert!((5..20).contains(&rounds.len()), "{rounds:?}");
+}
+
+/// Two of five are gone for good, so all others must agree; and the one with the longest log has asked in vain
+/// for long, so that it asks rarely.
+#[test]
+fn the_only_one_who_can_win_is_not_kept_out_by_another_who_asks_more_often() {
+    let mut nodes: BTreeMap<NodeId, Election> =
+        [(3, 79), (4, 114), (5, 113)].map(|(id, index)| (NodeId(id), voter(id, index))).into();
+    let third_is_up = 20_000;
+    for now in (0..third_is_up + 4_000).step_by(5) {
+        for id in [3, 4, 5].map(NodeId) {
+            let mut todo = vec![(id, Input::Tick)];
+            while let Some((to, input)) = todo.pop() {
+                if to == NodeId(3) && now < third_is_up {
+                    continue;
+                }
+                let Some(node) = nodes.get_mut(&to) else { continue };
+                for effect in node.handle(Mono(now), input) {
+                    match effect {
+                        Effect::Ask(others, question) => {
+                            todo.extend(others.into_iter().map(|other| (other, Input::Asked(question.clone()))));
+                        }
+                        Effect::Answer(asker, answer) => todo.push((asker, Input::Answered(answer))),
+                        Effect::Stand => {
+                            assert_eq!(to, NodeId(4));
+                            return;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    panic!("nobody stood");
+}
+
+#[test]
+fn a_reign_of_ours_that_begins_when_the_journal_follows_another_is_over_at_once() {
+    let mut node = voter(3, 79);
+    let reign = Reign { epoch: Epoch(4), ..Reign::default() };
+    let effects = node.handle(Mono(10), Input::Promoted { reign, node: NodeId(3), ours: true });
+    assert_eq!(effects, [Effect::Resign("the reign began too late")]);
+    assert_eq!((node.leads(), node.reign()), (false, reign));
+}
