@@ -15,6 +15,8 @@ mod crons;
 mod trust;
 mod workers;
 
+pub use trust::ClockWord;
+
 use crate::ledger::{Event, Ledger};
 use batches::Batches;
 use chronicle::Chronicle;
@@ -55,17 +57,6 @@ impl Default for CoreConfig {
             clock_compared: false,
         }
     }
-}
-
-/// What a comparison of wall clocks says of the one here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockWord {
-    /// Nobody was compared with yet.
-    Unknown,
-    /// It was right, read together with the monotonic clock as given here.
-    Right(Now),
-    /// It is off the median of the voters.
-    Wrong,
 }
 
 /// Who waits for a reply; given by the shell.

@@ -4,12 +4,23 @@
 //! A wrong clock fires no schedule, and its time is not stamped into anything: the ledger's time never goes
 //! back, so a stamp an hour ahead would leave it an hour ahead for good.
 
-use super::{ClockWord, Core, Now};
+use super::{Core, Now};
 use crate::ledger::Ledger;
 use relais_protocol::time::UnixMs;
 
 /// What a wall clock may gain or lose on the monotonic one between two comparisons, in ms.
 const SLACK_MS: u64 = 1_000;
+
+/// What a comparison of wall clocks says of the one here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockWord {
+    /// Nobody was compared with yet.
+    Unknown,
+    /// It was right, read together with the monotonic clock as given here.
+    Right(Now),
+    /// It is off the median of the voters.
+    Wrong,
+}
 
 /// What is known of the wall clock. Where nobody ever compares it, it is believed.
 #[derive(Clone, Copy, Debug)]

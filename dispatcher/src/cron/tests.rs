@@ -119,6 +119,15 @@ fn what_can_not_be_read_is_said() {
 
 proptest! {
     #[test]
+    fn no_text_makes_it_panic(text in "[-0-9*,/#LW?+@ A-Z]{0,24}( [-0-9*,/#LW?]{1,6}){0,6}", start in 0u64..9_000_000_000_000) {
+        for zone in ["UTC", "Australia/Lord_Howe"] {
+            if let Ok(cron) = Cron::parse(&text, zone) {
+                prop_assert!(cron.some_after(UnixMs(start), 3).first().is_none_or(|slot| slot.0 > start));
+            }
+        }
+    }
+
+    #[test]
     fn slots_grow_and_each_is_found_from_just_before_it(
         second in prop::sample::select(vec!["", "0 ", "*/7 ", "5,35 ", "* "]),
         minute in prop::sample::select(vec!["*", "0", "*/10", "0,30", "15-45/15"]),

@@ -192,7 +192,7 @@ impl Seat {
             }
             Effect::Resign(_) => {
                 self.dispatch(CoreInput::Majority(false));
-                self.dispatch(CoreInput::Deposed);
+                self.dispatch(CoreInput::Deposed(self.election.reign()));
             }
         }
     }

@@ -47,11 +47,13 @@ pub(super) fn step(ledger: &Ledger, side: u128, now: u64, (kind, a, b): Step) ->
     }
 }
 
-/// Those of `ledger`, without what differs by who merged whom.
+/// Those of `ledger`, without what differs by who merged whom: jobs that have ended may have been noticed to have.
 pub(super) fn faces(ledger: &Ledger) -> Vec<(ScheduleRow, FiringLog)> {
     let none: Stamp = (Generation(0), Index(0));
+    let goes_on = |id: &JobId| ledger.job(*id).is_some_and(|job| !job.state.is_terminal());
     let face = |(row, log): (&ScheduleRow, &FiringLog)| {
-        (ScheduleRow { changed: none, ..row.clone() }, FiringLog { changed: none, ..log.clone() })
+        let open = log.open.iter().copied().filter(goes_on).collect();
+        (ScheduleRow { changed: none, ..row.clone() }, FiringLog { changed: none, open, ..log.clone() })
     };
     ledger.schedules().map(face).collect()
 }
