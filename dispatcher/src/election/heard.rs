@@ -11,7 +11,10 @@ impl Election {
             let voter = Voter { heard_at: now, last_log: beat.last_log, ready: beat.ready, hears: beat.hears };
             self.voters.insert(beat.from, voter);
         }
-        if beat.reign < self.reign || !beat.dispatcher || beat.from == self.me {
+        // The journal here may be of a higher history than any reign heard of yet: it was forked a moment ago,
+        // or this node has just started. Who dispatches a lower one gives way once it hears of this one.
+        let is_lower = beat.reign < self.reign || beat.reign.generation < self.journal.history;
+        if is_lower || !beat.dispatcher || beat.from == self.me {
             return;
         }
         if beat.goodbye {

@@ -36,6 +36,11 @@ fn a_word_given_again_and_again_is_firm_only_as_long_as_the_first_time() {
     assert_eq!(verdict(1_110, 5, 113), Some(Verdict::Yes));
     assert_eq!(verdict(1_199, 4, 114), Some(Verdict::ConfirmedAnother));
     assert_eq!(verdict(1_205, 4, 113), Some(Verdict::ConfirmedAnother), "no longer, and a lower id");
+    assert_eq!(
+        verdict(1_206, 6, 113),
+        Some(Verdict::ConfirmedAnother),
+        "a higher id wins nothing that the first can't"
+    );
     assert_eq!(verdict(1_210, 4, 114), Some(Verdict::Yes), "it had its time, and this one is better");
     assert_eq!(verdict(1_220, 5, 113), Some(Verdict::ConfirmedAnother));
 }
