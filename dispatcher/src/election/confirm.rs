@@ -35,6 +35,9 @@ impl Election {
             // know of no reign in it before somebody leads.
             Verdict::ReignHigher
         } else if self.is_behind(question.last_log) {
+            // As in the bully's election, who turns a lesser one down stands itself, at once: both would wait for
+            // each other else, for as long as the better one backs off from what it had tried in vain before.
+            self.end_back_off(now);
             Verdict::LogLonger
         } else if held {
             Verdict::ConfirmedAnother
