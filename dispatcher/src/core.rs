@@ -11,18 +11,25 @@
 
 mod batches;
 mod chronicle;
+mod crons;
+mod early;
 mod retention;
+mod trust;
 mod workers;
+
+pub use trust::ClockWord;
 
 use crate::ledger::{Event, Ledger};
 use batches::Batches;
 use chronicle::Chronicle;
+use crons::Crons;
 use relais_protocol::history::Takeover;
 use relais_protocol::ids::{Incarnation, NodeId, Reign};
 use relais_protocol::message::{Order, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Committed, Record};
 use relais_protocol::time::{Mono, UnixMs};
 use retention::Retention;
+use trust::Trust;
 use workers::Workers;
 
 /// Times of the dispatcher, in ms.
@@ -38,6 +45,8 @@ pub struct CoreConfig {
     pub reorder_ms: u64,
     /// How often every replica counts and hashes its rows.
     pub audit_every_ms: u64,
+    /// Whether the wall clock is compared with others': then schedules wait for [`Input::Clock`].
+    pub clock_compared: bool,
 }
 
 impl Default for CoreConfig {
@@ -48,6 +57,7 @@ impl Default for CoreConfig {
             suspect_after_ms: 1_500,
             reorder_ms: 1_000,
             audit_every_ms: 60_000,
+            clock_compared: false,
         }
     }
 }
@@ -102,6 +112,8 @@ pub enum Input {
     Full(bool),
     /// How many voters there are: a pair has a lease of its own.
     Voters(usize),
+    /// The wall clock was compared with the others'.
+    Clock(ClockWord),
 }
 
 /// What the dispatcher wishes.
@@ -148,6 +160,8 @@ pub struct Core {
     workers: Workers,
     chronicle: Chronicle,
     retention: Retention,
+    crons: Crons,
+    trust: Trust,
     audit_at: Mono,
     /// A time of the ledger, and when it was seen: stamps flow on from here, whatever the wall clock does.
     flow: (UnixMs, Mono),
@@ -155,7 +169,7 @@ pub struct Core {
 }
 
 /// The two clocks, read once for each input.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// For deadlines.
     pub mono: Mono,
@@ -179,6 +193,8 @@ impl Core {
             workers: Workers::default(),
             chronicle: Chronicle::default(),
             retention: Retention::default(),
+            crons: Crons::default(),
+            trust: Trust::new(config.clock_compared),
             audit_at: Mono(0),
             flow: (UnixMs(0), Mono(0)),
             counts: CoreCounts::default(),
@@ -232,6 +248,7 @@ impl Core {
             Input::Failed(rejection) => {
                 self.retry_retention(now);
                 self.batches.fail(rejection, &mut effects);
+                self.crons.begin(ledger);
                 self.workers.unsettle(&mut effects);
             }
             Input::Applied(events) => self.applied(now, ledger, &events, &mut effects),
@@ -246,6 +263,7 @@ impl Core {
                 self.workers.unsettle(&mut effects);
             }
             Input::Voters(voters) => self.voters = voters,
+            Input::Clock(word) => self.trust.hear(word),
         }
         self.send_batch(now, ledger, &mut effects);
         effects
@@ -261,7 +279,7 @@ impl Core {
             return;
         }
         if crate::planted::early_acknowledgement() {
-            effects.push(Effect::Reply(ticket, Ok(early(&records))));
+            effects.push(Effect::Reply(ticket, Ok(early::told(&records))));
             self.batches.add_own(records);
             return;
         }
@@ -294,6 +312,7 @@ impl Core {
                     self.audit_at = now.mono.plus(self.config.audit_every_ms);
                     self.workers.begin(now.mono, self.config.lease_ms, ledger);
                     self.begin_retention(now.mono);
+                    self.crons.begin(ledger);
                     self.chronicle.begin(now, *reign, *before, *node, ledger);
                 } else if self.reign.is_some() {
                     self.depose(effects);
@@ -301,6 +320,7 @@ impl Core {
             }
         }
         if self.reign.is_some() {
+            self.crons.follow(ledger, events);
             self.chronicle.note(now, events);
             self.workers.order(now.mono, ledger, events, effects);
         }
@@ -317,6 +337,7 @@ impl Core {
         }
         self.workers = Workers::default();
         self.chronicle = Chronicle::default();
+        self.crons = Crons::default();
     }
 
     fn tick(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {
@@ -336,23 +357,14 @@ impl Core {
         if !self.has_work() && ledger.next_due().is_some_and(|due| due <= stamp) {
             self.batches.add_own(vec![Record::Tick]);
         }
+        if self.batches.flows() && self.trust.fires(now) {
+            for records in self.crons.due(stamp) {
+                self.batches.add_own(records);
+            }
+        }
         if self.batches.newly_drained() {
             effects.push(Effect::Drained);
         }
-    }
-
-    /// The time for a batch: the wall clock, but never behind the ledger's own time. That one never goes
-    /// back; so where the wall clock did, by an hour perhaps, the stamps go on from the ledger's time at the
-    /// pace of the monotonic clock, and nothing that waits has to wait for the wall clock to come up.
-    fn stamp(&mut self, now: Now, ledger: &Ledger) -> UnixMs {
-        if crate::planted::is_planted("stamp-of-the-wall-clock") {
-            return now.unix;
-        }
-        let flown = self.flow.0.plus(now.mono.since(self.flow.1));
-        if ledger.now() > flown {
-            self.flow = (ledger.now(), now.mono);
-        }
-        now.unix.max(flown).max(ledger.now())
     }
 
     fn send_batch(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {
@@ -371,20 +383,6 @@ impl Core {
             stamp,
             records,
         }));
-    }
-}
-
-/// What the planted bug says before anything is committed.
-fn early(records: &[Record]) -> Committed {
-    use relais_protocol::job::StateName;
-    use relais_protocol::record::{Outcome, Outcomes};
-    let each = records.iter().map(|record| match record {
-        Record::Submit(submit) => Outcome::Submitted { id: submit.id, deduplicated: false, state: StateName::Queued },
-        _ => Outcome::Done,
-    });
-    Committed {
-        index: relais_protocol::ids::Index(0),
-        outcomes: Outcomes { each: each.collect(), ..Outcomes::default() },
     }
 }
 

@@ -26,6 +26,7 @@ mod place;
 mod queues;
 mod read;
 mod retention;
+mod schedules;
 mod table;
 mod unique;
 
@@ -46,8 +47,10 @@ use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, N
 use relais_protocol::job::{Place, StateName};
 use relais_protocol::merge::{Merged, SettingRow, TokenRow};
 use relais_protocol::record::{BATCH_DECODE_CAP, Batch, Failover, Outcome, Outcomes, Record, Refusal};
+use relais_protocol::schedule::ScheduleName;
 use relais_protocol::settings::Settings;
 use relais_protocol::time::UnixMs;
+use schedules::Schedules;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,6 +120,8 @@ pub enum Event {
         /// Whether it was the last chunk.
         last: bool,
     },
+    /// A schedule was set, removed, paused or resumed.
+    Schedule(ScheduleName),
 }
 
 /// What applying one entry came to.
@@ -168,6 +173,7 @@ pub struct Ledger {
     /// The same, typed.
     typed_settings: Settings,
     graves: Graves,
+    schedules: Schedules,
     failovers: BTreeMap<Epoch, Failover>,
     lineage: Vec<Lineage>,
     tales: BTreeMap<Epoch, FailoverTale>,
@@ -190,6 +196,7 @@ impl Ledger {
             settings: BTreeMap::new(),
             typed_settings: Settings::default(),
             graves: Graves::default(),
+            schedules: Schedules::default(),
             failovers: BTreeMap::new(),
             lineage: Vec::new(),
             tales: BTreeMap::new(),
@@ -279,13 +286,14 @@ impl Ledger {
     /// Rough bytes of change waiting for a checkpoint.
     #[must_use]
     pub fn changed_bytes(&self) -> usize {
-        self.sheet.changed_bytes() + self.jobs.changed_bytes()
+        self.sheet.changed_bytes() + self.jobs.changed_bytes() + self.schedules.changed_bytes()
     }
 
     /// All rows changed since the last call, each once however often it changed.
     pub fn drain_changes(&mut self) -> Vec<Change> {
         self.jobs.write_changed(&mut self.sheet);
         self.nodes.write_changed(&mut self.sheet);
+        self.schedules.write_changed(&mut self.sheet);
         let mut changes = self.sheet.drain();
         if crate::planted::is_planted("keys-not-kept") {
             changes.retain(|(key, _)| key[0] != keys::KEY);
@@ -315,6 +323,7 @@ impl Ledger {
         ledger.settings = keys::load_table(&*rows, keys::SETTING, |row: &SettingRow| row.key.clone())?;
         ledger.type_settings();
         ledger.graves = Graves::load(&*rows)?;
+        ledger.schedules = Schedules::load(&*rows)?;
         keys::each_row(&*rows, keys::LINEAGE, |row: Lineage| ledger.lineage.push(row))?;
         ledger.load_queues(&*rows)?;
         ledger.load_jobs(&*rows)?;

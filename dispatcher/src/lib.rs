@@ -17,6 +17,7 @@
 
 pub mod actor;
 pub mod core;
+pub mod cron;
 pub mod election;
 pub mod journal;
 pub mod ledger;

@@ -34,6 +34,7 @@ mod logs;
 mod nodes;
 mod queues;
 mod retry;
+mod schedules;
 mod start;
 mod submit;
 mod token;
@@ -74,6 +75,7 @@ enum Command {
     Cancel(cancel::Cancel),
     Retry(retry::Retry),
     Wait(wait::Wait),
+    Schedules(schedules::Schedules),
     Nodes(nodes::Nodes),
     Queues(queues::Queues),
     Cluster(cluster::Cluster),
@@ -126,6 +128,7 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Cancel(cancel) => cancel.run().await,
         Command::Retry(retry) => retry.run().await,
         Command::Wait(wait) => wait.run().await,
+        Command::Schedules(schedules) => schedules.run().await,
         Command::Nodes(nodes) => nodes.run().await,
         Command::Queues(queues) => queues.run().await,
         Command::Cluster(cluster) => cluster.run().await,

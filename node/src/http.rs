@@ -32,6 +32,7 @@ mod read;
 mod recover;
 mod request;
 mod route;
+mod schedules;
 mod settings;
 mod spec;
 mod submit;
@@ -248,6 +249,13 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Tokens => tokens::list(api, request).await,
         Route::TokenMake => tokens::make(api, request).await,
         Route::TokenRevoke(id) => tokens::revoke(api, request, id).await,
+        Route::Schedules => schedules::list(api, request).await,
+        Route::Schedule(name) => schedules::one(api, request, name).await,
+        Route::Firings(name) => schedules::firings(api, request, name).await,
+        Route::ScheduleSet(name) => schedules::set(api, request, name).await,
+        Route::ScheduleRemove(name) => schedules::remove(api, request, name).await,
+        Route::ScheduleTrigger(name) => schedules::trigger(api, request, name).await,
+        Route::SchedulePause(name, on) => schedules::pause(api, request, name, *on).await,
     }
 }
 

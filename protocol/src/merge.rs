@@ -6,6 +6,8 @@ use crate::job::Job;
 use crate::node::NodeRow;
 use crate::queue::QueueRow;
 use crate::record::{Failover, Token};
+use crate::schedule::{FiringLog, ScheduleRow};
+use crate::spec::JobSpec;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +51,8 @@ pub enum MergeRow {
     Job(Box<Job>),
     /// A queue.
     Queue(Box<QueueRow>),
+    /// A schedule, and what became of its slots.
+    Schedule(Box<ScheduleRow>, Box<FiringLog>),
 }
 
 impl MergeRow {
@@ -63,28 +67,30 @@ impl MergeRow {
             Self::Failover(_) | Self::Gone(_) | Self::Queue(_) => BASE,
             Self::Key(key, _) => BASE + key.len(),
             Self::Job(job) => 2 * BASE + job_bytes(job),
+            Self::Schedule(row, log) => 5 * BASE + spec_bytes(&row.schedule.job) + log.firings.len() * 60,
         }
     }
 }
 
 fn job_bytes(job: &Job) -> usize {
-    let options = job.spec.options();
-    let keys = options.concurrency.as_ref().map_or(0, |one| one.key.len())
-        + options.unique.as_ref().map_or(0, |one| one.key.len());
     let attempts = job.attempts.iter().map(|attempt| {
         let end = attempt.end.as_ref();
         let error = end.and_then(|end| end.error.as_ref()).map_or(0, |error| error.message.len());
         100 + error + end.map_or(0, |end| end.output_tail.len())
     });
     let endings = job.endings.iter().map(|ending| 200 + ending.result.as_ref().map_or(0, String::len));
-    job.spec.payload.len()
-        + keys
-        + options.metadata.len()
-        + options.name.len()
-        + options.labels.len() * 100
+    spec_bytes(&job.spec)
         + job.result.as_ref().map_or(0, String::len)
         + attempts.sum::<usize>()
         + endings.sum::<usize>()
+}
+
+fn spec_bytes(spec: &JobSpec) -> usize {
+    let options = spec.options();
+    let keys = options.concurrency.as_ref().map_or(0, |one| one.key.len())
+        + options.unique.as_ref().map_or(0, |one| one.key.len());
+    let texts = options.metadata.len() + options.name.len() + options.labels.len() * 100;
+    spec.payload.len() + keys + texts + options.depends_on.len() * 20
 }
 
 /// A setting of the cluster.
@@ -132,6 +138,13 @@ pub enum GoneId {
     },
     /// A token.
     Token(u64),
+    /// A schedule, in all its definitions up to this one.
+    Schedule {
+        /// Which: [`crate::schedule::ScheduleName::number`].
+        number: u128,
+        /// What removed it.
+        up_to: Stamp,
+    },
 }
 
 /// A tombstone: what is deleted stays so when a side that still has it is merged.
@@ -154,7 +167,7 @@ pub struct Merged {
     pub duplicates: u32,
     /// Jobs that are an alias of another with the same key.
     pub aliases: u32,
-    /// Settings, queues, nodes and tokens that both sides had changed: the later one stands.
+    /// Settings, queues, nodes, tokens and schedules that both sides had changed: the later one stands.
     pub conflicts: u32,
 }
 

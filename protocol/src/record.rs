@@ -2,12 +2,15 @@
 //!
 //! A journal entry is one [`Batch`]. Enums here only ever grow at their end.
 
+pub use crate::outcome::{Committed, Outcome, Outcomes, Refusal};
+
 use crate::failover::FailoverTale;
 use crate::history::Takeover;
-use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId};
-use crate::job::{AttemptOutcome, JobError, StateName};
-use crate::merge::{Merge, Merged};
-use crate::queue::{Purged, QueueChange};
+use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, JobId, NodeId};
+use crate::job::{AttemptOutcome, JobError};
+use crate::merge::Merge;
+use crate::queue::QueueChange;
+use crate::schedule::{Fire, ScheduleName, ScheduleSet};
 use crate::spec::{JobSpec, Labels};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -139,6 +142,30 @@ pub enum Record {
     },
     /// Something is done to a queue.
     Queue(Box<QueueChange>),
+    /// A schedule is set, or changed.
+    ScheduleSet(Box<ScheduleSet>),
+    /// A schedule is to be forgotten.
+    ScheduleRemoved(ScheduleName),
+    /// A schedule is to rest, or to go on.
+    SchedulePaused {
+        /// Which.
+        name: ScheduleName,
+        /// Whether it rests.
+        on: bool,
+    },
+    /// A schedule's job is to be made now, beside its slots.
+    ScheduleTriggered {
+        /// Which.
+        name: ScheduleName,
+        /// The job's id, given by the node that received the wish: told again, it is the same job.
+        job: JobId,
+        /// Who wishes it.
+        by: String,
+    },
+    /// A slot is due.
+    ScheduleFired(Box<Fire>),
+    /// So many slots, this one the newest of them, were due while nobody could fire them.
+    ScheduleMissed(Box<Fire>, u64),
 }
 
 /// A job is submitted.
@@ -301,96 +328,4 @@ pub struct Failover {
     pub retried: u32,
     /// Attempts given up.
     pub lost_attempts: u32,
-}
-
-/// What became of each record of a batch, in the order of the batch.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Outcomes {
-    /// One each.
-    pub each: Vec<Outcome>,
-    /// The reign that they were applied under.
-    pub epoch: Epoch,
-}
-
-/// What became of one record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// It took effect.
-    Done,
-    /// The job is in the record.
-    Submitted {
-        /// Its id.
-        id: JobId,
-        /// Whether it was there before.
-        deduplicated: bool,
-        /// Its state now.
-        state: StateName,
-    },
-    /// The cancel wish is in the record.
-    Cancelled {
-        /// Whether the job has ended; else its worker is being told.
-        now: bool,
-    },
-    /// The machine is a node.
-    Joined {
-        /// Its id.
-        node: NodeId,
-    },
-    /// It had no effect, and why.
-    Refused(Refusal),
-    /// Rows of the other side were joined with those here.
-    Merged(Merged),
-    /// Jobs that had ended were forgotten.
-    Forgot {
-        /// How many.
-        count: u32,
-        /// Where to go on; `None` at the end.
-        next: Option<JobId>,
-    },
-    /// Waiting jobs of a queue were cancelled.
-    Purged(Purged),
-}
-
-/// Why a record had no effect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Refusal {
-    /// It was proposed by a reign that is over.
-    StaleReign,
-    /// There is no such job.
-    NoSuchJob,
-    /// The job has ended.
-    JobEnded(StateName),
-    /// The job has not ended.
-    JobNotEnded(StateName),
-    /// The key belongs to a job with another body.
-    KeyReused(JobId),
-    /// The attempt is not the job's newest, or not known.
-    StaleFence,
-    /// No such token, or it is over.
-    TokenUnknown,
-    /// Another node has this name.
-    NameTaken,
-    /// There is no such node.
-    NoSuchNode,
-    /// The run of the process that it speaks of is over.
-    StaleIncarnation,
-    /// The cluster's own first record is still to come.
-    NotFounded,
-    /// It depends on a job that is not known.
-    NoSuchParent(JobId),
-    /// It depends on a job that ended otherwise than it had to.
-    ParentEnded(JobId, StateName),
-    /// A job that waits depends on it.
-    JobNeeded(JobId),
-    /// Another job has its unique key.
-    UniqueHeld(JobId),
-}
-
-/// Where in the journal a batch was applied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Committed {
-    /// Its index.
-    pub index: Index,
-    /// What became of its records.
-    pub outcomes: Outcomes,
 }

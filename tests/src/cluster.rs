@@ -15,6 +15,7 @@ pub mod late;
 mod node;
 pub mod pair;
 mod ports;
+pub mod schedule;
 pub mod wait;
 
 pub use node::Node;

@@ -23,6 +23,7 @@
 mod beginning;
 mod bench;
 mod client;
+mod crons;
 mod desk;
 pub(crate) mod dice;
 mod disk;
@@ -68,6 +69,7 @@ use pair::Pair;
 use plan::Plan;
 use relais_dispatcher::core::Ticket;
 use relais_protocol::ids::{NodeId, Reign};
+use relais_protocol::schedule::ScheduleSet;
 use relais_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 use trace::Trace;
@@ -113,6 +115,7 @@ pub(crate) struct World {
     broken: Vec<Violation>,
     /// What only a world of two nodes has.
     pair: Option<Box<Pair>>,
+    schedules: Vec<ScheduleSet>,
 }
 
 impl World {
@@ -154,6 +157,8 @@ impl World {
             snapshots: 0,
             voter_changes: 0,
             broken: Vec::new(),
+            // What both sides of a split fire is the ledger's tests' affair.
+            schedules: if pair.is_some() { Vec::new() } else { crons::of_seed(seed) },
             pair,
             plan,
         };
@@ -177,6 +182,9 @@ impl World {
             self.at(fault.until, Event::End(number));
         }
         self.at(self.plan.heal_at, Event::Heal);
+        if !self.schedules.is_empty() {
+            self.at(600, Event::Schedules);
+        }
     }
 
     /// Runs to the end.
@@ -230,6 +238,7 @@ impl World {
                 *self.faults.entry(FaultKind::Join).or_default() += 1;
                 self.boot(node);
             }
+            Event::Schedules => self.on_schedules(),
             Event::Heal => {
                 self.trace.say(self.now, 0, || "HEAL".to_owned());
                 self.heal();
@@ -341,7 +350,8 @@ impl World {
         }
         let now = self.now;
         let mut dice = self.dice.part();
-        self.node(id).boot(now, &mut dice);
+        let compared = !self.schedules.is_empty();
+        self.node(id).boot(now, &mut dice, compared);
         self.trace.say(now, id.0.into(), || "boots".to_owned());
         self.begin_run(id);
         let ledger = self.node(id).life.as_deref().map(|life| (life.ledger.reign(), life.ledger.dispatcher()));

@@ -66,6 +66,11 @@ impl Batches {
         }
     }
 
+    /// Whether what is added now goes with the next batch.
+    pub(super) fn flows(&self) -> bool {
+        !self.held && !self.full
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.full
     }
@@ -158,6 +163,10 @@ fn rough_bytes(record: &Record) -> usize {
             Record::Finish(finish) => finish.output_tail.len() + finish.result.as_ref().map_or(0, String::len),
             Record::Merge(merge) => merge.rows.iter().map(MergeRow::rough_bytes).sum(),
             Record::FailoverTold(tale) => tale.fates.len() * 32,
+            Record::ScheduleSet(set) => {
+                let options = set.schedule.job.options();
+                set.schedule.job.payload.len() + options.metadata.len() + options.name.len()
+            }
             _ => 0,
         }
 }

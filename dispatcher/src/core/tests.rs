@@ -11,6 +11,7 @@ use relais_protocol::job::{AttemptOutcome, StateName};
 use relais_protocol::record::{Finish, NodeFacts, Outcome, Standing, Submit};
 use relais_protocol::spec::{JobSpec, QueueName};
 use std::sync::Arc;
+mod crons;
 
 /// A core with a ledger of its own, whose journal commits at once.
 struct Bench {

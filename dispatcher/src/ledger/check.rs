@@ -46,6 +46,7 @@ impl Ledger {
         if broken.is_none() && *self.blocked.open() != open {
             broken = Some(format!("blocked jobs wait for {open:?}, kept {:?}", self.blocked.open()));
         }
+        let broken = broken.or_else(|| self.schedules.broken());
         let broken = broken.or_else(|| self.index_broken(&running, counts));
         broken.map_or(Ok(()), |text| Err(Violation(text)))
     }

@@ -10,6 +10,7 @@ use relais_protocol::merge::{Gone, KeyRow, SettingRow, TokenRow};
 use relais_protocol::node::NodeRow;
 use relais_protocol::queue::{QueueFlow, QueueRow};
 use relais_protocol::record::Failover;
+use relais_protocol::schedule::{FiringLog, ScheduleRow};
 use relais_protocol::spec::QueueName;
 use serde::Serialize;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ enum Typed {
     Queue(Box<QueueRow>),
     QueueFlow(QueueName, QueueFlow),
     Unique(String, UniqueRow),
+    Schedule(Box<ScheduleRow>),
+    Firings(FiringLog),
 }
 
 /// The row under `key`; `None` for one that only serves to find others.
@@ -58,6 +61,8 @@ pub fn dump(key: &[u8], row: &[u8]) -> Result<Option<DumpRow>, LoadError> {
         Some(&keys::UNIQUE) => {
             Typed::Unique(String::from_utf8_lossy(&key[1..]).into_owned(), keys::decode_row(key, row)?)
         }
+        Some(&keys::SCHEDULE) => Typed::Schedule(keys::decode_row(key, row)?),
+        Some(&keys::FIRINGS) => Typed::Firings(keys::decode_row(key, row)?),
         _ if key == keys::HEAD => Typed::Head(keys::decode_row(key, row)?),
         _ => return Ok(None),
     };

@@ -42,6 +42,12 @@ impl Ledger {
             Record::Forget { from, before, surplus } => self.forget_ended(from, before, surplus),
             Record::FailoverTold(tale) => self.failover_told(*tale),
             Record::Queue(change) => self.change_queue(place, *change),
+            Record::ScheduleSet(set) => self.set_schedule(*set),
+            Record::ScheduleRemoved(name) => self.remove_schedule(&name),
+            Record::SchedulePaused { name, on } => self.pause_schedule(&name, on),
+            Record::ScheduleTriggered { name, job, by } => self.trigger(place, &name, job, by),
+            Record::ScheduleFired(fire) => self.fire(place, *fire),
+            Record::ScheduleMissed(fire, count) => self.miss(*fire, count),
         }
     }
 

@@ -9,8 +9,18 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 /// The order of an export: nodes before what runs on them, tombstones and keys before jobs, so that no job
 /// is placed that is to stay deleted or is an alias.
-const TABLES: [u8; 8] =
-    [keys::NODE, keys::SETTING, keys::QUEUE, keys::TOKEN, keys::FAILOVER, keys::GONE, keys::KEY, keys::JOB];
+const TABLES: [u8; 9] =
+    [
+        keys::NODE,
+        keys::SETTING,
+        keys::QUEUE,
+        keys::TOKEN,
+        keys::FAILOVER,
+        keys::GONE,
+        keys::KEY,
+        keys::JOB,
+        keys::SCHEDULE,
+    ];
 
 /// A chunk being filled.
 #[derive(Default)]
@@ -97,8 +107,18 @@ impl Ledger {
                 rows.all(|(plot, gone)| filling.take(graves::plot_bytes(plot), MergeRow::Gone(*gone)))
             }
             keys::KEY => self.export_keys(since, after, filling),
+            keys::SCHEDULE => self.export_schedules(since, after, filling),
             _ => self.export_jobs(since, after, filling),
         }
+    }
+
+    fn export_schedules(&self, since: Stamp, after: Option<&[u8]>, filling: &mut Filling) -> bool {
+        let rest = self.schedules.all().filter(|(row, _)| Some(row.schedule.name.as_str().as_bytes()) > after);
+        let mut rows = rest.filter(|(row, log)| row.changed > since || log.changed > since);
+        rows.all(|(row, log)| {
+            let key = row.schedule.name.as_str().as_bytes().to_vec();
+            filling.take(key, MergeRow::Schedule(Box::new(row.clone()), Box::new(log.clone())))
+        })
     }
 
     fn export_keys(&self, since: Stamp, after: Option<&[u8]>, filling: &mut Filling) -> bool {

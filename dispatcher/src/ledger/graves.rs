@@ -1,4 +1,4 @@
-//! Tombstones: that a job or a token was deleted, told from its never having been there.
+//! Tombstones: that a job, a token or a schedule was deleted, told from its never having been there.
 //!
 //! A side of a split that still has the row would bring it back at the merge. So a tombstone stays as long
 //! as there can be such a side: while this history has left another one behind that was not merged yet, and
@@ -9,8 +9,10 @@ use super::keys;
 use super::{Ledger, LoadError};
 use crate::rows::Rows;
 use relais_protocol::codec;
+use relais_protocol::history::Stamp;
 use relais_protocol::ids::JobId;
 use relais_protocol::merge::{Gone, GoneId};
+use relais_protocol::schedule::ScheduleName;
 use std::collections::BTreeMap;
 
 /// How long a tombstone is kept in a whole history, in ms.
@@ -27,6 +29,7 @@ fn plot(id: GoneId) -> Plot {
     match id {
         GoneId::Job { job, .. } => (keys::JOB, job.0),
         GoneId::Token(id) => (keys::TOKEN, u128::from(id)),
+        GoneId::Schedule { number, .. } => (keys::SCHEDULE, number),
     }
 }
 
@@ -68,6 +71,12 @@ impl Graves {
     /// Whether the token was revoked.
     pub(super) fn has_token(&self, id: u64) -> bool {
         self.0.contains_key(&(keys::TOKEN, u128::from(id)))
+    }
+
+    /// Whether this definition of a schedule was removed.
+    pub(super) fn has_schedule(&self, name: &ScheduleName, defined: Stamp) -> bool {
+        let gone = self.0.get(&(keys::SCHEDULE, name.number())).map(|gone| gone.id);
+        matches!(gone, Some(GoneId::Schedule { up_to, .. }) if defined <= up_to)
     }
 
     /// The first life of a job that is submitted: after those that were deleted.

@@ -64,6 +64,7 @@ impl Ledger {
             MergeRow::Key(key, row) => self.merge_key(&key, row, merged),
             MergeRow::Job(job) => self.merge_job(*job, merged),
             MergeRow::Queue(row) => self.merge_queue(*row, since, merged),
+            MergeRow::Schedule(row, log) => self.merge_schedule(*row, *log, since, merged),
         }
     }
 
@@ -143,6 +144,7 @@ impl Ledger {
         }
         match gone.id {
             GoneId::Token(id) => drop(self.drop_token(id)),
+            GoneId::Schedule { number, up_to } => self.merge_removal(number, up_to),
             GoneId::Job { job, life } => {
                 let Some(own) = self.jobs.take(&self.sheet, job) else { return };
                 if own.life > life {

@@ -38,6 +38,10 @@ pub(super) const REACHED: &[u8] = b"v";
 pub(super) const UNIQUE: u8 = b'u';
 pub(super) const UNIQUE_END: u8 = b'e';
 pub(super) const CONTESTED: u8 = b'w';
+/// Schedules, by name.
+pub(super) const SCHEDULE: u8 = b'c';
+/// What became of their slots, by name.
+pub(super) const FIRINGS: u8 = b'r';
 
 /// No row is longer: a job's payload, result and texts, with room.
 const ROW_BYTES_MAX: usize = 16 << 20;

@@ -18,6 +18,7 @@ use relais_protocol::merge::{KeyRow, SettingRow, TokenRow};
 use relais_protocol::node::NodeRow;
 use relais_protocol::queue::QueueRow;
 use relais_protocol::record::Standing;
+use relais_protocol::schedule::{FIRINGS_KEPT, Firing, FiringCounts, FiringLog, FiringOutcome, OPEN_MAX, ScheduleRow};
 use relais_protocol::time::UnixMs;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,4 +203,55 @@ pub fn join_keys(a: &KeyRow, b: &KeyRow) -> KeyRow {
     let order = |row: &KeyRow| (row.changed, row.job, row.body_hash);
     let first = if order(a) <= order(b) { a } else { b };
     KeyRow { ends_at: a.ends_at.max(b.ends_at), ..*first }
+}
+
+/// Two rows of one schedule as one: the later definition.
+#[must_use]
+pub fn join_schedules(a: &ScheduleRow, b: &ScheduleRow) -> ScheduleRow {
+    let order = |row: &ScheduleRow| (row.defined, codec::encode(codec::FORMAT, &(&row.schedule, row.paused)));
+    let (later, other) = if order(a) >= order(b) { (a, b) } else { (b, a) };
+    ScheduleRow {
+        created_at: later.created_at.min(other.created_at),
+        changed: a.changed.max(b.changed),
+        ..later.clone()
+    }
+}
+
+/// Two logs of one schedule as one: what either side has settled is settled, and of two accounts of one slot
+/// the one with a job stands; it is the same job.
+#[must_use]
+pub fn join_logs(a: &FiringLog, b: &FiringLog) -> FiringLog {
+    let rank = |firing: &Firing| match firing.outcome {
+        FiringOutcome::Job(_) => 0,
+        FiringOutcome::Skipped(_) => 1,
+        FiringOutcome::Refused => 2,
+        FiringOutcome::Missed(_) => 3,
+    };
+    let mut firings: BTreeMap<_, Firing> = BTreeMap::new();
+    for firing in a.firings.iter().chain(&b.firings) {
+        firings
+            .entry(firing.key())
+            .and_modify(|known| {
+                if (rank(firing), firing) < (rank(known), known) {
+                    known.clone_from(firing);
+                }
+            })
+            .or_insert_with(|| firing.clone());
+    }
+    let open: BTreeSet<_> = a.open.iter().chain(&b.open).copied().collect();
+    let counts = |of: fn(&FiringCounts) -> u64| of(&a.counts).max(of(&b.counts));
+    FiringLog {
+        name: a.name.clone(),
+        settled: a.settled.max(b.settled),
+        open: open.iter().skip(open.len().saturating_sub(OPEN_MAX)).copied().collect(),
+        counts: FiringCounts {
+            fired: counts(|c| c.fired),
+            by_hand: counts(|c| c.by_hand),
+            skipped: counts(|c| c.skipped),
+            missed: counts(|c| c.missed),
+            refused: counts(|c| c.refused),
+        },
+        firings: firings.values().skip(firings.len().saturating_sub(FIRINGS_KEPT)).cloned().collect(),
+        changed: a.changed.max(b.changed),
+    }
 }

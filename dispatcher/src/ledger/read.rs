@@ -7,6 +7,7 @@ use relais_protocol::job::{Job, JobState, StateName};
 use relais_protocol::message::StartOrder;
 use relais_protocol::node::NodeRow;
 use relais_protocol::record::{Failover, Token};
+use relais_protocol::schedule::{FiringLog, ScheduleName, ScheduleRow};
 use relais_protocol::settings::Settings;
 use relais_protocol::time::UnixMs;
 
@@ -128,6 +129,17 @@ impl Ledger {
         self.tokens.values().map(|row| &row.token)
     }
 
+    /// All schedules with what became of their slots, by name.
+    pub fn schedules(&self) -> impl Iterator<Item = (&ScheduleRow, &FiringLog)> {
+        self.schedules.all()
+    }
+
+    /// A schedule.
+    #[must_use]
+    pub fn schedule(&self, name: &ScheduleName) -> Option<(&ScheduleRow, &FiringLog)> {
+        self.schedules.find(name)
+    }
+
     /// The settings of the cluster.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -176,6 +188,7 @@ impl Ledger {
     pub fn digest(&mut self) -> u128 {
         self.jobs.write_changed(&mut self.sheet);
         self.nodes.write_changed(&mut self.sheet);
+        self.schedules.write_changed(&mut self.sheet);
         let mut digest = 0u128;
         self.sheet.scan(&[0], &[0xff], false, |key, row| {
             let mut whole = key.to_vec();

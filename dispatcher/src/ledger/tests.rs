@@ -14,6 +14,7 @@ mod heal;
 mod joins;
 mod queues;
 mod retention;
+mod schedules;
 mod unique;
 
 struct Bench {

@@ -115,7 +115,7 @@ impl Call {
         Self { body: Some(body.into()), ..Self::new(Method::PATCH, path, Repeat::EachNode) }
     }
 
-    /// Sets what `path` names; setting it twice is setting it once.
+    /// Puts JSON text where `path` names; putting it twice is putting it once.
     pub(crate) fn put(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Self { body: Some(body.into()), ..Self::new(Method::PUT, path, Repeat::EachNode) }
     }

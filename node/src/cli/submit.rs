@@ -4,8 +4,8 @@
 //! node until one acknowledges it, and is still one job.
 
 mod batch;
-mod input;
-mod spec;
+pub(crate) mod input;
+pub(crate) mod spec;
 
 use super::client::{Answer, Call, Client};
 use super::failure::Failure;

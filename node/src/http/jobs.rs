@@ -210,7 +210,7 @@ pub(super) async fn seen(api: &Api, index: Index) {
     }
 }
 
-async fn after(api: &Api, id: JobId, index: Index, status: StatusCode) -> Answered {
+pub(super) async fn after(api: &Api, id: JobId, index: Index, status: StatusCode) -> Answered {
     seen(api, index).await;
     let seen = if api.backend.has_ledger() { read::look(api, id) } else { None };
     match seen {

@@ -165,6 +165,19 @@ impl Problem {
         Self::new(Kind::NotFound, format!("there is no node `{name}`; GET /v1/nodes lists them"))
     }
 
+    /// No such schedule.
+    pub(super) fn no_such_schedule(name: &str) -> Self {
+        Self::new(Kind::NotFound, format!("there is no schedule `{name}`; GET /v1/schedules lists them"))
+    }
+
+    /// What is wrong with the fields, as far as it is about fields.
+    pub(super) fn into_errors(self) -> Vec<FieldError> {
+        if self.0.errors.is_empty() {
+            return vec![FieldError { pointer: String::new(), detail: self.0.detail }];
+        }
+        self.0.errors
+    }
+
     /// Seconds after which to try again.
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.0.retry_after_s = Some(seconds);
@@ -318,10 +331,21 @@ impl From<Refusal> for Problem {
                 }],
             ),
             Refusal::NameTaken => conflict("another node has this name; choose another".to_owned()),
-            Refusal::StaleReign | Refusal::StaleFence | Refusal::StaleIncarnation | Refusal::NotFounded => Self::new(
+            Refusal::StaleReign
+            | Refusal::StaleFence
+            | Refusal::StaleIncarnation
+            | Refusal::NotFounded
+            | Refusal::SlotSettled => Self::new(
                 Kind::NoDispatcher,
                 "the dispatcher changed while the request was on its way; nothing was done, send it again",
             ),
+            Refusal::NoSuchSchedule => {
+                Self::new(Kind::NotFound, "there is no such schedule; GET /v1/schedules lists them")
+            }
+            Refusal::TooManySchedules => conflict("there are as many schedules as there can be; remove some".to_owned()),
+            Refusal::Overlaps(job) => conflict(format!(
+                "job {job} of this schedule has not ended, and `overlap` is `forbid`; wait for it, or cancel it"
+            )),
         }
     }
 }

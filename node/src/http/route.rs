@@ -42,6 +42,13 @@ pub(super) enum Route {
     QueueSet(String),
     QueuePause(String, bool),
     QueuePurge(String),
+    Schedules,
+    Schedule(String),
+    ScheduleSet(String),
+    ScheduleRemove(String),
+    ScheduleTrigger(String),
+    SchedulePause(String, bool),
+    Firings(String),
 }
 
 /// Why a request is none of them.
@@ -69,7 +76,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 36;
+pub(super) const ROUTES: usize = 43;
 
 impl Route {
     /// The route of a request.
@@ -125,6 +132,27 @@ impl Route {
             ["cluster:handover"] => pick(method, [("POST", Self::Handover)]),
             ["tokens"] => pick(method, [("GET", Self::Tokens), ("POST", Self::TokenMake)]),
             ["tokens", id] if !id.is_empty() => pick(method, [("DELETE", Self::TokenRevoke((*id).to_owned()))]),
+            ["schedules"] => pick(method, [("GET", Self::Schedules)]),
+            ["schedules", name, rest @ ..] if !name.is_empty() => Self::of_schedule(method, name, rest),
+            _ => Err(NoRoute::Unknown),
+        }
+    }
+
+    fn of_schedule(method: &str, name: &str, rest: &[&str]) -> Result<Self, NoRoute> {
+        let own = || name.to_owned();
+        match (name.rsplit_once(':'), rest) {
+            (Some((name, "trigger")), []) => pick(method, [("POST", Self::ScheduleTrigger(name.to_owned()))]),
+            (Some((name, "pause")), []) => pick(method, [("POST", Self::SchedulePause(name.to_owned(), true))]),
+            (Some((name, "resume")), []) => pick(method, [("POST", Self::SchedulePause(name.to_owned(), false))]),
+            (None, []) => {
+                let all = [
+                    ("GET", Self::Schedule(own())),
+                    ("PUT", Self::ScheduleSet(own())),
+                    ("DELETE", Self::ScheduleRemove(own())),
+                ];
+                pick(method, all)
+            }
+            (None, ["firings"]) => pick(method, [("GET", Self::Firings(own()))]),
             _ => Err(NoRoute::Unknown),
         }
     }
@@ -153,6 +181,9 @@ impl Route {
             Self::QueueSet(_) | Self::QueuePause(..) | Self::QueuePurge(_) => Needs::Admin,
             Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers | Self::Journal => Needs::Read,
             Self::JobsCancel | Self::JobsRetry => Needs::Submit,
+            Self::Schedules | Self::Schedule(_) | Self::Firings(_) => Needs::Read,
+            Self::ScheduleSet(_) | Self::ScheduleRemove(_) | Self::ScheduleTrigger(_) => Needs::Submit,
+            Self::SchedulePause(..) => Needs::Submit,
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
                 Needs::Submit
             }
@@ -189,13 +220,16 @@ impl Route {
                 | Self::Queue(_)
                 | Self::QueueSet(_)
                 | Self::QueuePause(..)
+                | Self::Schedules
+                | Self::Schedule(_)
+                | Self::Firings(_)
         )
     }
 
     /// Bytes that its body may have.
     pub(super) fn body_bytes_max(&self) -> usize {
         match self {
-            Self::Submit => 2 << 20,
+            Self::Submit | Self::ScheduleSet(_) => 2 << 20,
             Self::SubmitBatch => 16 << 20,
             _ => 64 << 10,
         }
@@ -240,6 +274,13 @@ impl Route {
             Self::QueueSet(_) => (31, "PUT /v1/queues/{name}"),
             Self::QueuePause(..) => (32, "/v1/queues/{name}:pause"),
             Self::QueuePurge(_) => (33, "/v1/queues/{name}:purge"),
+            Self::Schedules => (36, "/v1/schedules"),
+            Self::Schedule(_) => (37, "/v1/schedules/{name}"),
+            Self::ScheduleSet(_) => (38, "PUT /v1/schedules/{name}"),
+            Self::ScheduleRemove(_) => (39, "DELETE /v1/schedules/{name}"),
+            Self::ScheduleTrigger(_) => (40, "/v1/schedules/{name}:trigger"),
+            Self::SchedulePause(..) => (41, "/v1/schedules/{name}:pause"),
+            Self::Firings(_) => (42, "/v1/schedules/{name}/firings"),
         }
     }
 }
@@ -297,6 +338,9 @@ mod tests {
             ("DELETE", "/v1/tokens/7", Route::TokenRevoke("7".into())),
             ("PUT", "/v1/queues/a.b", Route::QueueSet("a.b".into())),
             ("POST", "/v1/queues/a.b:resume", Route::QueuePause("a.b".into(), false)),
+            ("PUT", "/v1/schedules/a", Route::ScheduleSet("a".into())),
+            ("POST", "/v1/schedules/a:resume", Route::SchedulePause("a".into(), false)),
+            ("GET", "/v1/schedules/a/firings", Route::Firings("a".into())),
         ];
         for (method, path, route) in cases {
             assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");

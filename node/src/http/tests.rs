@@ -11,5 +11,6 @@ mod logs;
 mod queues;
 mod reads;
 mod rig;
+mod schedules;
 mod settings;
 mod tokens;

@@ -115,6 +115,7 @@ pub(super) struct JobView<'a> {
     deduplicated: Option<bool>,
 }
 
+/// What follows a failed attempt.
 #[derive(Serialize)]
 struct UniqueView<'a> {
     key: &'a str,
@@ -141,7 +142,7 @@ struct ConcurrencyView<'a> {
 }
 
 #[derive(Serialize)]
-struct RetryView<'a> {
+pub(super) struct RetryView<'a> {
     max_attempts: u16,
     initial_interval: Duration,
     backoff_coefficient: f64,
@@ -152,10 +153,11 @@ struct RetryView<'a> {
     max_lost: u16,
 }
 
+/// What a node must have.
 #[derive(Serialize)]
-struct RequiresView<'a> {
-    slots: u32,
-    labels: &'a Labels,
+pub(super) struct RequiresView<'a> {
+    pub(super) slots: u32,
+    pub(super) labels: &'a Labels,
 }
 
 #[derive(Serialize)]
@@ -201,12 +203,13 @@ struct AttemptView<'a> {
     output_tail: Option<std::borrow::Cow<'a, str>>,
 }
 
-fn given(text: &str) -> Option<&str> {
+/// A text, unless it is empty.
+pub(super) fn given(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
 /// JSON text that was checked when it came in.
-fn raw(text: &str) -> &RawValue {
+pub(super) fn raw(text: &str) -> &RawValue {
     serde_json::from_str(text).unwrap_or(RawValue::NULL)
 }
 
@@ -214,7 +217,7 @@ fn error(error: &JobError) -> ErrorView<'_> {
     ErrorView { kind: error.kind.as_str(), message: &error.message }
 }
 
-fn retry(options: &JobOptions) -> RetryView<'_> {
+pub(super) fn retry(options: &JobOptions) -> RetryView<'_> {
     let policy = &options.retry;
     RetryView {
         max_attempts: policy.max_attempts,
@@ -231,6 +234,13 @@ fn retry(options: &JobOptions) -> RetryView<'_> {
             OnLost::Fail => "fail",
         },
         max_lost: policy.max_lost,
+    }
+}
+
+pub(super) fn on_disconnect(options: &JobOptions) -> &'static str {
+    match options.on_disconnect {
+        OnDisconnect::Stop => "stop",
+        OnDisconnect::Continue => "continue",
     }
 }
 
@@ -287,10 +297,7 @@ impl<'a> JobView<'a> {
             expires_at: options.expires_at.map(Time),
             timeout: options.timeout_ms.map(Duration),
             retry: retry(options),
-            on_disconnect: match options.on_disconnect {
-                OnDisconnect::Stop => "stop",
-                OnDisconnect::Continue => "continue",
-            },
+            on_disconnect: on_disconnect(options),
             idempotency_key: options.idempotency_key.as_deref(),
             unique: options.unique.as_ref().map(UniqueView::of),
             concurrency: options.concurrency.as_ref().map(|one| ConcurrencyView { key: &one.key, limit: one.limit }),

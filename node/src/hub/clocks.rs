@@ -6,19 +6,22 @@
 //!   offset = theirs − (own at the question + half of the round trip)
 //! ```
 //!
-//! With three clocks or more, a wrong one is one that is off the median; of two nobody can tell which is
-//! wrong, and the other's row says that they differ. It decides nothing: leases and elections count on the
-//! monotonic clock, and a wrong wall clock gives only wrong stamps and schedules that fire at a wrong time.
+//! With three clocks or more, a wrong one is one that is off the median, of the voters' where there are three
+//! of them; of two nobody can tell which is wrong, and the other's row says that they differ. Leases and
+//! elections count on the monotonic clock. But stamps and schedules go by the wall clock: the dispatcher's core
+//! is told after each comparison what to think of it, and a node whose clock is off is limited, so that it
+//! hands the role over and is not elected.
 
 use super::Hub;
 use crate::net::Purpose;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use relais_dispatcher::core::{ClockWord, Input, Now};
 use relais_protocol::codec;
 use relais_protocol::ids::NodeId;
 use relais_protocol::message::{CONTROL_BYTES_MAX, Control, ControlAnswer};
 use relais_protocol::time::{Mono, UnixMs};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +48,8 @@ pub(super) struct Skew {
 /// What is known of the others' clocks.
 #[derive(Debug, Default)]
 pub struct Clocks {
-    /// By node: how far ahead of this node's clock, in ms, and when that was measured.
+    /// By node: how far its wall clock is ahead of the monotonic clock here, in ms, and when that was measured.
+    /// So it stays true when the wall clock here is set.
     offsets: Mutex<BTreeMap<NodeId, (i64, Mono)>>,
     logged: Mutex<BTreeMap<NodeId, Mono>>,
 }
@@ -62,13 +66,15 @@ impl Skew {
 }
 
 /// Which clocks are wrong, given how far ahead of this node's own each other one is.
-fn wrong(me: NodeId, offsets: &BTreeMap<NodeId, i64>) -> BTreeMap<NodeId, Skew> {
+fn wrong(me: NodeId, offsets: &BTreeMap<NodeId, i64>, voters: &BTreeSet<NodeId>) -> BTreeMap<NodeId, Skew> {
     let mut all: Vec<(NodeId, i64)> = offsets.iter().map(|(node, ahead)| (*node, *ahead)).collect();
     let is_median = all.len() >= 2;
     if is_median {
         all.push((me, 0));
     }
-    let mut sorted: Vec<i64> = all.iter().map(|(_, ahead)| *ahead).collect();
+    let of_voters: Vec<i64> = all.iter().filter(|(node, _)| voters.contains(node)).map(|(_, ahead)| *ahead).collect();
+    let of_all = all.iter().map(|(_, ahead)| *ahead).collect();
+    let mut sorted = if of_voters.len() >= 3 { of_voters } else { of_all };
     sorted.sort_unstable();
     // Of an even number the lower of the two in the middle: all nodes then agree on it.
     let median = if is_median { sorted[(sorted.len() - 1) / 2] } else { 0 };
@@ -76,17 +82,47 @@ fn wrong(me: NodeId, offsets: &BTreeMap<NodeId, i64>) -> BTreeMap<NodeId, Skew> 
     skews.filter(|(_, skew)| skew.ahead_ms.unsigned_abs() > SKEW_MAX_MS).collect()
 }
 
+/// What the dispatcher's core is to think of the clock here; `None` when nothing new can be said. A majority
+/// of the voters that all agree with it are enough to call it right, but it takes three to call it wrong.
+fn word(me: NodeId, now: Now, offsets: &BTreeMap<NodeId, i64>, voters: &BTreeSet<NodeId>) -> Option<ClockWord> {
+    if voters.is_empty() {
+        return None;
+    }
+    if voters.len() < 3 {
+        return Some(ClockWord::Right(now));
+    }
+    let known = offsets.iter().filter(|(node, _)| voters.contains(node));
+    let known: BTreeMap<NodeId, i64> = known.map(|(node, ahead)| (*node, *ahead)).collect();
+    let compared = known.len() + usize::from(voters.contains(&me));
+    if compared * 2 <= voters.len() {
+        return None;
+    }
+    if known.values().all(|ahead| ahead.unsigned_abs() <= SKEW_MAX_MS) {
+        return Some(ClockWord::Right(now));
+    }
+    if compared < 3 {
+        return None;
+    }
+    let is_wrong = wrong(me, &known, voters).contains_key(&me);
+    Some(if is_wrong { ClockWord::Wrong } else { ClockWord::Right(now) })
+}
+
+/// How far the wall clock is ahead of the monotonic one.
+fn lead(now: Now) -> i64 {
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    signed(now.unix.0) - signed(now.mono.0)
+}
+
 impl Clocks {
-    fn note(&self, node: NodeId, ahead_ms: i64, now: Mono) {
-        self.offsets.lock().insert(node, (ahead_ms, now));
+    fn note(&self, node: NodeId, ahead_ms: i64, asked: Now) {
+        self.offsets.lock().insert(node, (ahead_ms.saturating_add(lead(asked)), asked.mono));
     }
 
-    /// The clocks that are wrong now.
-    fn wrong(&self, me: NodeId, now: Mono) -> BTreeMap<NodeId, Skew> {
+    /// How far ahead of the clock here the others are.
+    fn offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
         let mut offsets = self.offsets.lock();
-        offsets.retain(|_, (_, at)| now.since(*at) < BELIEVED_MS);
-        let known = offsets.iter().map(|(node, (ahead, _))| (*node, *ahead)).collect();
-        wrong(me, &known)
+        offsets.retain(|_, (_, at)| now.mono.since(*at) < BELIEVED_MS);
+        offsets.iter().map(|(node, (ahead, _))| (*node, ahead.saturating_sub(lead(now)))).collect()
     }
 
     /// Whether a wrong clock is to be logged now.
@@ -107,11 +143,17 @@ impl Hub {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
+            let began = self.both_clocks();
             let connected = self.net().map(|net| net.connected()).unwrap_or_default();
             let asked = connected.into_iter().map(|node| self.ask_time(node));
             futures::future::join_all(asked).await;
+            let voters = self.pulse.view().voters;
+            // What is said is said of the clock as it was before it was compared.
+            if let Some(word) = word(self.me.node, began, &self.clocks.offsets(began), &voters) {
+                self.desk.input(Input::Clock(word));
+            }
             let now = self.clock.mono();
-            for (node, skew) in self.clocks.wrong(self.me.node, now) {
+            for (node, skew) in self.skews() {
                 if self.clocks.is_due(node, now) {
                     let name = self.name_of(node).unwrap_or_else(|| node.to_string());
                     tracing::warn!(node = %name, "a wall clock is wrong: {}", skew.words());
@@ -123,18 +165,30 @@ impl Hub {
     async fn ask_time(&self, node: NodeId) {
         let Some(net) = self.net() else { return };
         let request = Bytes::from(codec::encode(codec::FORMAT, &Control::Time));
-        let (asked, own) = (self.clock.mono(), self.clock.unix());
+        let asked = self.both_clocks();
         let Ok(answer) = net.call(node, Purpose::Control, request, ASK_LIMIT).await else { return };
         let now = self.clock.mono();
         if let Ok(ControlAnswer::Time(theirs)) = codec::decode(codec::FORMAT, &answer, CONTROL_BYTES_MAX) {
-            self.clocks.note(node, ahead(own, now.since(asked), theirs), now);
+            self.clocks.note(node, ahead(asked.unix, now.since(asked.mono), theirs), asked);
         }
+    }
+
+    fn both_clocks(&self) -> Now {
+        Now { mono: self.clock.mono(), unix: self.clock.unix() }
+    }
+
+    fn skews(&self) -> BTreeMap<NodeId, Skew> {
+        wrong(self.me.node, &self.clocks.offsets(self.both_clocks()), &self.pulse.view().voters)
+    }
+
+    /// What is wrong with the clock here, if it is off the median of at least three.
+    pub(super) fn own_clock_wrong(&self) -> Option<String> {
+        self.skews().remove(&self.me.node).filter(|skew| skew.is_median).map(Skew::words)
     }
 
     /// What is wrong with each clock, in words.
     pub(super) fn wrong_clocks(&self) -> BTreeMap<NodeId, String> {
-        let wrong = self.clocks.wrong(self.me.node, self.clock.mono());
-        wrong.into_iter().map(|(node, skew)| (node, skew.words())).collect()
+        self.skews().into_iter().map(|(node, skew)| (node, skew.words())).collect()
     }
 }
 
@@ -151,7 +205,7 @@ mod tests {
 
     fn found(me: u32, offsets: &[(u32, i64)]) -> Vec<(u32, i64)> {
         let offsets = offsets.iter().map(|(node, ahead)| (NodeId(*node), *ahead)).collect();
-        wrong(NodeId(me), &offsets).into_iter().map(|(node, skew)| (node.0, skew.ahead_ms)).collect()
+        wrong(NodeId(me), &offsets, &BTreeSet::new()).into_iter().map(|(node, skew)| (node.0, skew.ahead_ms)).collect()
     }
 
     #[test]
@@ -163,6 +217,37 @@ mod tests {
         assert_eq!(found(1, &[]), []);
     }
 
+    fn at(mono: u64, unix: u64) -> Now {
+        Now { mono: Mono(mono), unix: UnixMs(unix) }
+    }
+
+    #[test]
+    fn of_many_nodes_the_voters_say_what_time_it_is() {
+        let offsets = [(2, 0), (3, 0), (4, 9_000), (5, 9_000), (6, 9_000), (7, 9_000)];
+        let offsets = offsets.map(|(node, ahead)| (NodeId(node), ahead)).into();
+        let wrong = wrong(NodeId(1), &offsets, &[1, 2, 3].map(NodeId).into());
+        assert_eq!(wrong.into_keys().collect::<Vec<_>>(), [4, 5, 6, 7].map(NodeId));
+    }
+
+    #[test]
+    fn the_dispatcher_is_told_only_what_is_known() {
+        let now = at(5, 50_000);
+        let right = Some(ClockWord::Right(now));
+        let told = |voters: &[u32], offsets: &[(u32, i64)]| {
+            let offsets = offsets.iter().map(|(node, ahead)| (NodeId(*node), *ahead)).collect();
+            word(NodeId(1), now, &offsets, &voters.iter().copied().map(NodeId).collect())
+        };
+        assert_eq!(told(&[], &[]), None);
+        assert_eq!((told(&[1], &[]), told(&[1, 2], &[(2, 9_000)])), (right, right), "of two nobody can tell");
+        assert_eq!(told(&[1, 2, 3], &[]), None, "nobody was asked yet");
+        assert_eq!(told(&[1, 2, 3], &[(2, 100)]), right);
+        assert_eq!(told(&[1, 2, 3], &[(2, 9_000)]), None, "the third will tell");
+        assert_eq!(told(&[1, 2, 3], &[(2, 9_000), (3, 8_900)]), Some(ClockWord::Wrong));
+        assert_eq!(told(&[1, 2, 3], &[(2, 9_000), (3, 10)]), right);
+        assert_eq!(told(&[1, 2, 3], &[(2, 0), (9, 9_000), (8, 9_000)]), right, "only voters are asked");
+        assert_eq!(told(&[2, 3, 4], &[(2, 9_000)]), None);
+    }
+
     #[test]
     fn half_of_the_round_trip_is_allowed_for() {
         assert_eq!(ahead(UnixMs(1_000), 100, UnixMs(1_050)), 0);
@@ -172,9 +257,11 @@ mod tests {
     #[test]
     fn an_old_answer_is_not_believed_and_a_warning_not_repeated() {
         let clocks = Clocks::default();
-        clocks.note(NodeId(2), 9_000, Mono(0));
-        assert_eq!(clocks.wrong(NodeId(1), Mono(9_000)).len(), 1);
-        assert_eq!(clocks.wrong(NodeId(1), Mono(10_000)).len(), 0);
+        clocks.note(NodeId(2), 9_000, at(0, 50_000));
+        assert_eq!(clocks.offsets(at(9_000, 59_000)), BTreeMap::from([(NodeId(2), 9_000)]));
+        // The clock here is set meanwhile.
+        assert_eq!(clocks.offsets(at(9_000, 69_000)), BTreeMap::from([(NodeId(2), -1_000)]));
+        assert_eq!(clocks.offsets(at(10_000, 60_000)).len(), 0);
         assert!(clocks.is_due(NodeId(2), Mono(0)) && !clocks.is_due(NodeId(2), Mono(59_000)));
         assert!(clocks.is_due(NodeId(2), Mono(60_000)));
     }

@@ -1,5 +1,5 @@
-//! What this node has too little of: disk space, file descriptors, working parts. It is then `limited`: not
-//! fit to be the dispatcher, and said so everywhere. A dispatcher that is limited hands over.
+//! What this node has too little of: disk space, file descriptors, working parts, the right time. It is then
+//! `limited`: not fit to be the dispatcher, and said so everywhere. A dispatcher that is limited hands over.
 //!
 //! ```text
 //!   free < floor ──► journal closed: heartbeats and votes go on, entries wait at the leader
@@ -151,7 +151,8 @@ impl Hub {
     }
 
     fn tell_limits(&self) {
-        let reason = reason(&self.limits.vitals()).or_else(|| self.health.ailing());
+        let lacks = reason(&self.limits.vitals()).or_else(|| self.health.ailing());
+        let reason = lacks.or_else(|| self.own_clock_wrong());
         let changed = {
             let mut limited = self.limited.write();
             let changed = limited.is_some() != reason.is_some();

@@ -10,6 +10,7 @@ use relais_protocol::message::{
     Reply, Report, ReportAnswer, StartOrder, Verdict,
 };
 use relais_protocol::record::{Batch, Finish, NodeFacts, Outcome, Outcomes, RULES, Record, Submit};
+use relais_protocol::schedule::{Fire, Missed, Overlap, Schedule, ScheduleName, ScheduleSet};
 use relais_protocol::spec::{JobOptions, JobSpec, OnDisconnect, QueueName};
 use relais_protocol::time::{Mono, UnixMs};
 use serde::Serialize;
@@ -128,6 +129,27 @@ fn others() -> Vec<Record> {
     ]
 }
 
+fn schedules() -> Vec<Record> {
+    let name = ScheduleName::parse("nightly").expect("a name");
+    let schedule = Schedule {
+        name: name.clone(),
+        cron: "0 30 2 * * *".to_owned(),
+        time_zone: "Europe/Paris".to_owned(),
+        job: spec(),
+        missed: Missed::Once,
+        overlap: Overlap::Forbid,
+    };
+    let fire = Fire { name: name.clone(), of: (REIGN.generation, Index(3)), slot: UnixMs(9_000) };
+    vec![
+        Record::ScheduleSet(Box::new(ScheduleSet { schedule, paused: Some(false) })),
+        Record::ScheduleFired(Box::new(fire.clone())),
+        Record::ScheduleMissed(Box::new(fire), 7),
+        Record::ScheduleTriggered { name: name.clone(), job: JobId(8), by: "somebody".to_owned() },
+        Record::SchedulePaused { name: name.clone(), on: true },
+        Record::ScheduleRemoved(name),
+    ]
+}
+
 pub(super) fn records() -> Seeds {
     let (job, fence) = (JobId(7), Fence::new(Epoch(1), 1));
     let confirm = Confirm { candidate: NodeId(2), round: 5, last_log: LAST, reign: REIGN };
@@ -159,6 +181,7 @@ pub(super) fn records() -> Seeds {
     vec![
         ("batch-of-a-job", batch(lives())),
         ("batch-of-others", batch(others())),
+        ("batch-of-schedules", batch(schedules())),
         ("control", value(1, &Control::Confirm(confirm))),
         ("control-answer", value(2, &ControlAnswer::Confirm(answer))),
         ("orders", value(3, &Orders { reign: REIGN, incarnation: Incarnation(1), orders: list })),

@@ -124,6 +124,8 @@ pub(super) enum Event {
     /// A node that is down is started again.
     Boot(NodeId),
     Heal,
+    /// Somebody looks after the schedules.
+    Schedules,
 }
 
 impl Event {
@@ -156,6 +158,7 @@ impl Event {
             Self::End(fault) => (6, *fault as u64),
             Self::Boot(node) => (7, u64::from(node.0)),
             Self::Heal => (9, 0),
+            Self::Schedules => (11, 0),
             Self::Join(node) => (10, u64::from(node.0)),
         }
     }

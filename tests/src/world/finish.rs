@@ -1,9 +1,10 @@
 //! The end of a run: after the heal, is everything as it must be, and what is in the record?
 
 use super::World;
+use super::crons;
 use super::log::Load;
 use super::node::Life;
-use crate::history::{At, Final, Recovery};
+use crate::history::{At, Final, Recovery, Submitted};
 use relais_dispatcher::ledger::JobFilter;
 use relais_protocol::ids::{Index, NodeId, RaftId};
 use relais_protocol::record::Record;
@@ -72,6 +73,7 @@ impl World {
         for job in open.iter().filter(|job| !job.state.is_terminal()) {
             stuck.push(format!("{} is {:?}", job.id, job.state));
         }
+        stuck.extend(Self::schedules_that_go_on(&life.ledger));
         stuck.extend(life.ledger.nodes().filter(|row| row.draining).map(|row| format!("node {} drains", row.id)));
         for node in &self.nodes {
             let Some(other) = node.life.as_deref() else { continue };
@@ -130,6 +132,10 @@ impl World {
         let lives = self.nodes.iter().filter_map(|node| node.life.as_deref());
         let Some(life) = lives.max_by_key(|life| (life.core.reign().is_some(), life.applied)) else { return };
         let jobs = life.ledger.list(&JobFilter::default(), None, usize::MAX, usize::MAX).0;
+        let wrong = Self::check_schedules(&life.ledger, &jobs);
+        let made = jobs.iter().filter(|job| crons::made(job)).map(|job| job.id);
+        let made = made.map(|id| Submitted { key: None, sent_as: vec![id], acked: Vec::new() });
+        self.history.submits.extend(made);
         let finals = jobs.into_iter().map(|job| {
             let options = job.spec.options();
             let losses_max = if options.retry.on_lost == OnLost::Fail { 0 } else { options.retry.max_lost };
@@ -143,5 +149,8 @@ impl World {
             }
         });
         self.history.finals = finals.collect();
+        for wrong in wrong {
+            self.broken("one-job-per-slot", wrong);
+        }
     }
 }

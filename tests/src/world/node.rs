@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// Starts the process; what it says to its own cores first is theirs to hear at their first tick.
-    pub(super) fn boot(&mut self, now: u64, dice: &mut Dice) {
+    pub(super) fn boot(&mut self, now: u64, dice: &mut Dice, clock_compared: bool) {
         self.open_journal();
         self.disk.incarnation += 1;
         let run = Incarnation(self.disk.incarnation);
@@ -161,7 +161,7 @@ impl Node {
             told_worker: None,
             hearing: None,
             ledger,
-            core: Core::new(CoreConfig::default(), self.id, run),
+            core: Core::new(CoreConfig { clock_compared, ..CoreConfig::default() }, self.id, run),
             desk: Desk::default(),
             worker,
             edge: Edge::default(),

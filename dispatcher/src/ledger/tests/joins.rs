@@ -13,7 +13,7 @@ use relais_protocol::spec::{Concurrency, OnConflict, OnLost, Unique};
 pub(super) type Step = (u8, u8, u8);
 
 pub(super) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec((0u8..17, 0u8..12, 0u8..6), 0..count)
+    proptest::collection::vec((0u8..21, 0u8..12, 0u8..6), 0..count)
 }
 
 /// Of the job with this number: one id is one body on every side.
@@ -83,6 +83,7 @@ impl Bench {
                 incarnation: Incarnation(1),
                 standing: [Standing::Offline, Standing::Online, Standing::Suspect][usize::from(b % 3)],
             },
+            (17..=20, _) => schedules::step(&self.ledger, side, self.now, (kind - 3, a, b)),
             _ => Record::Tick,
         };
         self.does(record);
@@ -174,6 +175,7 @@ proptest! {
             prop_assert_eq!(join_settings(row, b), join_settings(b, row));
             prop_assert_eq!(join_settings(&join_settings(row, b), c), join_settings(row, &join_settings(b, c)));
         }
+        schedules::laws_hold([&a.ledger, &b.ledger, &c.ledger])?;
         for key in (0..4).map(|key| format!("k{key}")) {
             let rows = [&a, &b, &c].map(|side| side.ledger.key_row(&key));
             let [Some(a), Some(b), Some(c)] = rows else { continue };

@@ -1,0 +1,138 @@
+//! Schedules of a world: some seeds have a few, from soon after the beginning until the heal; their clocks are
+//! compared as nodes do it. In the end each slot has one job at most, and every slot is accounted for.
+//!
+//! What they are is drawn from dice of their own: the other seeds are what they were without them.
+
+use super::World;
+use super::bench::Script;
+use super::dice::Dice;
+use super::event::Event;
+use relais_dispatcher::core::{ClockWord, Input};
+use relais_dispatcher::cron::Cron;
+use relais_dispatcher::ledger::Ledger;
+use relais_protocol::ids::NodeId;
+use relais_protocol::job::Job;
+use relais_protocol::record::Record;
+use relais_protocol::schedule::{FiringLog, Missed, Overlap, Schedule, ScheduleName, ScheduleRow, ScheduleSet};
+use relais_protocol::spec::{JobSpec, QueueName};
+use relais_protocol::time::UnixMs;
+use std::collections::BTreeMap;
+
+/// How often somebody looks after the schedules and the clocks, in ms.
+const LOOK_MS: u64 = 1_000;
+/// Of all seeds, in how many there are schedules.
+const SEEDS_PERCENT: u64 = 40;
+/// A clock that is off by more is wrong, in ms.
+const SKEW_MAX_MS: u64 = 2_000;
+/// Tells these dice from those of the rest.
+const OWN_DICE: u64 = 0x5c4e_d01e_5eed_0001;
+
+/// The schedules of a seed.
+pub(super) fn of_seed(seed: u64) -> Vec<ScheduleSet> {
+    let mut dice = Dice::new(seed.rotate_left(23) ^ OWN_DICE);
+    if !dice.chance(SEEDS_PERCENT) {
+        return Vec::new();
+    }
+    let count = dice.range(1, 3);
+    (0..count).filter_map(|number| any_schedule(&mut dice, number)).collect()
+}
+
+fn any_schedule(dice: &mut Dice, number: u64) -> Option<ScheduleSet> {
+    let script = Script { ms: dice.range(10, 1_500), ..Script::default() };
+    let job = JobSpec {
+        kind: "noop".into(),
+        queue: QueueName::default(),
+        priority: 50,
+        payload: script.payload(),
+        options: None,
+    };
+    let schedule = Schedule {
+        name: ScheduleName::parse(&format!("s{number}")).ok()?,
+        cron: dice.pick(&["* * * * * *", "*/2 * * * * *", "*/3 * * * * *"])?.to_owned(),
+        time_zone: "UTC".to_owned(),
+        job,
+        missed: dice.pick(&Missed::ALL)?,
+        overlap: dice.pick(&Overlap::ALL)?,
+    };
+    Some(ScheduleSet { schedule, paused: None })
+}
+
+/// The job was made by a slot.
+pub(super) fn made(job: &Job) -> bool {
+    job.submitted_by.starts_with("schedule/")
+}
+
+impl World {
+    /// Somebody looks after the schedules: sets those that are missing, lets all rest once the world is healed.
+    pub(super) fn on_schedules(&mut self) {
+        self.compare_clocks();
+        let is_healed = self.history.recovery.is_some();
+        let known = |ledger: &Ledger, name: &ScheduleName| ledger.schedule(name).map(|(row, _)| row.paused);
+        let life = self.dispatcher().and_then(|id| self.nodes[id.0 as usize - 1].life.as_deref());
+        if let Some(ledger) = life.map(|life| &life.ledger) {
+            let wish = |set: &ScheduleSet| {
+                let name = &set.schedule.name;
+                match known(ledger, name) {
+                    None if !is_healed => Some(Record::ScheduleSet(Box::new(set.clone()))),
+                    Some(false) if is_healed => Some(Record::SchedulePaused { name: name.clone(), on: true }),
+                    _ => None,
+                }
+            };
+            let wishes: Vec<Record> = self.schedules.iter().filter_map(wish).collect();
+            for record in wishes {
+                self.ask_somewhere(vec![record]);
+            }
+        }
+        self.at(LOOK_MS, Event::Schedules);
+    }
+
+    /// Each node is told what its clock is worth. That the comparison is a model does not matter: what a node
+    /// makes of it is not.
+    fn compare_clocks(&mut self) {
+        let mut skews: Vec<i64> = self.nodes.iter().map(|node| node.skew).collect();
+        skews.sort_unstable();
+        let median = skews[(skews.len() - 1) / 2];
+        let now = self.now;
+        let up: Vec<NodeId> = self.nodes.iter().filter(|node| node.turns()).map(|node| node.id).collect();
+        for id in up {
+            let node = self.node(id);
+            let wall = node.wall(now);
+            let is_wrong = node.skew.abs_diff(median) > SKEW_MAX_MS;
+            let Some(both) = node.life.as_deref().map(|life| life.now(now, wall)) else { continue };
+            self.dispatch(id, Input::Clock(if is_wrong { ClockWord::Wrong } else { ClockWord::Right(both) }));
+        }
+    }
+
+    /// Schedules that have yet to rest.
+    pub(super) fn schedules_that_go_on(ledger: &Ledger) -> impl Iterator<Item = String> {
+        ledger.schedules().filter(|(row, _)| !row.paused).map(|(row, _)| format!("{} goes on", row.schedule.name))
+    }
+
+    /// What the record says of each schedule, told if it can't be.
+    pub(super) fn check_schedules(ledger: &Ledger, jobs: &[Job]) -> Vec<String> {
+        let mut slots: BTreeMap<(&str, u64), u32> = BTreeMap::new();
+        for job in jobs.iter().filter(|job| made(job)) {
+            *slots.entry((&job.submitted_by, job.id.unix_ms())).or_default() += 1;
+        }
+        let twice = slots.iter().filter(|(_, jobs)| **jobs > 1);
+        let mut wrong: Vec<String> = twice.map(|((by, slot), jobs)| format!("{by} at {slot}: {jobs} jobs")).collect();
+        for (row, log) in ledger.schedules() {
+            let by = format!("schedule/{}", row.schedule.name);
+            let jobs = slots.keys().filter(|(name, _)| *name == by).count() as u64;
+            wrong.extend(miscounted(row, log, jobs));
+        }
+        wrong
+    }
+}
+
+/// Every slot since the schedule was set has made a job, was skipped, or was missed.
+fn miscounted(row: &ScheduleRow, log: &FiringLog, jobs: u64) -> Option<String> {
+    let cron = Cron::parse(&row.schedule.cron, &row.schedule.time_zone).ok()?;
+    let all = std::iter::successors(cron.next_after(row.created_at), |slot: &UnixMs| cron.next_after(*slot));
+    let slots = all.take_while(|slot| *slot <= log.settled).count() as u64;
+    let counts = log.counts;
+    let told = counts.fired + counts.skipped + counts.missed + counts.refused;
+    let is_whole = row.schedule.missed != Missed::All || counts.missed == 0;
+    let is_right = told == slots && counts.fired == jobs && is_whole;
+    (!is_right).then(|| format!("{}: {slots} slots, {jobs} jobs, {counts:?}", row.schedule.name))
+}
