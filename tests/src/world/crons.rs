@@ -13,7 +13,9 @@ use relais_dispatcher::ledger::Ledger;
 use relais_protocol::ids::NodeId;
 use relais_protocol::job::Job;
 use relais_protocol::record::Record;
-use relais_protocol::schedule::{FiringLog, Missed, Overlap, Schedule, ScheduleName, ScheduleRow, ScheduleSet};
+use relais_protocol::schedule::{
+    FiringLog, MADE_UP_MAX, Missed, Overlap, Schedule, ScheduleName, ScheduleRow, ScheduleSet,
+};
 use relais_protocol::spec::{JobSpec, QueueName};
 use relais_protocol::time::UnixMs;
 use std::collections::BTreeMap;
@@ -132,7 +134,8 @@ fn miscounted(row: &ScheduleRow, log: &FiringLog, jobs: u64) -> Option<String> {
     let slots = all.take_while(|slot| *slot <= log.settled).count() as u64;
     let counts = log.counts;
     let told = counts.fired + counts.skipped + counts.missed + counts.refused;
-    let is_whole = row.schedule.missed != Missed::All || counts.missed == 0;
+    // Where no three clocks can be compared one that is set forward is believed: then more are due than is made up for.
+    let is_whole = row.schedule.missed != Missed::All || counts.missed == 0 || slots > MADE_UP_MAX as u64;
     let is_right = told == slots && counts.fired == jobs && is_whole;
     (!is_right).then(|| format!("{}: {slots} slots, {jobs} jobs, {counts:?}", row.schedule.name))
 }
