@@ -29,14 +29,19 @@ const SKEW_MAX_MS: u64 = 2_000;
 /// Tells these dice from those of the rest.
 const OWN_DICE: u64 = 0x5c4e_d01e_5eed_0001;
 
-/// The schedules of a seed.
-pub(super) fn of_seed(seed: u64) -> Vec<ScheduleSet> {
+/// The schedules of a seed. Of two clocks nobody can tell which is wrong: where one that is set forward by an hour
+/// is believed, no schedule makes up for all that is due then, which would be more work than there is time for.
+pub(super) fn of_seed(seed: u64, nodes: u32) -> Vec<ScheduleSet> {
     let mut dice = Dice::new(seed.rotate_left(23) ^ OWN_DICE);
     if !dice.chance(SEEDS_PERCENT) {
         return Vec::new();
     }
     let count = dice.range(1, 3);
-    (0..count).filter_map(|number| any_schedule(&mut dice, number)).collect()
+    let mut sets: Vec<ScheduleSet> = (0..count).filter_map(|number| any_schedule(&mut dice, number)).collect();
+    for set in sets.iter_mut().filter(|set| nodes < 3 && set.schedule.missed == Missed::All) {
+        set.schedule.missed = Missed::Once;
+    }
+    sets
 }
 
 fn any_schedule(dice: &mut Dice, number: u64) -> Option<ScheduleSet> {
