@@ -357,7 +357,7 @@ impl Core {
         if !self.has_work() && ledger.next_due().is_some_and(|due| due <= stamp) {
             self.batches.add_own(vec![Record::Tick]);
         }
-        if self.batches.flows() && self.trust.fires(now) {
+        if self.batches.flows() && self.trust.holds(now) {
             for records in self.crons.due(stamp) {
                 self.batches.add_own(records);
             }

@@ -37,21 +37,13 @@ impl Trust {
         self.0 = Some(word);
     }
 
-    /// Whether schedules can be fired by it: only where it is known to be right.
-    pub(super) fn fires(&self, now: Now) -> bool {
+    /// Whether it can be gone by, to fire schedules and to stamp: only where it is known to be right. A node that
+    /// has just started with a wrong clock can have the role before it was compared.
+    pub(super) fn holds(&self, now: Now) -> bool {
         match self.0 {
             None => true,
             Some(ClockWord::Right(then)) => goes_along(then, now),
             Some(ClockWord::Unknown | ClockWord::Wrong) => false,
-        }
-    }
-
-    /// Whether it can be stamped: unless it is known to be wrong.
-    pub(super) fn stamps(&self, now: Now) -> bool {
-        match self.0 {
-            None | Some(ClockWord::Unknown) => true,
-            Some(ClockWord::Right(then)) => goes_along(then, now),
-            Some(ClockWord::Wrong) => false,
         }
     }
 }
@@ -60,7 +52,7 @@ impl Core {
     /// The time for a batch: the wall clock, but never behind the ledger's own time. That one never goes
     /// back; so where the wall clock did, by an hour perhaps, the stamps go on from the ledger's time at the
     /// pace of the monotonic clock, and nothing that waits has to wait for the wall clock to come up. They go on
-    /// so, too, while the wall clock is known to be wrong, or was set since it was known to be right.
+    /// so, too, while the wall clock is not known to be right, where it is compared at all.
     pub(super) fn stamp(&mut self, now: Now, ledger: &Ledger) -> UnixMs {
         if crate::planted::is_planted("stamp-of-the-wall-clock") {
             return now.unix;
@@ -69,7 +61,9 @@ impl Core {
         if ledger.now() > flown {
             self.flow = (ledger.now(), now.mono);
         }
-        let wall = if self.trust.stamps(now) { now.unix } else { UnixMs(0) };
+        // Where there is no time yet, any clock will do.
+        let is_held = self.trust.holds(now) || ledger.now() == UnixMs(0);
+        let wall = if is_held { now.unix } else { UnixMs(0) };
         wall.max(flown).max(ledger.now())
     }
 }
