@@ -170,6 +170,7 @@ impl Pulse {
             voters: status.voting_nodes(),
             sets: status.voting_sets(),
             learns: status.learns(),
+            history: status.history.unwrap_or_default(),
         }));
     }
 

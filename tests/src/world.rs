@@ -15,8 +15,12 @@
 //! The log is purged and sends snapshots, voters change through joint sets, a journal that lost a synced
 //! tail is put aside, and reads that promise to be fresh are checked to be so.
 //!
+//! There are other kinds of worlds ([`Profile`]): a pair, which forks its journal and heals, with the rule
+//! and the merge of the product; one that aims at leases; and the journals alone, in any order of events.
+//!
 //! Not modelled: output of jobs, gossip, the wire.
 
+mod beginning;
 mod bench;
 mod client;
 mod desk;
@@ -28,12 +32,16 @@ mod fault;
 mod finish;
 mod journal;
 mod keeper;
+mod leases;
 mod log;
 mod net;
 mod node;
+mod pair;
 mod plan;
+mod profile;
 mod raft;
 mod reads;
+mod schedule;
 mod shared;
 mod shell;
 mod stop;
@@ -41,25 +49,27 @@ mod sweep;
 mod tally;
 mod trace;
 
+pub use pair::PairCounts;
+pub use profile::Profile;
 pub use sweep::{Report, Swept, fingerprint, one_seed, replay, search, sweep, write_trace};
 pub use tally::{KindTally, RunTally, Tally};
 
 use crate::checkers::Violation;
 use crate::history::History;
+use beginning::beginning;
 use client::Client;
 use dice::Dice;
 use event::{Event, Inside, Message, Timer};
 use fault::{FaultKind, Struck};
-use log::{Entry, Load, Log, Members};
+use log::Log;
 use net::{Fate, Net};
 use node::Node;
+use pair::Pair;
 use plan::Plan;
 use relais_dispatcher::core::Ticket;
-use relais_protocol::ids::{ClusterId, Epoch, Generation, NodeId, RaftId, Reign};
-use relais_protocol::record::{Batch, Join, RULES, Record, Token, TokenRole};
+use relais_protocol::ids::{NodeId, Reign};
 use relais_protocol::time::UnixMs;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use trace::Trace;
 
 /// How often a healed world looks whether it is done, in ms.
@@ -101,12 +111,15 @@ pub(crate) struct World {
     snapshots: u64,
     voter_changes: u64,
     broken: Vec<Violation>,
+    /// What only a world of two nodes has.
+    pair: Option<Box<Pair>>,
 }
 
 impl World {
-    fn new(seed: u64, told: bool) -> Self {
-        let mut dice = Dice::new(seed);
-        let plan = Plan::new(&mut dice.part());
+    fn new(profile: Profile, seed: u64, told: bool) -> Self {
+        let mut dice = profile.dice(seed);
+        let plan = profile.plan(&mut dice.part());
+        let pair = (profile == Profile::Pair).then(|| Box::new(Pair::new(&plan)));
         let ids: Vec<NodeId> = (1..=plan.nodes).map(NodeId).collect();
         let beginning = beginning(&plan);
         let nodes = ids.iter().map(|id| {
@@ -141,6 +154,7 @@ impl World {
             snapshots: 0,
             voter_changes: 0,
             broken: Vec::new(),
+            pair,
             plan,
         };
         world.trace.say(0, 0, || format!("{:#?}", world.plan));
@@ -245,6 +259,7 @@ impl World {
             Inside::Unhold => self.dispatch(id, relais_dispatcher::core::Input::Hold(false)),
             Inside::Leave => self.leave(id),
             Inside::Exit => self.exit(id),
+            Inside::Pair(step) => self.on_pair_step(id, step),
         }
     }
 
@@ -262,7 +277,11 @@ impl World {
             Message::Report(call, report) => self.on_report(id, from, call, report),
             Message::ReportAnswer(call, answer) => self.on_report_answer(id, call, Some(answer)),
             Message::Propose(call, records) => self.on_propose(id, from, call, records),
-            Message::ProposeAnswer(call, committed) => self.on_propose_answer(id, call, committed),
+            Message::ProposeAnswer(call, committed) => {
+                self.on_chunk_answer(id, call, committed.as_ref());
+                self.on_propose_answer(id, call, committed);
+            }
+            Message::Pair(message) => self.on_pair_message(id, from, message),
             Message::ReadIndex(call) => self.on_read_index(id, from, call),
             Message::ReadIndexAnswer(call, index) => self.on_read_index_answer(id, call, index),
         }
@@ -324,6 +343,7 @@ impl World {
         let mut dice = self.dice.part();
         self.node(id).boot(now, &mut dice);
         self.trace.say(now, id.0.into(), || "boots".to_owned());
+        self.begin_run(id);
         let ledger = self.node(id).life.as_deref().map(|life| (life.ledger.reign(), life.ledger.dispatcher()));
         if let Some((reign, Some((node, incarnation)))) = ledger {
             self.tell_promoted(id, reign, node, incarnation);
@@ -364,25 +384,4 @@ impl World {
     fn broken(&mut self, property: &'static str, seen: String) {
         self.broken.push(Violation { property, seen });
     }
-}
-
-/// The first entries of every journal: the founders vote, the cluster is founded, and all nodes are in it.
-fn beginning(plan: &Plan) -> Vec<Entry> {
-    let voters = (1..=plan.founders).map(|id| RaftId::new(NodeId(id), 1)).collect();
-    let token = Token {
-        id: 1,
-        name: "join".into(),
-        role: TokenRole::Join,
-        hash: [1; 32],
-        created_at: UnixMs(0),
-        expires_at: None,
-    };
-    let mut records =
-        vec![Record::Found { cluster: ClusterId(1), name: "n1".into() }, Record::TokenMade(Box::new(token))];
-    records.extend((2..=plan.nodes).map(|id| {
-        Record::Join(Box::new(Join { name: format!("n{id}"), secret_hash: [1; 32], key_hash: [id as u8; 32] }))
-    }));
-    let batch = Batch { rules: RULES, generation: Generation(0), epoch: Epoch(0), stamp: UnixMs(0), records };
-    let loads = [Load::Members(Arc::new(Members::new(voters))), Load::Batch(Arc::new(batch))];
-    loads.into_iter().map(|load| Entry { term: 1, load }).collect()
 }

@@ -4,7 +4,7 @@
 //! `RELAIS_SEEDS` and `RELAIS_FIRST_SEED` sweep others; `RELAIS_SEED` runs one again, `RELAIS_TRACE=file`
 //! writes down all that happens in it, `RELAIS_REPLAY=file` runs a trace again and shows where it differs.
 
-use relais_tests::world::{one_seed, replay, search, sweep, write_trace};
+use relais_tests::world::{Profile, one_seed, replay, search, sweep, write_trace};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +12,10 @@ use std::time::Instant;
 
 /// Seeds of a sweep, where `RELAIS_SEEDS` does not say otherwise.
 const SEEDS: u64 = 2_000;
+/// Seeds of the sweeps over other kinds of worlds, where `RELAIS_SPECIAL_SEEDS` does not say otherwise.
+const PAIR_SEEDS: u64 = 200;
+const LEASE_SEEDS: u64 = 60;
+const JOURNAL_SEEDS: u64 = 2_000;
 /// Seeds in which each planted bug is looked for, at most.
 const PLANTED_SEEDS: u64 = 1_000;
 /// A planted bug that was found in so many seeds is looked for no more.
@@ -22,58 +26,64 @@ const SEEDS_TELLING: u64 = 500;
 /// What takes both cores, one after the other.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Every planted bug, and where it sits: in the product's own pure cores, or in the simulator's model of
-/// what is not pure (journal, disk, shells).
-const PLANTED: [(&str, &str); 29] = [
+/// Every planted bug, where it sits (in the product's own pure cores, or in the simulator's model of what is
+/// not pure: journal, disk, shells), and the kind of world that goes to the place where it shows.
+const PLANTED: [(&str, &str, Profile); 38] = [
     // The journal and its disk.
-    ("sync-skipped", "model of the store"),
-    ("damage-ignored", "model of the store: votes after damage"),
-    ("raft-id-reused", "model of the store"),
-    ("snapshot-without-keys", "model of the store"),
-    ("keys-not-kept", "ledger"),
-    ("one-copy", "model of the journal: acknowledged after one copy"),
-    ("stale-read", "model of the journal"),
+    ("sync-skipped", "model of the store", Profile::Any),
+    ("failed-sync-ignored", "model of the store", Profile::Journals),
+    ("damage-ignored", "model of the store: votes after damage", Profile::Any),
+    ("raft-id-reused", "model of the store", Profile::Any),
+    ("snapshot-without-keys", "model of the store", Profile::Any),
+    ("keys-not-kept", "ledger", Profile::Any),
+    ("one-copy", "model of the journal: acknowledged after one copy", Profile::Any),
+    ("old-term-committed", "model of the journal", Profile::Journals),
+    ("vote-forgotten", "model of the journal", Profile::Journals),
+    ("joint-set-skipped", "model of the journal", Profile::Journals),
+    ("stale-read", "model of the journal", Profile::Any),
     // The election.
-    ("confirm-round-skipped", "election"),
-    ("resignation-skipped", "election"),
+    ("confirm-round-skipped", "election", Profile::Any),
+    ("resignation-skipped", "election", Profile::Leases),
     // Nothing comes of it as long as one batch is in flight at most: that is disarmed with it.
-    ("rank-without-term", "election, and model of the journal's vote"),
+    ("rank-without-term", "election, and model of the journal's vote", Profile::Any),
     // The dispatcher.
-    ("early-acknowledgement", "dispatcher's core"),
-    ("epoch-ignored", "ledger and dispatcher's core"),
-    ("epoch-not-raised", "ledger"),
-    ("lease-not-regranted", "dispatcher's core"),
-    ("lost-on-suspicion", "dispatcher's core"),
-    ("report-answered-early", "dispatcher's core"),
-    ("stamp-of-the-wall-clock", "dispatcher's core"),
+    ("early-acknowledgement", "dispatcher's core", Profile::Any),
+    ("epoch-ignored", "ledger and dispatcher's core", Profile::Any),
+    ("epoch-not-raised", "ledger", Profile::Any),
+    ("lease-not-regranted", "dispatcher's core", Profile::Any),
+    ("lost-on-suspicion", "dispatcher's core", Profile::Any),
+    ("report-answered-early", "dispatcher's core", Profile::Any),
+    ("stamp-of-the-wall-clock", "dispatcher's core", Profile::Any),
     // The ledger.
-    ("dedupe-skipped", "ledger"),
-    ("limit-in-memory", "ledger"),
-    ("cancel-not-kept", "ledger"),
-    ("late-report-accepted", "ledger"),
-    ("terminal-overwritten", "ledger"),
-    ("failure-counted-twice", "ledger"),
-    ("losses-not-counted", "ledger"),
-    ("restart-not-noticed", "ledger"),
+    ("dedupe-skipped", "ledger", Profile::Any),
+    ("limit-in-memory", "ledger", Profile::Any),
+    ("cancel-not-kept", "ledger", Profile::Any),
+    ("late-report-accepted", "ledger", Profile::Any),
+    ("terminal-overwritten", "ledger", Profile::Any),
+    ("failure-counted-twice", "ledger", Profile::Any),
+    ("losses-not-counted", "ledger", Profile::Any),
+    ("restart-not-noticed", "ledger", Profile::Any),
     // The worker.
-    ("worker-ignores-epoch", "worker's core"),
-    ("order-without-incarnation", "worker's core"),
-    ("settled-forgotten", "worker's core"),
-    ("fenced-not-reported", "worker's core"),
-];
-
-/// Bugs that show only when several rare things come together: looked for and told of, not demanded.
-const RARE: [(&str, &str); 6] = [
-    ("failed-sync-ignored", "model of the store"),
-    ("old-term-committed", "model of the journal"),
-    ("vote-forgotten", "model of the journal"),
-    ("joint-set-skipped", "model of the journal"),
-    ("lease-from-answer", "worker's core"),
-    ("reign-not-remembered", "model of the worker's disk"),
+    ("worker-ignores-epoch", "worker's core", Profile::Any),
+    ("order-without-incarnation", "worker's core", Profile::Any),
+    ("settled-forgotten", "worker's core", Profile::Any),
+    ("fenced-not-reported", "worker's core", Profile::Any),
+    ("lease-from-answer", "worker's core", Profile::Leases),
+    // The pair.
+    ("tail-dropped", "model of the journal's fork", Profile::Pair),
+    ("merge-drops-tombstones", "ledger's merge", Profile::Pair),
+    ("merge-drops-rows", "ledger's merge", Profile::Pair),
+    ("merge-drops-aliases", "ledger's merge", Profile::Pair),
 ];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// The kind of world that is asked for.
+fn profile() -> Profile {
+    let name = std::env::var("RELAIS_WORLD").unwrap_or_default();
+    if name.is_empty() { Profile::Any } else { Profile::named(&name).expect("RELAIS_WORLD names a kind of world") }
 }
 
 fn threads() -> usize {
@@ -85,7 +95,7 @@ fn every_seed_keeps_every_promise() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (first, seeds) = (number("RELAIS_FIRST_SEED").unwrap_or(1), number("RELAIS_SEEDS").unwrap_or(SEEDS));
     let began = Instant::now();
-    let mut swept = sweep(first, seeds, threads());
+    let mut swept = sweep(Profile::Any, first, seeds, threads());
     swept.took = began.elapsed();
     println!("{swept}");
     let complaints: Vec<String> = swept.violated().take(10).map(|report| report.complaint()).collect();
@@ -99,12 +109,42 @@ fn every_seed_keeps_every_promise() {
     }
 }
 
+/// Sweeps a kind of world that goes to a certain place: nothing is broken there.
+fn keeps_every_promise(profile: Profile, seeds: u64) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = number("RELAIS_FIRST_SEED").unwrap_or(1);
+    let began = Instant::now();
+    let mut swept = sweep(profile, first, number("RELAIS_SPECIAL_SEEDS").unwrap_or(seeds), threads());
+    swept.took = began.elapsed();
+    println!("{}: {swept}", profile.name());
+    let complaints: Vec<String> = swept.violated().take(10).map(|report| report.complaint()).collect();
+    assert!(complaints.is_empty(), "{} seeds broke a promise\n{}", swept.violated().count(), complaints.join("\n"));
+}
+
+#[test]
+fn every_pair_keeps_every_promise() {
+    keeps_every_promise(Profile::Pair, PAIR_SEEDS);
+}
+
+#[test]
+fn every_lease_is_kept() {
+    keeps_every_promise(Profile::Leases, LEASE_SEEDS);
+}
+
+#[test]
+fn every_schedule_of_journals_keeps_every_promise() {
+    keeps_every_promise(Profile::Journals, JOURNAL_SEEDS);
+}
+
 #[test]
 fn one_seed_is_one_run() {
     for seed in [number("RELAIS_SEED").unwrap_or(7), 8, 9] {
-        let (first, _) = one_seed(seed, false);
-        let (second, _) = one_seed(seed, true);
-        assert_eq!((first.trace_hash, first.events), (second.trace_hash, second.events), "seed {seed}");
+        for profile in Profile::ALL {
+            let (first, _) = one_seed(profile, seed, false);
+            let (second, _) = one_seed(profile, seed, true);
+            let name = profile.name();
+            assert_eq!((first.trace_hash, first.events), (second.trace_hash, second.events), "{name} seed {seed}");
+        }
     }
 }
 
@@ -112,7 +152,7 @@ fn one_seed_is_one_run() {
 fn a_trace_is_replayed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trace");
-    write_trace(11, &path).expect("a trace");
+    write_trace(Profile::Pair, 11, &path).expect("a trace");
     let (report, differs) = replay(&path).expect("a replay");
     assert_eq!((report.seed, differs), (11, None));
     let spoiled = std::fs::read_to_string(&path).expect("text").replacen("boots", "sleeps", 1);
@@ -129,9 +169,9 @@ fn one_seed_again() {
     }
     let Some(seed) = number("RELAIS_SEED") else { return };
     if let Ok(path) = std::env::var("RELAIS_TRACE") {
-        write_trace(seed, Path::new(&path)).expect("the trace can be written");
+        write_trace(profile(), seed, Path::new(&path)).expect("the trace can be written");
     }
-    let (report, _) = one_seed(seed, false);
+    let (report, _) = one_seed(profile(), seed, false);
     println!("{report:#?}");
     assert!(report.violations.is_empty(), "{}", report.complaint());
 }
@@ -140,7 +180,7 @@ fn one_seed_again() {
 #[test]
 fn planted_child() {
     if std::env::var("RELAIS_PLANTED").is_ok_and(|name| !name.is_empty()) {
-        let swept = search(1, number("RELAIS_PLANTED_SEEDS").unwrap_or(PLANTED_SEEDS), threads(), FINDS);
+        let swept = search(profile(), 1, number("RELAIS_PLANTED_SEEDS").unwrap_or(PLANTED_SEEDS), threads(), FINDS);
         println!("FOUND IN {} of {}", swept.violated().count(), swept.reports.len());
         if let Some(report) = swept.violated().next() {
             println!("{}: {}", report.seed, report.violations[0]);
@@ -149,19 +189,19 @@ fn planted_child() {
 }
 
 /// Looks for a bug: in how many seeds it was found, and a line that tells.
-fn look_for(name: &str, place: &str, seeds: u64) -> bool {
+fn look_for(name: &str, place: &str, profile: Profile) -> bool {
     let this = std::env::current_exe().expect("a test knows its own file");
     let child = Command::new(&this)
         .args(["--exact", "planted_child", "--nocapture"])
         .env("RELAIS_PLANTED", name)
-        .env("RELAIS_PLANTED_SEEDS", seeds.to_string())
+        .env("RELAIS_WORLD", profile.name())
         .output()
         .expect("a test can run itself");
     let told = String::from_utf8_lossy(&child.stdout).into_owned();
     let mut lines = told.split("FOUND IN ").nth(1).unwrap_or("").lines();
     let (found, example) = (lines.next().unwrap_or("0"), lines.next().unwrap_or(""));
     let example: String = example.chars().take(140).collect();
-    println!("{name:<26} ({place}): in {found} seeds; {example}");
+    println!("{name:<26} ({place}): in {found} seeds of `{}`; {example}", profile.name());
     !found.starts_with('0')
 }
 
@@ -169,20 +209,12 @@ fn look_for(name: &str, place: &str, seeds: u64) -> bool {
 fn planted_bugs_are_found() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let only = std::env::var("RELAIS_PLANTED_ONLY").unwrap_or_default();
-    let asked_for = |(name, _): &(&str, &str)| name.contains(&only);
-    let missed: Vec<&str> = PLANTED
-        .into_iter()
-        .filter(asked_for)
-        .filter(|(name, place)| !look_for(name, place, PLANTED_SEEDS))
-        .map(|(name, _)| name)
+    let asked_for: Vec<_> = PLANTED.into_iter().filter(|(name, ..)| name.contains(&only)).collect();
+    let missed: Vec<&str> = asked_for
+        .iter()
+        .filter(|(name, place, profile)| !look_for(name, place, *profile))
+        .map(|(name, ..)| *name)
         .collect();
-    println!("{} of {} planted bugs found", PLANTED.len() - missed.len(), PLANTED.len());
-    match number("RELAIS_RARE_SEEDS") {
-        Some(seeds) => {
-            let rare = RARE.into_iter().filter(asked_for).filter(|(name, place)| look_for(name, place, seeds)).count();
-            println!("{rare} of {} rare ones found", RARE.len());
-        }
-        None => println!("SKIPPED: {} rare ones, which take RELAIS_RARE_SEEDS=2000 or more each", RARE.len()),
-    }
+    println!("{} of {} planted bugs found", asked_for.len() - missed.len(), asked_for.len());
     assert!(missed.is_empty(), "not found: {missed:?}");
 }

@@ -35,6 +35,9 @@ impl Election {
             // know of no reign in it before somebody leads.
             Verdict::ReignHigher
         } else if self.is_behind(question.last_log) {
+            // As in the bully's election, who turns a lesser one down stands itself, at once: both would wait for
+            // each other else, for as long as the better one backs off from what it had tried in vain before.
+            self.end_back_off(now);
             Verdict::LogLonger
         } else if held {
             Verdict::ConfirmedAnother
@@ -80,14 +83,16 @@ impl Election {
 
     /// Whether somebody else has this voter's word. Its own candidature gives way to a better one for as
     /// long as no majority has confirmed it: that is the bully's rule, and without it two candidates with
-    /// old news of each other's logs block one another. So does another's, once it had its time to stand.
+    /// old news of each other's logs block one another. So does another's, once it had its time to stand, to
+    /// one with a longer log.
     fn held(&self, now: Mono, question: &Confirm) -> bool {
         let Some(word) = self.confirmed.filter(|word| word.until > now) else { return false };
         let (candidate, mine) = ((question.last_log, question.candidate), (self.journal.last_log, self.me));
         let gives_way = if word.to == self.me {
             candidate > mine && matches!(self.phase, Phase::Asking { .. } | Phase::Following)
         } else {
-            candidate > (word.last_log, word.to) && now >= word.firm_until
+            // One with no more than the holder can't do better than it, and would only make two of them stand.
+            question.last_log > word.last_log && now >= word.firm_until
         };
         word.to != question.candidate && !gives_way
     }

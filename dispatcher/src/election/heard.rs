@@ -9,9 +9,15 @@ impl Election {
     pub(super) fn on_beat(&mut self, now: Mono, beat: &Beat, effects: &mut Vec<Effect>) {
         if beat.voter {
             let voter = Voter { heard_at: now, last_log: beat.last_log, ready: beat.ready, hears: beat.hears };
-            self.voters.insert(beat.from, voter);
+            let before = self.voters.insert(beat.from, voter);
+            if !before.is_some_and(|before| self.is_live(now, &before)) && self.journal.voters.contains(&beat.from) {
+                self.hope(now);
+            }
         }
-        if beat.reign < self.reign || !beat.dispatcher || beat.from == self.me {
+        // The journal here may be of a higher history than any reign heard of yet: it was forked a moment ago,
+        // or this node has just started. Who dispatches a lower one gives way once it hears of this one.
+        let is_lower = beat.reign < self.reign || beat.reign.generation < self.journal.history;
+        if is_lower || !beat.dispatcher || beat.from == self.me {
             return;
         }
         if beat.goodbye {
@@ -26,6 +32,18 @@ impl Election {
         }
         self.reign = beat.reign;
         self.follow(now, beat.from);
+    }
+
+    /// A voter is heard that was not: what failed for want of a majority may succeed now. Whoever asked in vain
+    /// for long would sleep on for seconds while all others wait for it.
+    fn hope(&mut self, now: Mono) {
+        self.failures = 0;
+        self.end_back_off(now);
+    }
+
+    /// Nothing is waited for any more but one's own turn.
+    pub(super) fn end_back_off(&mut self, now: Mono) {
+        self.quiet_until = self.quiet_until.min(now);
     }
 
     pub(super) fn follow(&mut self, now: Mono, dispatcher: NodeId) {

@@ -67,7 +67,7 @@ impl Election {
         alive.filter(move |(node, _)| dead != Some(**node)).map(|(node, voter)| (*node, voter))
     }
 
-    fn is_live(&self, now: Mono, voter: &Voter) -> bool {
+    pub(super) fn is_live(&self, now: Mono, voter: &Voter) -> bool {
         now.since(voter.heard_at) < self.config.lease_ms
     }
 }

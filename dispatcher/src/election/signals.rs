@@ -1,6 +1,6 @@
 //! What goes into an election, what comes out of it, and its times.
 
-use relais_protocol::ids::{NodeId, Reign};
+use relais_protocol::ids::{Generation, NodeId, Reign};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition};
 use relais_protocol::time::Mono;
 use std::collections::BTreeSet;
@@ -60,6 +60,8 @@ pub struct JournalView {
     pub sets: Vec<BTreeSet<NodeId>>,
     /// Whether it receives the journal without a vote, and no other journal of this node has one.
     pub learns: bool,
+    /// The history that it follows; 0 as long as it is empty.
+    pub history: Generation,
 }
 
 impl JournalView {

@@ -1,5 +1,6 @@
 //! Tests of the election: three cores on one clock, with beats, questions and answers passed by hand.
 
+mod histories;
 mod words;
 
 use super::*;

@@ -22,7 +22,9 @@ pub fn check(history: &History) -> Vec<String> {
     seen
 }
 
-fn is_legal(from: Option<StateName>, to: StateName) -> bool {
+/// Whether a job may go from the one state to the other; it begins from none.
+#[must_use]
+pub fn is_legal(from: Option<StateName>, to: StateName) -> bool {
     let Some(from) = from else { return matches!(to, Blocked | Scheduled | Queued) };
     match from {
         Blocked => matches!(to, Scheduled | Queued | Cancelled | Expired | Failed),

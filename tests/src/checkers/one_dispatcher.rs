@@ -1,29 +1,39 @@
 //! One dispatcher per epoch, epochs strictly grow, and nothing of a lower one takes effect.
 
-use crate::history::{DeedKind, History};
+use crate::history::{Began, Deed, DeedKind, History};
 use relais_protocol::ids::{NodeId, Reign};
 use std::collections::BTreeMap;
 
-/// Reigns with two holders, deeds by who did not reign, deeds of a reign that was over.
+/// All that breaks it.
 #[must_use]
 pub fn check(history: &History) -> Vec<String> {
-    let mut seen = Vec::new();
-    let mut holders: BTreeMap<Reign, NodeId> = BTreeMap::new();
-    let mut began = history.reigns.clone();
+    let mut seen = order(&history.reigns);
+    seen.extend(deeds(&history.deeds, &history.reigns));
+    seen
+}
+
+/// Reigns of one journal that did not grow.
+#[must_use]
+pub fn order(reigns: &[Began]) -> Vec<String> {
+    let mut began = reigns.to_vec();
     began.sort_by_key(|began| began.index);
     began.dedup();
-    for pair in began.windows(2) {
-        if pair[0].reign >= pair[1].reign {
-            seen.push(format!("{:?} was followed by {:?}", pair[0], pair[1]));
-        }
-    }
-    for began in &began {
+    let falls = began.windows(2).filter(|pair| pair[0].reign >= pair[1].reign);
+    falls.map(|pair| format!("{:?} was followed by {:?}", pair[0], pair[1])).collect()
+}
+
+/// Reigns with two holders, deeds by who did not reign, deeds of a reign that was over.
+#[must_use]
+pub fn deeds(deeds: &[Deed], reigns: &[Began]) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut holders: BTreeMap<Reign, NodeId> = BTreeMap::new();
+    for began in reigns {
         if holders.insert(began.reign, began.node).is_some_and(|other| other != began.node) {
             seen.push(format!("two nodes hold the reign {}", began.reign));
         }
     }
     let mut obeyed: BTreeMap<NodeId, Reign> = BTreeMap::new();
-    for deed in &history.deeds {
+    for deed in deeds {
         match deed.what {
             DeedKind::Ordered(reign) if holders.get(&reign) != Some(&deed.node) => {
                 seen.push(format!("node {} gave orders in the name of {reign}, which is not its own", deed.node));

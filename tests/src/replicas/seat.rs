@@ -192,7 +192,8 @@ impl Seat {
             }
             Effect::Resign(_) => {
                 self.dispatch(CoreInput::Majority(false));
-                self.dispatch(CoreInput::Deposed(self.election.reign()));
+                let over = self.election.reign();
+                self.dispatch(CoreInput::Deposed(over));
             }
         }
     }
@@ -287,5 +288,6 @@ fn view(status: &JournalStatus) -> JournalView {
         voters: status.voting_nodes(),
         sets: status.voting_sets(),
         learns: status.learns(),
+        history: status.history.unwrap_or_default(),
     }
 }

@@ -5,7 +5,6 @@ use super::World;
 use super::dice::Dice;
 use super::event::{Event, Inside, Message};
 use crate::history::{At, DeedKind, Execution};
-use relais_dispatcher::planted::is_planted as planted;
 use relais_protocol::ids::{Fence, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::message::{Orders, OrdersAnswer, Report, ReportAnswer, StartOrder};
@@ -81,8 +80,13 @@ impl World {
                 Effect::Stop { job, fence, kill } => self.stop_process(id, (job, fence), kill),
                 Effect::Report(to, number, report) => self.send_report(id, to, number, report),
                 Effect::Answer(answer) => self.answer_orders(id, answer, orders),
-                Effect::Remember(reign) if !planted("reign-not-remembered") => self.node(id).disk.reign = reign,
-                Effect::Remember(_) => {}
+                // No planted bug forgets it: nobody would see. An order names the run of the process that it is
+                // for, and the lease that it needs is given to a run only once its `NodeUp` is committed. Who
+                // reigned before a later reign was obeyed commits nothing any more after it, so neither comes to
+                // a run that started since, whatever that one remembers; and of two sides of a pair a worker
+                // follows the other only when its own journal is no side any more. The memory guards a second
+                // time. That it does is shown by the model of fencing, whose orders name no run.
+                Effect::Remember(reign) => self.node(id).disk.reign = reign,
                 Effect::Left => self.on_left(id),
             }
         }

@@ -2,7 +2,7 @@
 //! when one does not answer.
 
 use super::World;
-use super::bench::{any_script, work_ms};
+use super::bench::{Script, any_script, work_ms};
 use super::dice::Dice;
 use super::event::Event;
 use super::shared::{Budget, limit_of_few};
@@ -81,12 +81,14 @@ impl World {
 
     /// Makes up what a client wants next.
     fn think(&mut self, number: usize) {
+        let is_pair = self.pair.is_some();
         let client = &mut self.clients[number];
         let known = client.dice.pick(&client.jobs);
         let request = match (client.dice.range(0, 99), known) {
             _ if number == 0 && client.budget.begins() => Some(single(limit_of_few())),
             (0..12, Some(job)) => Some(single(Record::Cancel { job, reason: String::new() })),
             (12..22, Some(job)) => Some(single(Record::Retry { job })),
+            (22..40, Some(job)) if is_pair => Some(single(Record::Delete { job })),
             _ => {
                 let count = if client.dice.chance(20) { client.dice.range(2, 6) } else { 1 };
                 client.to_submit -= 1;
@@ -103,10 +105,15 @@ impl World {
         let wall = self.node_wall();
         let mut records = Vec::new();
         for n in 0..count {
-            let key = keyed.then(|| format!("c{number}-{first}-{n}"));
+            let shared = self.shared_key(number).filter(|_| keyed);
+            let key = shared.or_else(|| keyed.then(|| format!("c{number}-{first}-{n}")));
+            let (long_jobs, is_pair) = (self.plan.long_jobs, self.pair.is_some());
             let client = &mut self.clients[number];
-            let spec = any_spec(&mut client.dice, wall);
-            let mut spec = client.budget.share(spec, &mut client.dice);
+            let mut spec = any_spec(&mut client.dice, wall, long_jobs);
+            // The two sides of a split keep their limits each for itself.
+            if !is_pair {
+                spec = client.budget.share(spec, &mut client.dice);
+            }
             if !self.is_to_be_done(&spec) {
                 break;
             }
@@ -184,12 +191,24 @@ impl World {
     }
 }
 
+impl World {
+    /// In a pair, a key that other clients use as well, perhaps at the other node.
+    fn shared_key(&mut self, number: usize) -> Option<String> {
+        let (now, is_pair) = (self.now, self.pair.is_some());
+        let dice = &mut self.clients[number].dice;
+        (is_pair && dice.chance(40)).then(|| format!("s{}-{}", now / 1_500, dice.range(0, 3)))
+    }
+}
+
 fn single(record: Record) -> Request {
     Request { records: vec![record], submits: Vec::new(), again: true, call: None }
 }
 
-fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs) -> JobSpec {
-    let script = any_script(dice);
+fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs, long: bool) -> JobSpec {
+    let mut script = any_script(dice);
+    if long {
+        script = Script { ms: dice.range(4_000, 9_000), fails: 0, ..script };
+    }
     let retry = RetryPolicy {
         max_attempts: dice.range(1, 4) as u16,
         initial_interval_ms: dice.range(50, 800),

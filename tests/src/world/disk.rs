@@ -42,6 +42,9 @@ impl World {
     /// Whether the journal of `node` may be lost without loss of what was acknowledged: no set of voters
     /// that anybody goes by loses more than a minority.
     pub(super) fn may_damage(&self, node: NodeId) -> bool {
+        if self.pair.is_some() {
+            return self.may_damage_pair(node);
+        }
         let is_lost = |raft: &RaftId| {
             let owner = &self.nodes[raft.node().0 as usize - 1];
             owner.id == node || owner.raft_id() != *raft || owner.disk.flipped || owner.disk.log.is_damaged()

@@ -1,5 +1,6 @@
 //! What happens in a world, and what its nodes say to each other.
 
+use super::pair::{PairMessage, PairStep};
 use super::raft::RaftMessage;
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, RaftId};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, Orders, OrdersAnswer, Report, ReportAnswer};
@@ -22,6 +23,7 @@ pub(super) enum Message {
     ProposeAnswer(u64, Option<Committed>),
     ReadIndex(u64),
     ReadIndexAnswer(u64, Option<u64>),
+    Pair(PairMessage),
 }
 
 impl Message {
@@ -46,6 +48,7 @@ impl Message {
             Self::ProposeAnswer(..) => 11,
             Self::ReadIndex(_) => 12,
             Self::ReadIndexAnswer(..) => 13,
+            Self::Pair(_) => 14,
         }
     }
 }
@@ -97,6 +100,8 @@ pub(super) enum Inside {
     Leave,
     /// The process ends by itself.
     Exit,
+    /// Only in a world of two nodes.
+    Pair(PairStep),
 }
 
 /// What happens.
@@ -138,6 +143,7 @@ impl Event {
                     Inside::Unhold => 30,
                     Inside::Leave => 31,
                     Inside::Exit => 23,
+                    Inside::Pair(_) => 22,
                 },
                 u64::from(node.0),
             ),

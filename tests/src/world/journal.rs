@@ -7,7 +7,7 @@ use super::log::{Load, Snapshot};
 use super::raft::{RaftEffect, RaftMessage};
 use crate::history::{Began, DeedKind, Digest, Step};
 use relais_dispatcher::core::Input as CoreInput;
-use relais_dispatcher::election::Input;
+use relais_dispatcher::election::{Input, JournalView};
 use relais_dispatcher::ledger::{Effects, Event as LedgerEvent, Ledger};
 use relais_dispatcher::planted::is_planted as planted;
 use relais_dispatcher::rows::{Change, MemoryRows, Rows};
@@ -26,6 +26,9 @@ impl World {
     pub(super) fn on_raft(&mut self, id: NodeId, from: RaftId, to: RaftId, message: RaftMessage) {
         let now = self.now;
         let mut out = Vec::new();
+        if self.node(id).raft_id() != to || !self.is_same_history(from, to, &message) {
+            return;
+        }
         if let Some(life) = self.node(id).life.as_deref_mut().filter(|life| life.raft.me == to) {
             life.raft.handle(now, from, message, &mut out);
             if let Some(index) = life.raft.conflict.take() {
@@ -67,8 +70,9 @@ impl World {
                 RaftEffect::Readable(number, index) => self.on_readable(id, number, index),
             }
         }
+        let history = self.follows(id).unwrap_or_default();
         let Some(life) = self.node(id).life.as_deref_mut() else { return };
-        let view = life.journal_view();
+        let view = JournalView { history, ..life.journal_view() };
         if view != life.view {
             let led = life.view.leads;
             life.view = view.clone();
@@ -208,6 +212,9 @@ impl World {
         if index.is_multiple_of(DIGEST_EVERY) {
             self.digest(id);
         }
+        if self.pair.is_some() {
+            return self.watch_branch(id, index, batch, before, applied);
+        }
         if index <= self.watched {
             return;
         }
@@ -241,7 +248,7 @@ impl World {
         if let Some(life) = self.node(id).life.as_deref_mut() {
             let (index, digest) = (Index(life.applied), life.ledger.digest());
             self.trace.mark(digest as u64);
-            self.history.digests.push(Digest { node: id, index, digest });
+            self.note_digest(Digest { node: id, index, digest });
         }
     }
 }

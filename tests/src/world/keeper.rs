@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 
 impl World {
     pub(super) fn on_keeper_tick(&mut self, id: NodeId) {
+        if self.pair.is_some() {
+            return self.keep_pair(id);
+        }
         let now = self.now;
         let leads = self.node(id).life.as_deref().is_some_and(|l| l.election.leads() && l.raft.may_change());
         if !leads {

@@ -14,7 +14,7 @@ use relais_dispatcher::election::{Election, ElectionConfig, Input as ElectionInp
 use relais_dispatcher::ledger::Ledger;
 use relais_dispatcher::planted::is_planted as planted;
 use relais_dispatcher::rows::MemoryRows;
-use relais_protocol::ids::{Incarnation, Index, NodeId, RaftId, Reign};
+use relais_protocol::ids::{Generation, Incarnation, Index, NodeId, RaftId, Reign};
 use relais_protocol::record::{Finish, NodeFacts};
 use relais_protocol::time::{Mono, UnixMs};
 use relais_worker::core::{Input as WorkerInput, Worker, WorkerConfig};
@@ -231,6 +231,7 @@ impl Life {
             voters: nodes(&members.voters()),
             learns: members.learners.contains(&me) && !members.voters().iter().any(|raft| raft.node() == me.node()),
             sets: if members.is_joint() { members.sets.iter().map(nodes).collect() } else { Vec::new() },
+            history: Generation(0),
         }
     }
 }

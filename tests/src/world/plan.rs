@@ -40,6 +40,10 @@ pub(super) struct Plan {
     pub(super) faults: Vec<FaultPlan>,
     /// Who leads when voters change for the first time crashes at that moment.
     pub(super) crash_in_change: bool,
+    /// Jobs run for longer than a lease.
+    pub(super) long_jobs: bool,
+    /// In a pair with a tie-break: of how many questions in a hundred it says yes.
+    pub(super) tie_break: Option<u64>,
     /// Entries between two checkpoints of a node.
     pub(super) checkpoint_every: u64,
     /// Entries that stay in the log when it is purged.
@@ -75,6 +79,8 @@ impl Plan {
             heal_at,
             faults,
             crash_in_change: dice.chance(25),
+            long_jobs: false,
+            tie_break: None,
             checkpoint_every: dice.range(3, 60),
             entries_kept: dice.range(1, 40),
         }

@@ -25,7 +25,7 @@ const VOTE_LEASE_MS: u64 = 80;
 const AGAIN_MS: u64 = 60;
 /// The same of a snapshot.
 const SNAPSHOT_AGAIN_MS: u64 = 400;
-/// Entries in one append.
+/// Entries in one append, where nobody says otherwise.
 const APPEND_MAX: usize = 64;
 
 /// What one node's log says to another's.
@@ -105,6 +105,8 @@ pub(super) struct Raft {
     /// The last round of reads that a leader was answered for, of this term.
     answered_round: u64,
     disk_lies: bool,
+    /// Entries in one append.
+    pub(super) append_max: usize,
     /// A committed entry that this log was told to drop.
     pub(super) conflict: Option<u64>,
 }
@@ -129,6 +131,7 @@ impl Raft {
             reads: Reads::default(),
             answered_round: 0,
             disk_lies: false,
+            append_max: APPEND_MAX,
             conflict: None,
         }
     }
@@ -301,7 +304,7 @@ impl Raft {
         if !pending && !beat {
             return;
         }
-        let (next, count) = (progress.next.max(base.index + 1), if pending { APPEND_MAX } else { 0 });
+        let (next, count) = (progress.next.max(base.index + 1), if pending { self.append_max } else { 0 });
         if pending {
             progress.sent_at = Some(now);
         }

@@ -70,7 +70,11 @@ impl World {
         let Some(life) = self.node(id).life.as_deref_mut() else { return };
         let run = life.run;
         life.core.explain_reign(life.election.cause().0.as_str(), wall, None);
-        self.dispatch(id, CoreInput::Promote(id, run));
+        let begins = match self.history_to_begin(id) {
+            Some(takeover) => CoreInput::TakeOver(Box::new(takeover), run),
+            None => CoreInput::Promote(id, run),
+        };
+        self.dispatch(id, begins);
     }
 
     fn probe(&mut self, id: NodeId, of: NodeId) {
@@ -162,12 +166,18 @@ impl World {
             let unbroken = life.hearing.filter(|h| h.whom == beat.from && now - h.last < LEASE_MS);
             life.hearing = Some(Hearing { whom: beat.from, since: unbroken.map_or(now, |h| h.since), last: now });
         }
+        self.rule_hears(id, &beat);
         self.elect(id, Input::Beat(beat));
+        self.compare_history(id);
     }
 
     /// The worker hears of each change of dispatcher.
     fn tell_worker(&mut self, id: NodeId) {
         let now = self.now;
+        if self.is_overtaken(id) {
+            // The worker stays with the old history until the new one knows of what it runs.
+            return;
+        }
         let Some(life) = self.node(id).life.as_deref_mut() else { return };
         let heard = life.election.heard_dispatcher(life.mono(now)).map(|node| (node, life.election.reign()));
         if let Some((node, reign)) = heard
@@ -185,6 +195,7 @@ impl World {
     }
 
     pub(super) fn on_election_tick(&mut self, id: NodeId) {
+        self.compare_history(id);
         self.elect(id, Input::Tick);
         self.tell_worker(id);
         let (now, mut out) = (self.now, Vec::new());

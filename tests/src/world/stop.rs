@@ -23,7 +23,11 @@ impl World {
             self.elect(id, ElectionInput::Ready(false));
             self.work(id, WorkerInput::Finish, None);
             let wait = self.dice.range(FINISH_MS.0, FINISH_MS.1);
-            self.inside(id, wait, Inside::Leave);
+            if self.pair.is_some() {
+                self.leave_pair(id, wait);
+            } else {
+                self.inside(id, wait, Inside::Leave);
+            }
         }
         Struck::down(&[id])
     }

@@ -1,6 +1,7 @@
 //! Many seeds: run, judged, counted. A seed that broke something is run again to write its trace.
 
-use super::World;
+use super::pair::PairCounts;
+use super::{Profile, World};
 use crate::checkers::{self, Violation};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,8 @@ use std::time::Duration;
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// Of which kind of world.
+    pub profile: Profile,
     /// Equal for equal runs.
     pub trace_hash: u64,
     /// Events.
@@ -36,32 +39,39 @@ pub struct Report {
     pub voter_changes: u64,
     /// Damaged journals that were put aside.
     pub put_aside: u64,
+    /// What a pair came to.
+    pub pair: PairCounts,
     /// What did not hold.
     pub violations: Vec<Violation>,
 }
 
 /// Runs one seed. With `told` its trace comes as text as well. A core that panics breaks a promise, too.
 #[must_use]
-pub fn one_seed(seed: u64, told: bool) -> (Report, Option<String>) {
+pub fn one_seed(profile: Profile, seed: u64, told: bool) -> (Report, Option<String>) {
+    if profile == Profile::Journals {
+        return super::schedule::run(seed, told);
+    }
     let run = || {
-        let mut world = World::new(seed, told);
+        let mut world = World::new(profile, seed, told);
         world.run();
-        world.report(seed)
+        world.report(profile, seed)
     };
     std::panic::catch_unwind(run).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().cloned();
         let seen = words.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let violation = Violation { property: "no-panic", seen: seen.unwrap_or_default() };
-        (Report { seed, violations: vec![violation], ..Report::default() }, None)
+        (Report { seed, profile, violations: vec![violation], ..Report::default() }, None)
     })
 }
 
 impl World {
-    fn report(mut self, seed: u64) -> (Report, Option<String>) {
+    fn report(mut self, profile: Profile, seed: u64) -> (Report, Option<String>) {
         let mut violations = std::mem::take(&mut self.broken);
-        violations.extend(checkers::check_all(&self.history));
+        let is_pair = self.pair.is_some();
+        violations.extend(if is_pair { self.judge_pair() } else { checkers::check_all(&self.history) });
         let report = Report {
             seed,
+            profile,
             trace_hash: self.trace.hash(),
             events: self.trace.events(),
             jobs: self.history.finals.len(),
@@ -73,6 +83,7 @@ impl World {
             snapshots: self.snapshots,
             voter_changes: self.voter_changes,
             put_aside: self.nodes.iter().map(|node| u64::from(node.disk.journal.saturating_sub(1))).sum(),
+            pair: self.pair.as_deref().map(|pair| pair.counts).unwrap_or_default(),
             violations,
         };
         (report, self.trace.into_text())
@@ -89,15 +100,20 @@ impl Report {
     /// How to see this run again.
     #[must_use]
     pub fn reproduce(&self) -> String {
-        format!("RELAIS_SEED={} cargo test --release -p relais-tests --test world -- one_seed --nocapture", self.seed)
+        let world =
+            if self.profile == Profile::Any { String::new() } else { format!("RELAIS_WORLD={} ", self.profile.name()) };
+        format!(
+            "{world}RELAIS_SEED={} cargo test --release -p relais-tests --test world -- one_seed --nocapture",
+            self.seed
+        )
     }
 
     /// What this run broke and how to see it again; its trace is written to a file in the folder for
     /// temporary files.
     #[must_use]
     pub fn complaint(&self) -> String {
-        let path = std::env::temp_dir().join(format!("relais-world-{}.trace", self.seed));
-        let written = match write_trace(self.seed, &path) {
+        let path = std::env::temp_dir().join(format!("relais-world-{}-{}.trace", self.profile.name(), self.seed));
+        let written = match write_trace(self.profile, self.seed, &path) {
             Ok(()) => format!("trace: {}", path.display()),
             Err(error) => format!("no trace ({error})"),
         };
@@ -110,9 +126,9 @@ impl Report {
 ///
 /// # Errors
 /// When the file can't be written.
-pub fn write_trace(seed: u64, path: &Path) -> std::io::Result<()> {
-    let (report, text) = one_seed(seed, true);
-    let head = format!("seed {seed}\nhash {:016x}\n", report.trace_hash);
+pub fn write_trace(profile: Profile, seed: u64, path: &Path) -> std::io::Result<()> {
+    let (report, text) = one_seed(profile, seed, true);
+    let head = format!("seed {seed} {}\nhash {:016x}\n", profile.name(), report.trace_hash);
     std::fs::write(path, head + &text.unwrap_or_default())
 }
 
@@ -122,10 +138,11 @@ pub fn write_trace(seed: u64, path: &Path) -> std::io::Result<()> {
 /// When the file can't be read or is no trace.
 pub fn replay(path: &Path) -> std::io::Result<(Report, Option<String>)> {
     let then = std::fs::read_to_string(path)?;
-    let seed = then.strip_prefix("seed ").and_then(|rest| rest.lines().next()?.parse().ok());
-    let seed = seed.ok_or_else(|| std::io::Error::other("the file does not begin with a seed"))?;
-    let (report, text) = one_seed(seed, true);
-    let now = format!("seed {seed}\nhash {:016x}\n{}", report.trace_hash, text.unwrap_or_default());
+    let head = then.lines().next().and_then(|line| line.strip_prefix("seed ")?.split_once(' '));
+    let run = head.and_then(|(seed, world)| Some((seed.parse().ok()?, Profile::named(world)?)));
+    let (seed, profile) = run.ok_or_else(|| std::io::Error::other("the file does not begin with a seed"))?;
+    let (report, text) = one_seed(profile, seed, true);
+    let now = format!("seed {seed} {}\nhash {:016x}\n{}", profile.name(), report.trace_hash, text.unwrap_or_default());
     let events = || then.lines().skip(2).zip(now.lines().skip(2)).enumerate();
     let differs = events().find(|(_, (then, now))| then != now);
     let differs = differs.map(|(n, (then, now))| format!("line {}: then `{then}`, now `{now}`", n + 3));
@@ -144,13 +161,13 @@ pub struct Swept {
 
 /// Runs `count` seeds from `first` on, on `threads` threads.
 #[must_use]
-pub fn sweep(first: u64, count: u64, threads: usize) -> Swept {
-    search(first, count, threads, usize::MAX)
+pub fn sweep(profile: Profile, first: u64, count: u64, threads: usize) -> Swept {
+    search(profile, first, count, threads, usize::MAX)
 }
 
 /// The same, until so many seeds broke something.
 #[must_use]
-pub fn search(first: u64, count: u64, threads: usize, finds: usize) -> Swept {
+pub fn search(profile: Profile, first: u64, count: u64, threads: usize, finds: usize) -> Swept {
     let (next, found, reports) = (AtomicU64::new(first), AtomicUsize::new(0), Mutex::new(Vec::new()));
     let run = || {
         while found.load(Ordering::Relaxed) < finds {
@@ -158,7 +175,7 @@ pub fn search(first: u64, count: u64, threads: usize, finds: usize) -> Swept {
             if seed >= first + count {
                 return;
             }
-            let (report, _) = one_seed(seed, false);
+            let (report, _) = one_seed(profile, seed, false);
             found.fetch_add(usize::from(!report.violations.is_empty()), Ordering::Relaxed);
             reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(report);
         }
@@ -175,8 +192,8 @@ pub fn search(first: u64, count: u64, threads: usize, finds: usize) -> Swept {
 
 /// A number that stays the same as long as the simulator and the cores in it do the same.
 #[must_use]
-pub fn fingerprint() -> u64 {
-    (1..=8).fold(0, |sum: u64, seed| sum.rotate_left(7) ^ one_seed(seed, false).0.trace_hash)
+pub fn fingerprint(profile: Profile) -> u64 {
+    (1..=8).fold(0, |sum: u64, seed| sum.rotate_left(7) ^ one_seed(profile, seed, false).0.trace_hash)
 }
 
 impl Swept {
@@ -229,6 +246,25 @@ impl fmt::Display for Swept {
             sum(|r| r.voter_changes),
             sum(|r| r.put_aside),
         )?;
+        let pairs = sum(|r| r.pair.takeovers + r.pair.splits);
+        if pairs > 0 {
+            writeln!(
+                f,
+                "pairs: {} takeovers, {} splits, {} sides healed, {} recovered by hand, {} voters left by plan",
+                sum(|r| r.pair.takeovers),
+                sum(|r| r.pair.splits),
+                sum(|r| r.pair.heals),
+                sum(|r| r.pair.recoveries),
+                sum(|r| r.pair.unseated),
+            )?;
+            writeln!(
+                f,
+                "merged: {} duplicate executions, {} aliases; {} jobs were deleted",
+                sum(|r| r.pair.duplicates),
+                sum(|r| r.pair.aliases),
+                sum(|r| r.pair.deletes),
+            )?;
+        }
         let kinds = self.kinds();
         writeln!(f, "{} kinds of fault (times, and in how many seeds of 100):", kinds.len())?;
         for (kind, (in_seeds, times)) in kinds {

@@ -1,5 +1,6 @@
 //! The count of a sweep that is done in several runs: how far it is, and what all seeds so far came to.
 
+use super::Profile;
 use super::sweep::{Report, Swept, one_seed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -116,9 +117,9 @@ impl Tally {
     }
 
     /// Runs the seeds again that broke something: those that do not any more are mended.
-    pub fn check_again(&mut self) {
+    pub fn check_again(&mut self, profile: Profile) {
         for seed in self.violations.keys().copied().collect::<Vec<_>>() {
-            match one_seed(seed, false).0.violations.first() {
+            match one_seed(profile, seed, false).0.violations.first() {
                 Some(first) => {
                     self.violations.insert(seed, first.to_string());
                 }

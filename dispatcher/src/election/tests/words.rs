@@ -36,6 +36,11 @@ fn a_word_given_again_and_again_is_firm_only_as_long_as_the_first_time() {
     assert_eq!(verdict(1_110, 5, 113), Some(Verdict::Yes));
     assert_eq!(verdict(1_199, 4, 114), Some(Verdict::ConfirmedAnother));
     assert_eq!(verdict(1_205, 4, 113), Some(Verdict::ConfirmedAnother), "no longer, and a lower id");
+    assert_eq!(
+        verdict(1_206, 6, 113),
+        Some(Verdict::ConfirmedAnother),
+        "a higher id wins nothing that the first can't"
+    );
     assert_eq!(verdict(1_210, 4, 114), Some(Verdict::Yes), "it had its time, and this one is better");
     assert_eq!(verdict(1_220, 5, 113), Some(Verdict::ConfirmedAnother));
 }
@@ -99,4 +104,53 @@ fn a_reign_of_ours_that_begins_when_the_journal_follows_another_is_over_at_once(
     let effects = node.handle(Mono(10), Input::Promoted { reign, node: NodeId(3), ours: true });
     assert_eq!(effects, [Effect::Resign("the reign began too late")]);
     assert_eq!((node.leads(), node.reign()), (false, reign));
+}
+
+/// A voter that has asked in vain for so long that it would not ask again for a second, and when that is.
+fn discouraged(id: u32, index: u64) -> (Election, Mono) {
+    let mut node = voter(id, index);
+    for now in (1_000..60_000).step_by(5).map(Mono) {
+        node.handle(now, Input::Tick);
+        if node.quiet_until > now.plus(1_000) {
+            return (node, now);
+        }
+    }
+    panic!("it never backs off: {:?}", node.phase);
+}
+
+fn asks(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Ask(..)))
+}
+
+#[test]
+fn who_turns_a_lesser_one_down_asks_at_once() {
+    let (mut node, now) = discouraged(4, 114);
+    let effects = node.handle(now.plus(10), Input::Asked(question(5, 113)));
+    assert!(matches!(&effects[..], [Effect::Answer(NodeId(5), answer), Effect::Ask(..)]
+        if answer.verdict == Verdict::LogLonger));
+    let (mut node, now) = discouraged(4, 114);
+    assert!(!asks(&node.handle(now.plus(10), Input::Asked(question(5, 114)))), "that one is no lesser one");
+}
+
+#[test]
+fn who_backs_off_asks_when_a_voter_is_heard_again() {
+    let heard = |from| {
+        Input::Beat(Beat {
+            from: NodeId(from),
+            incarnation: Incarnation(1),
+            reign: Reign::default(),
+            dispatcher: false,
+            goodbye: false,
+            voter: true,
+            ready: true,
+            last_log: position(79),
+            hears: None,
+        })
+    };
+    let (mut node, now) = discouraged(4, 114);
+    assert!(!asks(&node.handle(now.plus(10), heard(6))), "that one has no vote");
+    assert!(asks(&node.handle(now.plus(20), heard(3))));
+    // The question comes to nothing: how often it then asks is not for the beats to say.
+    let asked = (30..300).step_by(5).filter(|ms| asks(&node.handle(now.plus(*ms), heard(3)))).count();
+    assert!(asked < 3, "{asked}");
 }
