@@ -9,18 +9,17 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 /// The order of an export: nodes before what runs on them, tombstones and keys before jobs, so that no job
 /// is placed that is to stay deleted or is an alias.
-const TABLES: [u8; 9] =
-    [
-        keys::NODE,
-        keys::SETTING,
-        keys::QUEUE,
-        keys::TOKEN,
-        keys::FAILOVER,
-        keys::GONE,
-        keys::KEY,
-        keys::JOB,
-        keys::SCHEDULE,
-    ];
+const TABLES: [u8; 9] = [
+    keys::NODE,
+    keys::SETTING,
+    keys::QUEUE,
+    keys::TOKEN,
+    keys::FAILOVER,
+    keys::GONE,
+    keys::KEY,
+    keys::JOB,
+    keys::SCHEDULE,
+];
 
 /// A chunk being filled.
 #[derive(Default)]

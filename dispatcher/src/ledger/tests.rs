@@ -15,6 +15,7 @@ mod joins;
 mod queues;
 mod retention;
 mod schedules;
+mod turns;
 mod unique;
 
 struct Bench {

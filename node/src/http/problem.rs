@@ -342,7 +342,9 @@ impl From<Refusal> for Problem {
             Refusal::NoSuchSchedule => {
                 Self::new(Kind::NotFound, "there is no such schedule; GET /v1/schedules lists them")
             }
-            Refusal::TooManySchedules => conflict("there are as many schedules as there can be; remove some".to_owned()),
+            Refusal::TooManySchedules => {
+                conflict("there are as many schedules as there can be; remove some".to_owned())
+            }
             Refusal::Overlaps(job) => conflict(format!(
                 "job {job} of this schedule has not ended, and `overlap` is `forbid`; wait for it, or cancel it"
             )),

@@ -4,7 +4,7 @@ use relais_dispatcher::ledger::Ledger;
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::job::{Attempt, Ending, Job, JobError, JobState};
 use relais_protocol::spec::{
-    Dependency, Jitter, JobOptions, Labels, OnConflict, OnDisconnect, OnLost, StartTime, Unique,
+    Concurrency, Dependency, Jitter, JobOptions, Labels, OnConflict, OnDisconnect, OnLost, StartTime, Unique,
 };
 use relais_protocol::time::{UnixMs, duration_text};
 use serde::{Serialize, Serializer};
@@ -115,9 +115,8 @@ pub(super) struct JobView<'a> {
     deduplicated: Option<bool>,
 }
 
-/// What follows a failed attempt.
 #[derive(Serialize)]
-struct UniqueView<'a> {
+pub(super) struct UniqueView<'a> {
     key: &'a str,
     #[serde(rename = "for")]
     window: Option<Duration>,
@@ -125,7 +124,7 @@ struct UniqueView<'a> {
 }
 
 impl<'a> UniqueView<'a> {
-    fn of(unique: &'a Unique) -> Self {
+    pub(super) fn of(unique: &'a Unique) -> Self {
         let on_conflict = match unique.on_conflict {
             OnConflict::Return => "return",
             OnConflict::Reject => "reject",
@@ -136,9 +135,15 @@ impl<'a> UniqueView<'a> {
 }
 
 #[derive(Serialize)]
-struct ConcurrencyView<'a> {
+pub(super) struct ConcurrencyView<'a> {
     key: &'a str,
     limit: u32,
+}
+
+impl<'a> ConcurrencyView<'a> {
+    pub(super) fn of(concurrency: &'a Concurrency) -> Self {
+        Self { key: &concurrency.key, limit: concurrency.limit }
+    }
 }
 
 #[derive(Serialize)]
@@ -300,7 +305,7 @@ impl<'a> JobView<'a> {
             on_disconnect: on_disconnect(options),
             idempotency_key: options.idempotency_key.as_deref(),
             unique: options.unique.as_ref().map(UniqueView::of),
-            concurrency: options.concurrency.as_ref().map(|one| ConcurrencyView { key: &one.key, limit: one.limit }),
+            concurrency: options.concurrency.as_ref().map(ConcurrencyView::of),
             requires: RequiresView { slots: options.requires.slots, labels: &options.requires.labels },
             placement: "spread",
             depends_on: options.depends_on.iter().map(dependency).collect(),

@@ -9,8 +9,9 @@ use super::shared::{Budget, limit_of_few};
 use crate::history::{At, Submitted};
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::record::{Committed, Outcome, Record, Submit};
-use relais_protocol::spec::{Condition, Dependency, 
-    Jitter, JobOptions, JobSpec, OnDisconnect, OnLost, QueueName, Requires, RetryPolicy, StartTime,
+use relais_protocol::spec::{
+    Condition, Dependency, Jitter, JobOptions, JobSpec, OnDisconnect, OnLost, QueueName, Requires, RetryPolicy,
+    StartTime,
 };
 
 /// A client gives up waiting for a node after this, in ms.

@@ -75,7 +75,7 @@ fn job(text: Option<&RawValue>, errors: &mut Vec<FieldError>) -> Option<JobSpec>
         push(errors, "/job", "is missing; it is a job spec, as POST /v1/jobs takes it");
         return None;
     };
-    let spec = match spec::check(text.get().as_bytes(), None) {
+    let spec = match spec::check_alone(text.get().as_bytes(), None) {
         Ok(checked) => checked.spec,
         Err(problem) => {
             let under_job = |error: FieldError| FieldError { pointer: format!("/job{}", error.pointer), ..error };
@@ -92,6 +92,9 @@ fn job(text: Option<&RawValue>, errors: &mut Vec<FieldError>) -> Option<JobSpec>
     }
     if options.idempotency_key.is_some() {
         push(errors, "/job/idempotency_key", "would make all firings one job; leave it out, each slot has its own id");
+    }
+    if !options.depends_on.is_empty() {
+        push(errors, "/job/depends_on", "names jobs that end once, and the schedule goes on; leave it out");
     }
     Some(spec)
 }

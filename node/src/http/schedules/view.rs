@@ -1,7 +1,9 @@
 //! A schedule as the API shows it: what was set, with the job's defaults filled in so that it can be sent back,
 //! and when it is due.
 
-use crate::http::view::{Duration, Id, RequiresView, RetryView, Time, given, on_disconnect, raw, retry};
+use crate::http::view::{
+    ConcurrencyView, Duration, Id, RequiresView, RetryView, Time, UniqueView, given, on_disconnect, raw, retry,
+};
 use relais_dispatcher::cron::Cron;
 use relais_protocol::schedule::{Firing, FiringLog, FiringOutcome, ScheduleRow};
 use relais_protocol::spec::{JobSpec, Labels, StartTime};
@@ -57,6 +59,8 @@ struct SpecView<'a> {
     timeout: Option<Duration>,
     retry: RetryView<'a>,
     on_disconnect: &'static str,
+    unique: Option<UniqueView<'a>>,
+    concurrency: Option<ConcurrencyView<'a>>,
     requires: RequiresView<'a>,
     labels: &'a Labels,
     metadata: &'a RawValue,
@@ -155,6 +159,8 @@ fn spec(spec: &JobSpec) -> SpecView<'_> {
         timeout: options.timeout_ms.map(Duration),
         retry: retry(options),
         on_disconnect: on_disconnect(options),
+        unique: options.unique.as_ref().map(UniqueView::of),
+        concurrency: options.concurrency.as_ref().map(ConcurrencyView::of),
         requires: RequiresView { slots: options.requires.slots, labels: &options.requires.labels },
         labels: &options.labels,
         metadata: raw(given(&options.metadata).unwrap_or("{}")),
