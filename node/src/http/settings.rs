@@ -14,6 +14,7 @@ fn view(settings: &Settings) -> Map<String, Value> {
         let value = match *key {
             "voters" => Value::from(settings.voters),
             "drill" => Value::from(settings.drill),
+            "retention_count" => Value::from(settings.retention_count),
             key => Value::from(settings.text(key)),
         };
         ((*key).to_owned(), value)

@@ -76,6 +76,8 @@ fn meaning(key: &str) -> &'static str {
         "voters" => "nodes that store the journal and vote, once there are as many: 1, 3, 5 or 7",
         "replace_after" => "how long a voter must be gone before its seat goes to another node",
         "priority_aging" => "how much longer a job waits for each point of priority below 100, at most",
+        "retention" => "how long ended jobs and their output are kept",
+        "retention_count" => "how many ended jobs are kept at most, the newest",
         "drill" => "whether `relais drill` may hurt this cluster",
         _ => "",
     }

@@ -13,7 +13,8 @@ async fn settings_are_shown_changed_and_given_back() {
     let served = Served::with_slots(0);
     let defaults = served.get("/v1/cluster/settings").await.json();
     let expected = json!({"name": "relais", "takeover": "available", "takeover_after": "3s", "lease": "3s",
-        "pair_lease": "6s", "voters": 5, "replace_after": "1m", "drill": false, "priority_aging": "1m"});
+        "pair_lease": "6s", "voters": 5, "replace_after": "1m", "drill": false, "priority_aging": "1m",
+        "retention": "7d", "retention_count": 1_000_000});
     assert_eq!(defaults, expected);
     let said = patch(&served, r#"{"takeover":"tiebreak:gw:22","takeover_after":"5s","pair_lease":"8s"}"#).await;
     assert_eq!((said.status, &said.json()["takeover_after"]), (200, &json!("5s")), "{}", said.text);
