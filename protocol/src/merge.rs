@@ -30,6 +30,9 @@ pub struct Merge {
     pub rows: Vec<MergeRow>,
     /// Whether all rows of the other side were given: the history is whole again.
     pub last: bool,
+    /// The time of the other side's ledger. Where its clock was ahead, its rows are of a time to come here:
+    /// what waits in them would wait until the time here has come up.
+    pub now: UnixMs,
 }
 
 /// A row of the other side.

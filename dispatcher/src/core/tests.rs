@@ -379,7 +379,7 @@ fn a_merge_of_higher_epochs_begins_a_reign_and_reigns_of_before_do_not_come_back
     let mut bench = Bench::new();
     let before = bench.ledger.reign();
     let from = Reign { generation: Generation(0), epoch: Epoch(40) };
-    let merge = Merge { from, since: (Generation(0), Index(0)), rows: Vec::new(), last: true };
+    let merge = Merge { from, since: (Generation(0), Index(0)), rows: Vec::new(), last: true, now: UnixMs(0) };
     bench.input(Input::Propose(Ticket(7), vec![Record::Merge(Box::new(merge))]));
     let reign = bench.ledger.reign();
     assert_eq!((reign.epoch, bench.core.reign()), (Epoch(41), Some(reign)));

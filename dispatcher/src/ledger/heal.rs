@@ -22,6 +22,8 @@ impl Ledger {
             self.raise_epoch(merge.from.epoch);
         }
         let mut merged = Merged::default();
+        // Time goes on from the later of both sides, as it does from a dispatcher's whose clock was ahead.
+        self.head.now = self.head.now.max(merge.now);
         for row in merge.rows {
             self.merge_row(row, merge.since, &mut merged);
         }

@@ -131,10 +131,12 @@ impl Hub {
         let mut out = BufWriter::new(file);
         let (mut cursor, mut chunks) = (None, 0);
         loop {
-            let chunk = self.machine.read().export_since(since, cursor.as_ref());
+            let ledger = self.machine.read();
+            let (chunk, now) = (ledger.export_since(since, cursor.as_ref()), ledger.now());
+            drop(ledger);
             let last = chunk.next.is_none();
             cursor = chunk.next;
-            let bytes = codec::encode(codec::FORMAT, &Merge { from, since, rows: chunk.rows, last });
+            let bytes = codec::encode(codec::FORMAT, &Merge { from, since, rows: chunk.rows, last, now });
             out.write_all(&(bytes.len() as u64).to_be_bytes())?;
             out.write_all(&bytes)?;
             chunks += 1;

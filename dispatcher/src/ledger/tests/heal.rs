@@ -47,7 +47,7 @@ impl Bench {
         let chunks = other.exported(since);
         let (mut sum, count, from) = (Merged::default(), chunks.len(), other.ledger.reign());
         for (number, rows) in chunks.into_iter().enumerate() {
-            let merge = Merge { from, since, rows, last: number + 1 == count };
+            let merge = Merge { from, since, rows, last: number + 1 == count, now: other.ledger.now() };
             let Outcome::Merged(merged) = self.does(Record::Merge(Box::new(merge))) else { panic!("not merged") };
             sum.jobs += merged.jobs;
             sum.duplicates += merged.duplicates;
@@ -172,16 +172,21 @@ proptest! {
     }
 }
 
-/// Two sides of a pair that each have run, and what one of them becomes by merging the other.
-fn split(past: impl Fn(&mut Bench), one: impl Fn(&mut Bench), two: impl Fn(&mut Bench)) -> (Bench, Merged) {
-    let mut made = [1u32, 2].map(|node| {
+/// Two sides of a pair, just apart; the second one will win.
+fn apart(past: impl Fn(&mut Bench)) -> [Bench; 2] {
+    [1u32, 2].map(|node| {
         let mut bench = Bench::pair();
         past(&mut bench);
         let common = bench.index;
         let side = if node == 1 { Side::Odd } else { Side::Even };
         bench.takes_over(node, u64::from(node), side, common);
         bench
-    });
+    })
+}
+
+/// Two sides of a pair that each have run, and what one of them becomes by merging the other.
+fn split(past: impl Fn(&mut Bench), one: impl Fn(&mut Bench), two: impl Fn(&mut Bench)) -> (Bench, Merged) {
+    let mut made = apart(past);
     one(&mut made[0]);
     two(&mut made[1]);
     let [loser, mut winner] = made;
@@ -381,6 +386,18 @@ fn a_large_side_goes_in_chunks_and_one_of_a_higher_generation_is_refused() {
     );
     assert_eq!(merged.jobs, 1_200);
     let from = Reign { generation: Generation(99), epoch: winner.ledger.reign().epoch };
-    let stale = Merge { from, since: (Generation(0), Index(0)), rows: Vec::new(), last: true };
+    let stale = Merge { from, since: (Generation(0), Index(0)), rows: Vec::new(), last: true, now: UnixMs(0) };
     assert_eq!(winner.does(Record::Merge(Box::new(stale))), Outcome::Refused(Refusal::StaleReign));
+}
+
+#[test]
+fn what_waits_on_a_side_whose_clock_was_ahead_does_not_wait_for_the_clock_here() {
+    let [mut ahead, mut winner] = apart(|_| {});
+    ahead.now += 3_600_000;
+    ahead.does(submit(7, JobOptions { start: StartTime::After(500), ..JobOptions::default() }));
+    winner.merges(&ahead);
+    assert_eq!(winner.ledger.now(), ahead.ledger.now());
+    winner.now = ahead.now + 500;
+    winner.does(Record::Tick);
+    assert_ne!(winner.ledger.job(JobId(7)).unwrap().state.name(), StateName::Scheduled);
 }

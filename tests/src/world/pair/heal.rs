@@ -99,6 +99,7 @@ impl World {
         let Some((theirs, reached)) = told else { return self.give_up_heal(id) };
         let Some(life) = self.node(id).life.as_deref() else { return };
         let (from, ours) = (life.ledger.reign(), (life.ledger.lineage(), life.ledger.applied()));
+        let time = life.ledger.now();
         let since = common_point(ours, (&theirs, reached));
         let rows = self.export(id, since);
         self.trace.say(self.now, id.0.into(), || format!("has {} rows changed after {since:?} merged", rows.len()));
@@ -107,7 +108,7 @@ impl World {
         loop {
             let count = (self.dice.range(1, 40) as usize).min(rows.len());
             let part = rows.drain(..count).collect();
-            chunks.push_back(Merge { from, since, rows: part, last: rows.is_empty() });
+            chunks.push_back(Merge { from, since, rows: part, last: rows.is_empty(), now: time });
             if rows.is_empty() {
                 break;
             }
