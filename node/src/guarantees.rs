@@ -38,7 +38,10 @@
 //! | Running jobs survive a failover | `failover`, F3 |
 //! | Replicas agree | checker `replicas_agree`; each minute in a running cluster (`relais_replicas_differ_total`) |
 //! | Progress once faults stop | checker `progress`; F7, F8 |
-//! | A pair's heal drops nothing and ends every job once | property tests of the merge; F34 |
+//! | A pair's heal drops nothing and ends every job once | property tests of the merge; pair worlds of the simulator; F34 |
+//! | A limit of a queue or key is never exceeded, a unique key makes one job, over failovers too | property tests of the ledger; checker `limits_hold`; `queues` |
+//! | Each slot of a schedule makes one job | `schedules`, with three failovers; F9; the simulator |
+//! | A job starts only after all that it depends on, and is cancelled when it can never start | property tests of the ledger and of the merge; `graph`, 1,000 jobs with a failover |
 //!
 //! That the checkers can fail is shown by planted bugs (`world`, `planted`, `replicas`): each must be found.
 //!
@@ -51,4 +54,7 @@
 //! - *Byzantine nodes.* A node with a valid certificate is believed.
 //! - *Disks that lie.* An `fdatasync` that returns before the data is safe is not found out until the journal
 //!   is opened again; what is found then is put aside, and a majority of such disks loses data.
+//! - *For ever.* Ended jobs and their output are forgotten after `retention` (7 days), and beyond `retention_count`
+//!   of them the oldest; one whose idempotency key still stands, or that another job waits for, is kept.
+//! - *Limits across a split pair.* Each side keeps to them by itself.
 //! - *Output.* A job's output is on the node that ran it; its last 4 KiB are in the record.
