@@ -35,6 +35,7 @@ mod route;
 mod schedules;
 mod settings;
 mod spec;
+mod story;
 mod submit;
 mod tokens;
 mod view;
@@ -229,6 +230,8 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::JobCancel(id) => jobs::cancel(api, request, id).await,
         Route::JobRetry(id) => jobs::retry(api, request, id).await,
         Route::JobLogs(id) => logs::logs(api, request, id).await,
+        Route::JobEvents(id) => story::list(api, request, id).await,
+        Route::JobResult(id) => story::result(api, request, id).await,
         Route::JobExplain(id) => jobs::explain(api, request, id).await,
         Route::Nodes => nodes::list(api, request).await,
         Route::Node(name) => nodes::one(api, request, name).await,

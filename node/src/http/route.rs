@@ -23,6 +23,8 @@ pub(super) enum Route {
     JobRetry(String),
     JobLogs(String),
     JobExplain(String),
+    JobEvents(String),
+    JobResult(String),
     Nodes,
     Node(String),
     NodeDrain(String, bool),
@@ -76,7 +78,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 43;
+pub(super) const ROUTES: usize = 45;
 
 impl Route {
     /// The route of a request.
@@ -164,6 +166,8 @@ impl Route {
             (Some((id, "retry")), []) => pick(method, [("POST", Self::JobRetry(id.to_owned()))]),
             (None, []) => pick(method, [("GET", Self::Job(id())), ("DELETE", Self::JobDelete(id()))]),
             (None, ["logs"]) => pick(method, [("GET", Self::JobLogs(id()))]),
+            (None, ["events"]) => pick(method, [("GET", Self::JobEvents(id()))]),
+            (None, ["result"]) => pick(method, [("GET", Self::JobResult(id()))]),
             (None, ["explain"]) => pick(method, [("GET", Self::JobExplain(id()))]),
             _ => Err(NoRoute::Unknown),
         }
@@ -174,6 +178,7 @@ impl Route {
         match self {
             Self::Page | Self::Live | Self::Ready => Needs::Nothing,
             Self::Metrics => Needs::Metrics,
+            Self::JobEvents(_) | Self::JobResult(_) => Needs::Read,
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
                 Needs::Read
             }
@@ -209,6 +214,8 @@ impl Route {
                 | Self::Job(_)
                 | Self::JobLogs(_)
                 | Self::JobExplain(_)
+                | Self::JobEvents(_)
+                | Self::JobResult(_)
                 | Self::Nodes
                 | Self::Node(_)
                 | Self::Cluster
@@ -252,6 +259,8 @@ impl Route {
             Self::JobCancel(_) => (11, "/v1/jobs/{id}:cancel"),
             Self::JobRetry(_) => (12, "/v1/jobs/{id}:retry"),
             Self::JobLogs(_) => (13, "/v1/jobs/{id}/logs"),
+            Self::JobEvents(_) => (43, "/v1/jobs/{id}/events"),
+            Self::JobResult(_) => (44, "/v1/jobs/{id}/result"),
             Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
             Self::Nodes => (15, "/v1/nodes"),
             Self::Node(_) => (16, "/v1/nodes/{name}"),

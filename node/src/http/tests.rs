@@ -13,4 +13,5 @@ mod reads;
 mod rig;
 mod schedules;
 mod settings;
+mod story;
 mod tokens;

@@ -172,7 +172,7 @@ struct DependencyView {
 }
 
 #[derive(Serialize)]
-struct ErrorView<'a> {
+pub(super) struct ErrorView<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     message: &'a str,
@@ -218,7 +218,7 @@ pub(super) fn raw(text: &str) -> &RawValue {
     serde_json::from_str(text).unwrap_or(RawValue::NULL)
 }
 
-fn error(error: &JobError) -> ErrorView<'_> {
+pub(super) fn error(error: &JobError) -> ErrorView<'_> {
     ErrorView { kind: error.kind.as_str(), message: &error.message }
 }
 
