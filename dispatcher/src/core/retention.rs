@@ -44,7 +44,7 @@ impl Core {
         let stamp = self.stamp(now, ledger);
         let before = UnixMs(stamp.0.saturating_sub(settings.retention_ms));
         let surplus = ledger.ended_count().saturating_sub(settings.retention_count).min(SURPLUS_A_STEP) as u32;
-        if self.retention.from == JobId(0) && surplus == 0 && !ledger.has_to_forget(before) {
+        if self.retention.from == JobId(0) && surplus == 0 && !ledger.has_to_forget(stamp, before) {
             self.retention.next_at = Some(now.mono.plus(pass_every_ms(ledger)));
             return;
         }

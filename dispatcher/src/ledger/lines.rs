@@ -332,6 +332,11 @@ impl Lines {
         first(&self.due).into_iter().chain(first(&self.ends)).chain(opens).min()
     }
 
+    /// Jobs of a queue by state.
+    pub(super) fn counts_of(&self, name: &QueueName) -> Option<[u64; StateName::ALL.len()]> {
+        self.queues.get(name).map(|queue| queue.counts)
+    }
+
     /// Counts a job of `queue` going from one state to another.
     pub(super) fn count(&mut self, name: &QueueName, from: Option<StateName>, to: Option<StateName>) {
         let queue = self.queue_mut(name);

@@ -13,19 +13,71 @@ use super::jobs::KEY_KEPT_MS;
 use super::{Event, Ledger};
 use relais_protocol::ids::JobId;
 use relais_protocol::job::{Job, StateName};
+use relais_protocol::queue::Retention;
 use relais_protocol::record::Outcome;
+use relais_protocol::spec::QueueName;
 use relais_protocol::time::UnixMs;
+use std::collections::BTreeMap;
 
 /// Rows that one step looks at.
 const ROWS_A_STEP: usize = 1_000;
 
+/// What a queue keeps by its own setting.
+struct Own {
+    before: Option<UnixMs>,
+    surplus: u64,
+}
+
+/// What is kept, at one time.
+struct Kept {
+    before: UnixMs,
+    surplus: u64,
+    queues: BTreeMap<QueueName, Own>,
+}
+
+impl Kept {
+    /// Whether nobody who was submitted at `created_at` or later can be over.
+    fn is_past(&self, created_at: UnixMs) -> bool {
+        let latest = self.queues.values().filter_map(|own| own.before).fold(self.before, UnixMs::max);
+        self.surplus == 0 && self.queues.values().all(|own| own.surplus == 0) && created_at >= latest
+    }
+
+    /// Whether the time of a job is over, or it is one too many; that it goes is counted.
+    fn is_over(&mut self, job: &Job) -> bool {
+        let own = self.queues.get_mut(&job.spec.queue);
+        let before = own.as_ref().and_then(|own| own.before).unwrap_or(self.before);
+        if job.finished_at.is_some_and(|at| at < before) {
+            return true;
+        }
+        let surplus = match own {
+            Some(own) if own.surplus > 0 => &mut own.surplus,
+            _ => &mut self.surplus,
+        };
+        let is_surplus = *surplus > 0;
+        *surplus = surplus.saturating_sub(1);
+        is_surplus
+    }
+}
+
 impl Ledger {
-    /// One step from `from` on: forgets what ended before `before`, and `surplus` more, oldest first.
+    fn retained(&self, now: UnixMs, before: UnixMs, surplus: u64) -> Kept {
+        let own = self.queue_rows().filter(|row| row.config.retention != Retention::default()).map(|row| {
+            let retention = &row.config.retention;
+            let before = retention.age_ms.map(|age| UnixMs(now.0.saturating_sub(age)));
+            let surplus = retention.count.map_or(0, |count| self.ended_in(&row.name).saturating_sub(count));
+            (row.name.clone(), Own { before, surplus })
+        });
+        Kept { before, surplus, queues: own.collect() }
+    }
+
+    /// One step from `from` on: forgets what ended before `before`, and `surplus` more, oldest first. What is set
+    /// of a queue goes before.
     pub(super) fn forget_ended(&mut self, from: JobId, before: UnixMs, surplus: u32) -> Outcome {
-        let (mut left, mut looked_at, mut next, mut over) = (surplus, 0, None, Vec::new());
         let now = self.head.now;
+        let mut kept = self.retained(now, before, surplus.into());
+        let (mut looked_at, mut next, mut over) = (0, None, Vec::new());
         self.jobs.oldest_first(&self.sheet, from, JobId(u128::MAX), |job| {
-            if left == 0 && job.created_at >= before {
+            if kept.is_past(job.created_at) {
                 return false;
             }
             if looked_at == ROWS_A_STEP {
@@ -33,9 +85,7 @@ impl Ledger {
                 return false;
             }
             looked_at += 1;
-            let is_old = job.finished_at.is_some_and(|at| at < before);
-            if job.state.is_terminal() && (is_old || left > 0) && !has_key(job, now) {
-                left = if is_old { left } else { left - 1 };
+            if job.state.is_terminal() && !has_key(job, now) && kept.is_over(job) {
                 over.push((job.id, job.state.name(), job.spec.queue.clone()));
             }
             true
@@ -49,24 +99,35 @@ impl Ledger {
         Outcome::Forgot { count: over.len() as u32, next }
     }
 
-    /// Whether a step may find something that ended before `before`.
+    /// Whether a step at `now` may find something whose time is over by its age, or that is too much of its queue.
     #[must_use]
-    pub fn has_to_forget(&self, before: UnixMs) -> bool {
+    pub fn has_to_forget(&self, now: UnixMs, before: UnixMs) -> bool {
+        let mut kept = self.retained(now, before, 0);
         let (mut looked_at, mut found) = (0, false);
         self.jobs.oldest_first(&self.sheet, JobId(0), JobId(u128::MAX), |job| {
+            if kept.is_past(job.created_at) {
+                return false;
+            }
             looked_at += 1;
-            found = job.finished_at.is_some_and(|at| at < before) || looked_at == ROWS_A_STEP;
-            !found && job.created_at < before
+            found = job.state.is_terminal() && !has_key(job, now) && kept.is_over(job) || looked_at == ROWS_A_STEP;
+            !found
         });
         found
+    }
+
+    fn ended_in(&self, queue: &QueueName) -> u64 {
+        self.lines.counts_of(queue).map_or(0, |counts| ended(&counts))
     }
 
     /// Jobs in the record that have ended.
     #[must_use]
     pub fn ended_count(&self) -> u64 {
-        let counts = self.counts();
-        StateName::ALL.iter().zip(counts).filter(|(state, _)| state.is_terminal()).map(|(_, count)| count).sum()
+        ended(&self.counts())
     }
+}
+
+fn ended(counts: &[u64; StateName::ALL.len()]) -> u64 {
+    StateName::ALL.iter().zip(counts).filter(|(state, _)| state.is_terminal()).map(|(_, count)| count).sum()
 }
 
 fn has_key(job: &Job, now: UnixMs) -> bool {

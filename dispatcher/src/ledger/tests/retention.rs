@@ -31,11 +31,11 @@ fn forget(bench: &mut Bench, from: u128, before: u64, surplus: u32) -> (u32, Opt
 #[test]
 fn what_ended_long_ago_goes_and_the_newer_stays() {
     let mut bench = ended(10);
-    assert!(bench.ledger.has_to_forget(UnixMs(5_500)));
+    assert!(bench.ledger.has_to_forget(UnixMs(bench.now), UnixMs(5_500)));
     // The clock began at 1,000: job n ended at 1,000 + n × 1,000.
     assert_eq!(forget(&mut bench, 0, 5_500, 0), (4, None));
     assert_eq!(there(&bench), [5, 6, 7, 8, 9, 10]);
-    assert!(!bench.ledger.has_to_forget(UnixMs(5_500)));
+    assert!(!bench.ledger.has_to_forget(UnixMs(bench.now), UnixMs(5_500)));
     assert_eq!((forget(&mut bench, 0, 0, 2), there(&bench)), ((2, None), vec![7, 8, 9, 10]));
     assert_eq!(bench.ledger.ended_count(), 4);
 }
@@ -84,4 +84,17 @@ fn replicas_forget_the_same_whether_they_checkpoint_or_not() {
     assert_eq!(effects.events.iter().filter(|event| matches!(event, Event::Forgotten(_))).count(), 10);
     other.apply_batch(Index(bench.index), batch);
     assert_eq!(bench.ledger.digest(), other.digest());
+}
+
+#[test]
+fn a_queue_keeps_what_is_set_of_it() {
+    let mut bench = ended(10);
+    let all = bench.now;
+    // Nothing is too old by the cluster's setting, two thirds are by the queue's.
+    bench.does(super::queues::set("default", |config| config.retention.age_ms = Some(3_500)));
+    assert!(bench.ledger.has_to_forget(UnixMs(all), UnixMs(0)));
+    assert_eq!((forget(&mut bench, 0, 0, 0), there(&bench)), ((6, None), vec![7, 8, 9, 10]));
+    bench.does(super::queues::set("default", |config| config.retention.count = Some(1)));
+    assert_eq!((forget(&mut bench, 0, 0, 0), there(&bench)), ((3, None), vec![10]));
+    assert!(!bench.ledger.has_to_forget(UnixMs(all), UnixMs(0)));
 }
