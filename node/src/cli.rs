@@ -27,6 +27,7 @@ mod view;
 mod cancel;
 mod cluster;
 mod drill;
+mod explain;
 mod job;
 mod jobs;
 mod journal;
@@ -72,6 +73,7 @@ enum Command {
     Jobs(jobs::Jobs),
     Job(job::Job),
     Logs(logs::Logs),
+    Explain(explain::Explain),
     Cancel(cancel::Cancel),
     Retry(retry::Retry),
     Wait(wait::Wait),
@@ -125,6 +127,7 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Jobs(jobs) => jobs.run().await,
         Command::Job(job) => job.run().await,
         Command::Logs(logs) => logs.run().await,
+        Command::Explain(explain) => explain.run().await,
         Command::Cancel(cancel) => cancel.run().await,
         Command::Retry(retry) => retry.run().await,
         Command::Wait(wait) => wait.run().await,

@@ -5,13 +5,16 @@
 
 use relais_protocol::time::UnixMs;
 
+/// A `Date` has whole seconds, and a server writes the same one for a second: what seems to come so soon is now.
+const DATE_LAG_MS: u64 = 2_000;
+
 /// How long before `now` something was: `12s ago`, `in 5m`; the time itself when `now` is not known.
 pub(crate) fn ago(time: Option<&str>, now: Option<UnixMs>) -> String {
     let Some(text) = time else {
         return "-".to_owned();
     };
     match (UnixMs::parse_rfc3339(text), now) {
-        (Ok(time), Some(now)) if time > now.plus(1_000) => format!("in {}", span(time.since(now), false)),
+        (Ok(time), Some(now)) if time > now.plus(DATE_LAG_MS) => format!("in {}", span(time.since(now), false)),
         (Ok(time), Some(now)) => format!("{} ago", span(now.since(time), false)),
         _ => text.to_owned(),
     }
