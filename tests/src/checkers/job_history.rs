@@ -27,13 +27,13 @@ pub fn check(history: &History) -> Vec<String> {
 pub fn is_legal(from: Option<StateName>, to: StateName) -> bool {
     let Some(from) = from else { return matches!(to, Blocked | Scheduled | Queued) };
     match from {
-        Blocked => matches!(to, Scheduled | Queued | Cancelled | Expired | Failed),
+        Blocked => matches!(to, Scheduled | Queued | Cancelled | Expired),
         Scheduled => matches!(to, Queued | Cancelled | Expired),
         Queued => to != Scheduled && to != Blocked,
         Running => matches!(to, Queued | Retrying | Succeeded | Failed | Cancelled),
         Retrying => matches!(to, Queued | Cancelled | Expired),
         // Whether it may be opened at all is another property.
-        Failed | Cancelled | Expired => to == Queued,
+        Failed | Cancelled | Expired => matches!(to, Queued | Blocked),
         Succeeded => false,
     }
 }
