@@ -267,7 +267,9 @@ impl World {
         match effect {
             Some(Effect::Check(..)) => {
                 let yes = self.pair.as_deref().and_then(|pair| pair.tie_break).unwrap_or(100);
-                let (yes, delay) = (self.dice.chance(yes), self.dice.range(5, 300));
+                // One that says no is a fault like others: a healed world has none.
+                let is_healed = self.history.recovery.is_some();
+                let (yes, delay) = (self.dice.chance(yes) || is_healed, self.dice.range(5, 300));
                 self.inside(id, delay, Inside::Pair(PairStep::Checked(yes)));
             }
             Some(Effect::TakeOver { generation, silent_since, .. }) => {
