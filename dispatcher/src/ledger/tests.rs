@@ -10,6 +10,7 @@ use relais_protocol::record::{Finish, NodeFacts, RULES, Standing, Submit};
 use relais_protocol::spec::{Condition, Dependency, JobOptions, JobSpec, QueueName, RetryPolicy, StartTime};
 
 mod blocked;
+mod clocks;
 mod heal;
 mod joins;
 mod queues;

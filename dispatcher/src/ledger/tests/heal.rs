@@ -173,7 +173,7 @@ proptest! {
 }
 
 /// Two sides of a pair, just apart; the second one will win.
-fn apart(past: impl Fn(&mut Bench)) -> [Bench; 2] {
+pub(super) fn apart(past: impl Fn(&mut Bench)) -> [Bench; 2] {
     [1u32, 2].map(|node| {
         let mut bench = Bench::pair();
         past(&mut bench);
@@ -388,16 +388,4 @@ fn a_large_side_goes_in_chunks_and_one_of_a_higher_generation_is_refused() {
     let from = Reign { generation: Generation(99), epoch: winner.ledger.reign().epoch };
     let stale = Merge { from, since: (Generation(0), Index(0)), rows: Vec::new(), last: true, now: UnixMs(0) };
     assert_eq!(winner.does(Record::Merge(Box::new(stale))), Outcome::Refused(Refusal::StaleReign));
-}
-
-#[test]
-fn what_waits_on_a_side_whose_clock_was_ahead_does_not_wait_for_the_clock_here() {
-    let [mut ahead, mut winner] = apart(|_| {});
-    ahead.now += 3_600_000;
-    ahead.does(submit(7, JobOptions { start: StartTime::After(500), ..JobOptions::default() }));
-    winner.merges(&ahead);
-    assert_eq!(winner.ledger.now(), ahead.ledger.now());
-    winner.now = ahead.now + 500;
-    winner.does(Record::Tick);
-    assert_ne!(winner.ledger.job(JobId(7)).unwrap().state.name(), StateName::Scheduled);
 }
