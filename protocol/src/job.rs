@@ -271,6 +271,8 @@ pub struct AttemptEnd {
     pub signal: Option<i32>,
     /// What went wrong.
     pub error: Option<JobError>,
+    /// What it last said of its progress.
+    pub progress: Option<String>,
     /// The last 4 KiB of its output.
     pub output_tail: Vec<u8>,
 }

@@ -17,5 +17,6 @@ pub mod queue;
 pub mod record;
 pub mod schedule;
 pub mod settings;
+pub mod size;
 pub mod spec;
 pub mod time;

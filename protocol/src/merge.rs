@@ -64,7 +64,7 @@ impl MergeRow {
     pub fn rough_bytes(&self) -> usize {
         const BASE: usize = 200;
         match self {
-            Self::Node(row) => BASE + 4 * BASE + row.facts.labels.len() * BASE,
+            Self::Node(row) => BASE + 4 * BASE + (row.facts.labels.len() + row.set.labels.len()) * BASE,
             Self::Setting(row) => BASE + row.key.len() + row.value.len(),
             Self::Token(row) => BASE + row.token.name.len(),
             Self::Failover(_) | Self::Gone(_) | Self::Queue(_) => BASE,
@@ -79,7 +79,8 @@ fn job_bytes(job: &Job) -> usize {
     let attempts = job.attempts.iter().map(|attempt| {
         let end = attempt.end.as_ref();
         let error = end.and_then(|end| end.error.as_ref()).map_or(0, |error| error.message.len());
-        100 + error + end.map_or(0, |end| end.output_tail.len())
+        let progress = end.and_then(|end| end.progress.as_ref()).map_or(0, String::len);
+        100 + error + progress + end.map_or(0, |end| end.output_tail.len())
     });
     let endings = job.endings.iter().map(|ending| 200 + ending.result.as_ref().map_or(0, String::len));
     spec_bytes(&job.spec)

@@ -282,6 +282,8 @@ pub enum Call {
     Holdings,
     /// Go on without these voters: yours is the most complete journal. Answered by `HandedOver`.
     Recover(Vec<NodeId>),
+    /// What do these attempts that run on you say of their progress?
+    Progress(Vec<(JobId, Fence)>),
 }
 
 /// What a rehearsal asks a node to do to itself.
@@ -341,6 +343,8 @@ pub enum Reply {
     Unseated,
     /// To `Holdings`.
     Holdings(Box<Holdings>),
+    /// To `Progress`: one each, `None` for one that says nothing or does not run.
+    Progress(Vec<Option<String>>),
 }
 
 /// What a node's journal holds.

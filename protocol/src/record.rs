@@ -9,6 +9,7 @@ use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError};
 use crate::merge::Merge;
+use crate::node::NodeChange;
 use crate::queue::QueueChange;
 use crate::schedule::{Fire, ScheduleName, ScheduleSet};
 use crate::spec::{JobSpec, Labels};
@@ -166,6 +167,8 @@ pub enum Record {
     ScheduleFired(Box<Fire>),
     /// So many slots, this one the newest of them, were due while nobody could fire them.
     ScheduleMissed(Box<Fire>, u64),
+    /// Slots or labels of a node are set, or unset.
+    NodeSet(Box<NodeChange>),
 }
 
 /// A job is submitted.
@@ -201,6 +204,8 @@ pub struct Finish {
     pub error: Option<JobError>,
     /// JSON text.
     pub result: Option<String>,
+    /// What it last said of its progress.
+    pub progress: Option<String>,
     /// The last 4 KiB of its output.
     pub output_tail: Vec<u8>,
 }
@@ -223,6 +228,12 @@ pub struct NodeFacts {
     pub name: String,
     /// Slots that it offers.
     pub slots: u32,
+    /// Whether nobody said how many slots: they follow from its cores and memory.
+    pub slots_derived: bool,
+    /// Thousandths of a core that it offers.
+    pub cpu_millis: u32,
+    /// Bytes of memory that it offers.
+    pub memory_bytes: u64,
     /// Its labels.
     pub labels: Labels,
     /// Its software's version.

@@ -105,6 +105,18 @@ pub struct JobOptions {
     pub concurrency: Option<Concurrency>,
     /// What it is to be the only one of.
     pub unique: Option<Unique>,
+    /// Which of the nodes that fit it goes to.
+    pub placement: Placement,
+}
+
+/// Which of the nodes that fit a job goes to. One that did not fail it last goes before any that did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum Placement {
+    /// The least loaded.
+    #[default]
+    Spread,
+    /// The most loaded, so that others stay free for what needs a whole one.
+    Pack,
 }
 
 /// That a job waits for another one to end.
@@ -267,13 +279,17 @@ pub enum OnDisconnect {
 pub struct Requires {
     /// Slots that it takes.
     pub slots: u32,
+    /// Thousandths of a core that it asks for.
+    pub cpu_millis: u32,
+    /// Bytes of memory that it asks for.
+    pub memory_bytes: u64,
     /// Labels that the node must bear.
     pub labels: Labels,
 }
 
 impl Default for Requires {
     fn default() -> Self {
-        Self { slots: 1, labels: Labels::new() }
+        Self { slots: 1, cpu_millis: 0, memory_bytes: 0, labels: Labels::new() }
     }
 }
 

@@ -4,6 +4,7 @@
 //! As with the dispatcher, orders and ends gather in an intake; the mailbox only carries "there is
 //! something".
 
+mod progress;
 mod remembered;
 
 use crate::core::{Effect, Input, Worker, WorkerCounts};
@@ -19,6 +20,7 @@ use relais_protocol::message::{Orders, OrdersAnswer, Report, ReportAnswer, Start
 use relais_protocol::record::Finish;
 use relais_protocol::spec::OnDisconnect;
 use relais_protocol::time::Mono;
+use progress::Progress;
 use remembered::Remembered;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -74,11 +76,17 @@ pub struct Bench {
     intake: Arc<Intake>,
     addr: Arc<RwLock<Option<Addr<WorkerActor>>>>,
     state: Arc<Mutex<BenchState>>,
+    progress: Progress,
 }
 
 impl Default for Bench {
     fn default() -> Self {
-        Self { intake: Arc::default(), addr: Arc::new(RwLock::new(None)), state: Arc::default() }
+        Self {
+            intake: Arc::default(),
+            addr: Arc::new(RwLock::new(None)),
+            state: Arc::default(),
+            progress: Progress::default(),
+        }
     }
 }
 
@@ -99,6 +107,12 @@ impl Bench {
     #[must_use]
     pub fn state(&self) -> BenchState {
         *self.state.lock()
+    }
+
+    /// What an attempt that runs here last said of its progress.
+    #[must_use]
+    pub fn progress(&self, job: JobId, fence: Fence) -> Option<String> {
+        self.progress.read((job, fence))
     }
 
     fn put(&self, item: Item) {
@@ -292,11 +306,12 @@ impl WorkerActor {
             work_dir: self.parts.work_dir.clone(),
             leased: order.on_disconnect == OnDisconnect::Stop,
             output: self.parts.output.capture(order.job, order.fence.number()),
-            progress: None,
+            progress: Some(self.bench.progress.begin((order.job, order.fence))),
         };
         let (executors, bench, me) = (self.parts.executors.clone(), self.bench.clone(), self.parts.me);
         self.parts.runtime.spawn(async move {
             let ended = executors.run(task, stopped).await;
+            bench.progress.end((order.job, order.fence));
             bench.input(Input::Ended(Box::new(finish(order.job, order.fence, me, ended))));
         });
     }
@@ -332,6 +347,7 @@ fn finish(job: JobId, fence: Fence, node: NodeId, ended: Ended) -> Finish {
         signal: ended.signal,
         error,
         result: ended.result,
+        progress: ended.progress.map(progress::bounded),
         output_tail: ended.output.tail,
     }
 }

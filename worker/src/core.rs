@@ -381,6 +381,7 @@ fn fenced_end(node: NodeId, (job, fence): (JobId, Fence)) -> Finish {
         signal: None,
         error: Some(JobError { kind: ErrorKind::Lost, message }),
         result: None,
+        progress: None,
         output_tail: Vec::new(),
     }
 }

@@ -121,6 +121,7 @@ fn finish(job: u128, fence: Fence) -> Finish {
         signal: None,
         error: None,
         result: None,
+        progress: None,
         output_tail: vec![],
     }
 }

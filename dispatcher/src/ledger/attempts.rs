@@ -76,6 +76,7 @@ impl Ledger {
                     kind: ErrorKind::Lost,
                     message: "its node was not heard of for a lease".into(),
                 }),
+                progress: None,
                 output_tail: Vec::new(),
             });
         }
@@ -92,6 +93,7 @@ impl Ledger {
                 exit_code: finish.exit_code,
                 signal: finish.signal,
                 error: finish.error.clone(),
+                progress: finish.progress.clone(),
                 output_tail: finish.output_tail.clone(),
             });
         }

@@ -1,6 +1,7 @@
 //! The invariant of the ledger, as one function: called after each simulated step and in tests.
 
 use super::Ledger;
+use super::load::Load;
 use relais_protocol::ids::JobId;
 use relais_protocol::job::{JobState, StateName};
 use std::collections::BTreeMap;
@@ -71,9 +72,10 @@ impl Ledger {
             return Some("the node table does not hold just the running attempts".to_owned());
         }
         let miscounted = self.nodes().find(|row| {
-            let used: u32 = self.nodes.running(row.id).map(|(_, attempt)| attempt.slots).sum();
+            let mut used = Load::default();
+            self.nodes.running(row.id).for_each(|(_, attempt)| used.add(attempt.asks));
             used != self.nodes.used(row.id)
         });
-        miscounted.map(|row| format!("slots of {} are miscounted", row.name))
+        miscounted.map(|row| format!("what is in use on {} is miscounted", row.name))
     }
 }

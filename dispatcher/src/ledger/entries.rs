@@ -8,7 +8,7 @@ use relais_protocol::failover::FailoverTale;
 use relais_protocol::ids::{ClusterId, Incarnation, NodeId};
 use relais_protocol::job::Place;
 use relais_protocol::merge::{GoneId, SettingRow, TokenRow};
-use relais_protocol::node::NodeRow;
+use relais_protocol::node::{NodeChange, NodeRow, NodeSet};
 use relais_protocol::record::{Failover, Join, NodeFacts, Outcome, Record, Refusal, Standing, Token, TokenRole};
 use relais_protocol::settings::Settings;
 
@@ -48,6 +48,7 @@ impl Ledger {
             Record::ScheduleTriggered { name, job, by } => self.trigger(place, &name, job, by),
             Record::ScheduleFired(fire) => self.fire(place, *fire),
             Record::ScheduleMissed(fire, count) => self.miss(*fire, count),
+            Record::NodeSet(change) => self.set_node(*change),
         }
     }
 
@@ -75,6 +76,7 @@ impl Ledger {
             id,
             name,
             facts: NodeFacts::default(),
+            set: NodeSet::default(),
             incarnation: Incarnation(0),
             standing: Standing::Joining,
             draining: false,
@@ -152,6 +154,15 @@ impl Ledger {
         let stamp = self.stamp();
         let Some(row) = self.nodes.change(node, stamp) else { return Outcome::Refused(Refusal::NoSuchNode) };
         row.draining = on;
+        self.events.push(Event::Node(node));
+        Outcome::Done
+    }
+
+    /// What is set goes before what the node was started with, also when it starts again.
+    fn set_node(&mut self, change: NodeChange) -> Outcome {
+        let (node, stamp) = (change.node, self.stamp());
+        let Some(row) = self.nodes.change(node, stamp) else { return Outcome::Refused(Refusal::NoSuchNode) };
+        row.change(change, stamp);
         self.events.push(Event::Node(node));
         Outcome::Done
     }

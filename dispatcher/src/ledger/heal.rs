@@ -79,7 +79,8 @@ impl Ledger {
                 if (NodeRow { changed: own.changed, ..joined.clone() }) == *own {
                     return;
                 }
-                merged.conflicts += u32::from(own.changed > since && own.facts != row.facts);
+                let is_set_twice = own.set != row.set && own.set.changed > since && row.set.changed > since;
+                merged.conflicts += u32::from(is_set_twice || own.changed > since && own.facts != row.facts);
                 joined
             }
             None => row,

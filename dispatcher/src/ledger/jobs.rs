@@ -2,6 +2,7 @@
 //! to state and keeps every index true to that.
 
 use super::keys;
+use super::load::Load;
 use super::nodes::RunningAttempt;
 use super::{Event, Ledger, LoadError};
 use crate::planted::is_planted;
@@ -228,8 +229,8 @@ impl Ledger {
         self.lines.enter(job);
         if let JobState::Running { node, fence, .. } = job.state {
             let options = job.spec.options();
-            let slots = options.requires.slots;
-            let attempt = RunningAttempt { fence, slots, on_disconnect: options.on_disconnect };
+            let asks = Load::of(&options.requires);
+            let attempt = RunningAttempt { fence, asks, on_disconnect: options.on_disconnect };
             self.nodes.occupy(node, job.id, attempt);
         }
     }

@@ -146,19 +146,23 @@ pub fn supersede(job: &mut Job, now: UnixMs) {
                 kind: ErrorKind::Lost,
                 message: "it ran on one side of a split while the job went on at the other".to_owned(),
             }),
+            progress: None,
             output_tail: Vec::new(),
         });
     }
 }
 
 /// Two rows of one node as one. A later run of its process beats an earlier one; of one run the later row,
-/// but the best standing: who is taken for dead on one side only was out of its reach.
+/// but the best standing: who is taken for dead on one side only was out of its reach. What was set of it stands by
+/// itself: the later.
 #[must_use]
 pub fn join_nodes(a: &NodeRow, b: &NodeRow) -> NodeRow {
     let order = |row: &NodeRow| (row.incarnation, row.changed, codec::encode(codec::FORMAT, row));
     let (later, other) = if order(a) >= order(b) { (a, b) } else { (b, a) };
     let mut joined = later.clone();
     joined.changed = a.changed.max(b.changed);
+    let set = |row: &NodeRow| (row.set.changed, codec::encode(codec::FORMAT, &row.set));
+    joined.set = if set(a) >= set(b) { a.set.clone() } else { b.set.clone() };
     if a.incarnation == b.incarnation && alive(other.standing) > alive(later.standing) {
         joined.standing = other.standing;
     }

@@ -2,20 +2,22 @@
 
 use super::LoadError;
 use super::keys;
+use super::load::Load;
 use crate::rows::{Rows, Sheet};
 use relais_protocol::codec;
 use relais_protocol::history::Stamp;
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId};
 use relais_protocol::node::NodeRow;
 use relais_protocol::record::Standing;
-use relais_protocol::spec::{OnDisconnect, Requires};
+use relais_protocol::spec::{OnDisconnect, Placement, Requires};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An attempt that runs on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RunningAttempt {
     pub(super) fence: Fence,
-    pub(super) slots: u32,
+    pub(super) asks: Load,
     pub(super) on_disconnect: OnDisconnect,
 }
 
@@ -24,7 +26,7 @@ pub(super) struct RunningAttempt {
 pub(super) struct Nodes {
     rows: BTreeMap<NodeId, NodeRow>,
     running: BTreeMap<NodeId, BTreeMap<JobId, RunningAttempt>>,
-    used: BTreeMap<NodeId, u32>,
+    used: BTreeMap<NodeId, Load>,
     changed: BTreeSet<NodeId>,
 }
 
@@ -62,9 +64,9 @@ impl Nodes {
         }
     }
 
-    /// An attempt takes its slots.
+    /// An attempt takes what it asks for.
     pub(super) fn occupy(&mut self, node: NodeId, job: JobId, attempt: RunningAttempt) {
-        *self.used.entry(node).or_default() += attempt.slots;
+        self.used.entry(node).or_default().add(attempt.asks);
         self.running.entry(node).or_default().insert(job, attempt);
     }
 
@@ -72,7 +74,7 @@ impl Nodes {
     pub(super) fn release(&mut self, node: NodeId, job: JobId) {
         let Some(attempt) = self.running.get_mut(&node).and_then(|jobs| jobs.remove(&job)) else { return };
         if let Some(used) = self.used.get_mut(&node) {
-            *used = used.saturating_sub(attempt.slots);
+            used.take(attempt.asks);
         }
     }
 
@@ -81,44 +83,58 @@ impl Nodes {
         self.running.get(&node).into_iter().flatten().map(|(job, attempt)| (*job, *attempt))
     }
 
-    /// Slots in use on `node`.
-    pub(super) fn used(&self, node: NodeId) -> u32 {
-        self.used.get(&node).copied().unwrap_or(0)
+    /// What is in use on `node`.
+    pub(super) fn used(&self, node: NodeId) -> Load {
+        self.used.get(&node).copied().unwrap_or_default()
     }
 
-    /// The best node for a job: one that has what it requires and enough free slots; least loaded first,
-    /// not `avoid` if there is another, the lowest id of equals.
-    pub(super) fn best(&self, requires: &Requires, avoid: Option<NodeId>) -> Option<(NodeId, Incarnation)> {
-        let fit = self.rows.values().filter(|row| self.takes_work(row) && self.free(row) >= requires.slots);
-        let fit = fit.filter(|row| has_labels(row, requires));
-        let best = fit.min_by_key(|row| {
-            let load = u64::from(self.used(row.id)) * 1_000 / u64::from(row.facts.slots.max(1));
-            (avoid == Some(row.id), load, row.id)
+    /// Whether any node has what is required, and room for it now.
+    pub(super) fn has_room(&self, requires: &Requires) -> bool {
+        let asks = Load::of(requires);
+        self.bearing(requires).any(|row| self.used(row.id).has_room(Load::whole(row), asks))
+    }
+
+    /// The best node for a job, of those that have what it requires and room for it: not `avoid` if there is
+    /// another; the least loaded to spread, the most loaded to pack; the lowest id of equals.
+    pub(super) fn best(
+        &self,
+        requires: &Requires,
+        placement: Placement,
+        avoid: Option<NodeId>,
+    ) -> Option<(NodeId, Incarnation)> {
+        let asks = Load::of(requires);
+        let fit = self.bearing(requires).filter_map(|row| {
+            let (used, whole) = (self.used(row.id), Load::whole(row));
+            used.has_room(whole, asks).then(|| (row, used.fullness(whole)))
         });
-        best.map(|row| (row.id, row.incarnation))
+        let avoided = |row: &NodeRow| avoid == Some(row.id);
+        let best = match placement {
+            Placement::Spread => fit.min_by_key(|(row, fullness)| (avoided(row), *fullness, row.id)),
+            Placement::Pack => fit.min_by_key(|(row, fullness)| (avoided(row), Reverse(*fullness), row.id)),
+        };
+        best.map(|(row, _)| (row.id, row.incarnation))
     }
 
-    /// Whether any node could run it, were all slots free.
-    pub(super) fn any_fits(&self, requires: &Requires) -> bool {
-        self.rows
-            .values()
-            .any(|row| self.takes_work(row) && row.facts.slots >= requires.slots && has_labels(row, requires))
+    /// Nodes that take work and bear the labels.
+    pub(super) fn bearing(&self, requires: &Requires) -> impl Iterator<Item = &NodeRow> {
+        self.takers().filter(|row| has_labels(row, requires))
+    }
+
+    /// Nodes that take work.
+    pub(super) fn takers(&self) -> impl Iterator<Item = &NodeRow> {
+        self.rows.values().filter(|row| takes_work(row))
     }
 
     /// Free slots on all nodes that take work.
     pub(super) fn free_in_all(&self) -> u32 {
-        self.rows.values().filter(|row| self.takes_work(row)).map(|row| self.free(row)).sum()
-    }
-
-    fn takes_work(&self, row: &NodeRow) -> bool {
-        row.standing == Standing::Online && !row.draining && !row.facts.witness
-    }
-
-    fn free(&self, row: &NodeRow) -> u32 {
-        row.facts.slots.saturating_sub(self.used(row.id))
+        self.takers().map(|row| row.slots().saturating_sub(self.used(row.id).slots)).sum()
     }
 }
 
-fn has_labels(row: &NodeRow, requires: &Requires) -> bool {
-    requires.labels.iter().all(|(key, value)| row.facts.labels.get(key) == Some(value))
+pub(super) fn takes_work(row: &NodeRow) -> bool {
+    row.standing == Standing::Online && !row.draining && !row.facts.witness
+}
+
+pub(super) fn has_labels(row: &NodeRow, requires: &Requires) -> bool {
+    requires.labels.iter().all(|(key, value)| row.label(key) == Some(value))
 }

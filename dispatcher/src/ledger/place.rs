@@ -1,4 +1,4 @@
-//! Placement: which waiting job goes to which free slot. Runs after each batch, on every replica alike, and reads
+//! Placement: which waiting job goes to which node. Runs after each batch, on every replica alike, and reads
 //! nothing but rows and what is made from them: so every limit and share holds across a failover.
 
 use super::{Event, Ledger};
@@ -12,11 +12,11 @@ use std::sync::Arc;
 const ATTEMPTS_KEPT: usize = 50;
 
 impl Ledger {
-    /// Fills free slots: the least served queue first, its jobs by their turn, each job on the least loaded
-    /// node that fits. A line whose first job fits nowhere is passed over, not waited for.
+    /// Fills free slots: the least served queue first, its jobs by their turn, each job on the best node that
+    /// fits. A line whose first job fits nowhere is passed over, not waited for.
     pub(super) fn place(&mut self) {
         self.lines.reopen(self.head.now);
-        // What fits nowhere fits nowhere for the rest of this round, whoever asks for it: slots only get fewer.
+        // What fits nowhere fits nowhere for the rest of this round, whoever asks for it: what is free only gets less.
         let mut unfit = BTreeSet::new();
         while self.nodes.free_in_all() > 0
             && let Some(queue) = self.lines.next_queue()
@@ -36,14 +36,19 @@ impl Ledger {
             if unfit.contains(&requires) {
                 continue;
             }
+            // Asked before the job is read: what waits for room must not cost a read with each entry.
+            if !self.nodes.has_room(&requires) {
+                unfit.insert(requires);
+                continue;
+            }
             let Some(job) = self.jobs.take(&self.sheet, turn.2) else { continue };
-            if let Some((node, incarnation)) = self.nodes.best(&requires, last_failed_node(&job)) {
+            let placement = job.spec.options().placement;
+            if let Some((node, incarnation)) = self.nodes.best(&requires, placement, last_failed_node(&job)) {
                 self.lines.serve(queue, requires.slots, self.head.now);
                 self.start(job, node, incarnation);
                 return true;
             }
             self.jobs.put_back(job);
-            unfit.insert(requires);
         }
         false
     }

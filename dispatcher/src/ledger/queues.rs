@@ -218,7 +218,7 @@ impl Ledger {
         Some(Waiting {
             held: self.lines.queue(&job.spec.queue).and_then(held).or(key),
             ahead: self.lines.ahead(job),
-            fits: self.nodes.any_fits(&options.requires),
+            fits: self.never_fits(&options.requires).is_none(),
         })
     }
 
@@ -240,6 +240,9 @@ impl Ledger {
             n => format!("{n} jobs are ahead of it in queue `{queue}`"),
         };
         let requires = &job.spec.options().requires;
+        if let Some(never) = self.never_fits(requires) {
+            return format!("{never}; {ahead}");
+        }
         match waiting.held {
             Some(Hold::Paused) => format!("queue `{queue}` is paused; {ahead}"),
             Some(Hold::QueueLimit(limit)) => format!("queue `{queue}` is at its limit of {limit}; {ahead}"),
@@ -247,11 +250,7 @@ impl Ledger {
             Some(Hold::KeyLimit { key, limit, .. }) => {
                 format!("concurrency key `{key}` is at its limit of {limit}; {ahead}")
             }
-            None if !waiting.fits => {
-                let labels: Vec<String> = requires.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                format!("no online node has {} slots and the labels [{}]", requires.slots, labels.join(", "))
-            }
-            None => format!("{ahead}; all slots that fit are in use"),
+            None => format!("{ahead}; {}", self.lacks(requires)),
         }
     }
 

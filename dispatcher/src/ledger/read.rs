@@ -121,7 +121,7 @@ impl Ledger {
     /// Slots in use on a node.
     #[must_use]
     pub fn slots_used(&self, node: NodeId) -> u32 {
-        self.nodes.used(node)
+        self.nodes.used(node).slots
     }
 
     /// All tokens that have not been revoked.

@@ -15,6 +15,7 @@ mod heal;
 mod joins;
 mod queues;
 mod retention;
+mod room;
 mod schedules;
 mod turns;
 mod unique;
@@ -48,12 +49,14 @@ fn finish(job: u128, fence: Fence, outcome: AttemptOutcome) -> Record {
         signal: None,
         error,
         result: None,
+        progress: None,
         output_tail: vec![1; 10],
     }))
 }
 
 fn up(node: u32, incarnation: u64, slots: u32) -> Record {
-    let facts = NodeFacts { name: format!("n{node}"), slots, ..NodeFacts::default() };
+    let (cpu_millis, memory_bytes) = (4_000, 4 << 30);
+    let facts = NodeFacts { name: format!("n{node}"), slots, cpu_millis, memory_bytes, ..NodeFacts::default() };
     Record::NodeUp { node: NodeId(node), incarnation: Incarnation(incarnation), facts: Box::new(facts) }
 }
 
@@ -229,7 +232,7 @@ fn settings_are_kept_as_they_came_and_read_as_they_are_known() {
 }
 
 fn any_record() -> impl Strategy<Value = (u8, u8, u8, u16)> {
-    (0u8..18, 0u8..12, 1u8..4, 0u16..2_000)
+    (0u8..19, 0u8..12, 1u8..4, 0u16..2_000)
 }
 
 fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Record {
@@ -270,6 +273,7 @@ fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Re
             submit(100 + u128::from(number % 40), JobOptions { depends_on: parents.to_vec(), ..JobOptions::default() })
         }
         12..=15 => queues::record_of(what, job, number),
+        17 => room::record_of(job, node, number),
         _ => Record::Promote { node: NodeId(node.into()), incarnation: Incarnation(1) },
     }
 }
