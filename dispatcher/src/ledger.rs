@@ -33,6 +33,7 @@ mod table;
 mod unique;
 
 pub use check::Violation;
+pub use load::Load;
 pub use queues::{Hold, QueueView, Waiting};
 pub use read::JobFilter;
 pub use relais_protocol::node::NodeRow;

@@ -6,7 +6,7 @@
 use futures::future::BoxFuture;
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
-use relais_protocol::ids::{Index, JobId, NodeId, Reign};
+use relais_protocol::ids::{Fence, Index, JobId, NodeId, Reign};
 use relais_protocol::message::{DrillFault, Holdings};
 use relais_protocol::record::{Committed, Record};
 use relais_protocol::time::UnixMs;
@@ -211,6 +211,8 @@ pub trait Backend: Send + Sync + 'static {
         offset: u64,
         bytes_max: usize,
     ) -> BoxFuture<'static, Result<OutputChunk, OutputFailed>>;
+    /// What attempts that run on `node` say of their progress, one each; nothing where the node does not answer.
+    fn progress(&self, node: NodeId, attempts: Vec<(JobId, Fence)>) -> BoxFuture<'static, Vec<Option<String>>>;
     /// Whether this node is fit to serve.
     fn readiness(&self) -> Readiness;
     /// Figures beside those of the ledger, in the Prometheus text format.

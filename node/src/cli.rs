@@ -32,6 +32,7 @@ mod job;
 mod jobs;
 mod journal;
 mod logs;
+mod node;
 mod nodes;
 mod queues;
 mod retry;
@@ -79,6 +80,7 @@ enum Command {
     Wait(wait::Wait),
     Schedules(schedules::Schedules),
     Nodes(nodes::Nodes),
+    Node(node::Node),
     Queues(queues::Queues),
     Cluster(cluster::Cluster),
     Journal(journal::Journal),
@@ -133,6 +135,7 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Wait(wait) => wait.run().await,
         Command::Schedules(schedules) => schedules.run().await,
         Command::Nodes(nodes) => nodes.run().await,
+        Command::Node(node) => node.run().await,
         Command::Queues(queues) => queues.run().await,
         Command::Cluster(cluster) => cluster.run().await,
         Command::Journal(journal) => journal.run().await,

@@ -19,6 +19,7 @@ pub use address::{HostPort, NotAnAddress};
 pub use check::ConfigError;
 pub use file::FileError;
 pub use layer::{Given, Layer, Origin};
+pub(crate) use names::check_label;
 pub use names::{LABELS_MAX, NodeName, NotALabel, NotAName, parse_label};
 
 use std::collections::BTreeMap;
@@ -50,8 +51,12 @@ pub struct StartConfig {
     pub advertise: Option<HostPort>,
     /// The URL told to people and clients, without a trailing slash; `None`: made from `http`.
     pub advertise_http: Option<String>,
-    /// How many jobs run here at once, 0 to [`SLOTS_MAX`]; `None`: as many as there are CPUs.
+    /// How many jobs run here at once, 0 to [`SLOTS_MAX`]; `None`: as follows from cores and memory.
     pub slots: Option<u32>,
+    /// Thousandths of a core that jobs may ask for; `None`: as many as the machine has.
+    pub cpu_millis: Option<u32>,
+    /// Bytes of memory that jobs may ask for; `None`: as much as the machine has.
+    pub memory_bytes: Option<u64>,
     /// At most [`LABELS_MAX`] labels, that jobs may require; [`FAILURE_DOMAIN_LABEL`] is one of them.
     pub labels: BTreeMap<String, String>,
     /// Vote and store the journal, but run no jobs and never dispatch.

@@ -17,15 +17,18 @@ mod bulk;
 mod cluster;
 mod counters;
 mod drill;
+mod explain;
 mod failovers;
 mod graph;
 mod jobs;
 mod json;
 mod logs;
+mod node_set;
 mod nodes;
 mod passed_on;
 mod probes;
 mod problem;
+mod progress;
 mod query;
 mod queues;
 mod read;
@@ -232,9 +235,10 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::JobLogs(id) => logs::logs(api, request, id).await,
         Route::JobEvents(id) => story::list(api, request, id).await,
         Route::JobResult(id) => story::result(api, request, id).await,
-        Route::JobExplain(id) => jobs::explain(api, request, id).await,
+        Route::JobExplain(id) => explain::explain(api, request, id).await,
         Route::Nodes => nodes::list(api, request).await,
         Route::Node(name) => nodes::one(api, request, name).await,
+        Route::NodeSet(name) => node_set::set(api, request, name).await,
         Route::NodeDrill(name) => drill::strike(api, request, name).await,
         Route::NodeDrain(name, on) => nodes::drain(api, request, name, *on).await,
         Route::Cluster => cluster::show(api, request),

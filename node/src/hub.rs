@@ -31,6 +31,7 @@ mod members;
 mod metrics;
 mod notebook;
 mod passing;
+mod progress;
 mod recover;
 mod slow;
 mod survival;
@@ -156,6 +157,7 @@ pub struct Hub {
     journal: OnceLock<Arc<RaftJournal>>,
     front: OnceLock<Front>,
     barrier: Barrier,
+    said: progress::Said,
     drained: Notify,
     left: Notify,
     leaving: AtomicBool,
@@ -237,6 +239,7 @@ impl Hub {
             journal: OnceLock::new(),
             front: OnceLock::new(),
             barrier: Barrier::default(),
+            said: progress::Said::default(),
             drained: Notify::new(),
             left: Notify::new(),
             leaving: AtomicBool::new(false),

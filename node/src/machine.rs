@@ -4,7 +4,10 @@
 //! no thread. It reads no clock: rates are differences over the times that the caller hands in. Without
 //! `/proc` it says so; it does not guess.
 
+mod memory;
 mod parse;
+
+pub use memory::memory_total;
 
 use relais_protocol::time::Mono;
 use std::io;

@@ -5,6 +5,7 @@
 //!   data directory ► identity (found, join or load) ► transport ► journal ► actors ► pulse ► HTTP
 //! ```
 
+mod facts;
 mod frugal;
 mod identity;
 mod logging;

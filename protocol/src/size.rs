@@ -13,7 +13,7 @@ const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 
 /// # Errors
 /// What is wrong with it.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    let shape = || "is no size; write it like 512MiB (KiB, MiB, GiB, TiB, or plain bytes)".to_owned();
+    let shape = || "is no size; write it like 64MiB (KiB, MiB, GiB, TiB, or plain bytes)".to_owned();
     let unit = UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
     let (number, shift) = unit.unwrap_or((text, 0));
     let thousandths = parse_thousandths(number.trim_end()).filter(|n| shift > 0 || n % 1_000 == 0);

@@ -6,10 +6,13 @@ use relais_protocol::spec::Requires;
 
 /// Slots, cores and memory that are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Load {
-    pub(super) slots: u32,
-    pub(super) cpu_millis: u64,
-    pub(super) memory_bytes: u64,
+pub struct Load {
+    /// Slots.
+    pub slots: u32,
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
 }
 
 /// How much of `all` is used, in thousandths.

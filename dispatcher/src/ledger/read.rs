@@ -1,6 +1,6 @@
 //! Reading the ledger: jobs by id, by filter, by count; queues, nodes, tokens, failovers; orders.
 
-use super::Ledger;
+use super::{Ledger, Load};
 use relais_protocol::failover::FailoverTale;
 use relais_protocol::ids::{Epoch, Fence, JobId, NodeId};
 use relais_protocol::job::{Job, JobState, StateName};
@@ -118,10 +118,10 @@ impl Ledger {
         self.nodes.running(node).map(|(job, attempt)| (job, attempt.fence))
     }
 
-    /// Slots in use on a node.
+    /// What running attempts ask of a node, added up.
     #[must_use]
-    pub fn slots_used(&self, node: NodeId) -> u32 {
-        self.nodes.used(node).slots
+    pub fn in_use(&self, node: NodeId) -> Load {
+        self.nodes.used(node)
     }
 
     /// All tokens that have not been revoked.

@@ -48,9 +48,15 @@ pub(crate) struct Start {
     /// The URL of the HTTP API told to people
     #[arg(long, value_name = "URL")]
     advertise_http: Option<String>,
-    /// How many jobs run here at once [default: one per CPU]
+    /// How many jobs run here at once [default: one per core, but no more than one per 512 MiB of memory]
     #[arg(long, value_name = "NUMBER")]
     slots: Option<String>,
+    /// How many cores jobs that ask for some may have together [default: all of the machine's]
+    #[arg(long, value_name = "CORES")]
+    cpu: Option<String>,
+    /// How much memory jobs that ask for some may have together [default: all of the machine's]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
     /// A label of this node, that jobs may require; failure_domain=… names what fails with it
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
@@ -119,6 +125,8 @@ impl Start {
             advertise: given("--advertise", self.advertise),
             advertise_http: given("--advertise-http", self.advertise_http),
             slots: given("--slots", self.slots),
+            cpu: given("--cpu", self.cpu),
+            memory: given("--memory", self.memory),
             labels: Default::default(),
             witness: switch("--witness", self.witness),
             join: given("--join", self.join),

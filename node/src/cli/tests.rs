@@ -30,7 +30,7 @@ fn documented_lines_are_parsed() {
     let lines = [
         "dev --nodes 3 --http 127.0.0.1:7700 --data-dir ./relais-data --slots 4",
         "start --name n1 --data-dir d --http 127.0.0.1:7700 --listen 0.0.0.0:7800 --advertise a:1 \
-         --advertise-http http://a:2 --slots 2 --label a=b --label c=d --join a:3 --token rl1.x --config f",
+         --advertise-http http://a:2 --slots 2 --cpu 1.5 --memory 2GiB --label a=b --label c=d --join a:3 --token rl1.x --config f",
         "submit --queue q --priority 100 --timeout 1h --retries 3 --env A=b --label a=b --require zone=eu \
          --key k --delay 10m --wait -- sh -c true",
         "submit --concurrency tenant=2 --unique once -- true",
@@ -44,6 +44,11 @@ fn documented_lines_are_parsed() {
         "retry 0196",
         "wait last 0196-3",
         "nodes -o quiet",
+        "node show n1 -o json",
+        "node drain n1",
+        "node undrain n1",
+        "node set n1 slots=4 label.gpu=yes",
+        "submit --slots 2 --cpu 1.5 --memory 512MiB --placement pack -- true",
         "queues -o json",
         "queues ls",
         "queues set reports concurrency=4 rate=100/1s weight=2",
@@ -77,6 +82,8 @@ fn wrong_lines_are_refused_with_the_reason() {
         ("submit --priority 101 -- true", "101 is not in 0..=100"),
         ("submit --timeout soon -- true", "`soon` is no duration, like \"90s\" or \"1h30m\""),
         ("submit --delay 1m --at 2026-11-23T02:00:00Z -- true", "cannot be used with"),
+        ("submit --cpu all -- true", "no number of cores"),
+        ("submit --memory 5GB -- true", "no size; write it like"),
         ("submit --at tomorrow -- true", "no RFC 3339 time"),
         ("submit --env TZ -- true", "no pair; write NAME=VALUE"),
         ("submit --key é -- true", "no key; use 1 to 200 printable ASCII"),

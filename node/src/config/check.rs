@@ -5,6 +5,7 @@ use super::file::FileError;
 use super::layer::{Given, Layer, Origin};
 use super::names::{LABELS_MAX, NodeName, check_label};
 use super::{JoinTarget, JoinToken, LogFormat, SLOTS_MAX, StartConfig};
+use relais_protocol::size;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -58,8 +59,10 @@ pub(super) fn check(all: Layer, host_name: &str) -> Result<StartConfig, ConfigEr
     let listen_address = |text: &str| address::parse_listen(text).map_err(|e| e.to_string());
     let http = parsed("http", all.http, listen_address)?.unwrap_or(HTTP_DEFAULT);
     let listen = parsed("listen", all.listen, listen_address)?.unwrap_or(LISTEN_DEFAULT);
-    if witness && all.slots.is_some() {
-        return Err(ConfigError::Together("a witness runs no jobs; leave --slots out, or --witness".to_owned()));
+    for (given, flag) in [(&all.slots, "--slots"), (&all.cpu, "--cpu"), (&all.memory, "--memory")] {
+        if witness && given.is_some() {
+            return Err(ConfigError::Together(format!("a witness runs no jobs; leave {flag} out, or --witness")));
+        }
     }
     let data_dir = parsed("data_dir", all.data_dir, |text| match text {
         "" => Err("is empty; name a folder".to_owned()),
@@ -74,10 +77,12 @@ pub(super) fn check(all: Layer, host_name: &str) -> Result<StartConfig, ConfigEr
         advertise: parsed("advertise", all.advertise, advertised)?,
         advertise_http: parsed("advertise_http", all.advertise_http, advertised_url)?,
         slots: parsed("slots", all.slots, slots)?,
+        cpu_millis: parsed("cpu", all.cpu, size::parse_cores)?,
+        memory_bytes: parsed("memory", all.memory, size::parse_bytes)?,
         labels: labels(all.labels)?,
         witness,
         join: join(all.join, all.token)?,
-        min_free: parsed("min_free", all.min_free, bytes)?.unwrap_or(MIN_FREE_DEFAULT),
+        min_free: parsed("min_free", all.min_free, size::parse_bytes)?.unwrap_or(MIN_FREE_DEFAULT),
         insecure_http: switch("insecure_http", all.insecure_http)?,
         log_format: parsed("log_format", all.log_format, log_format)?.unwrap_or_default(),
         exit_with_stdin: switch("exit_with_stdin", all.exit_with_stdin)?,
@@ -110,16 +115,6 @@ fn slots(text: &str) -> Result<u32, String> {
         Ok(n) if n <= SLOTS_MAX => Ok(n),
         _ => Err(format!("is no number from 0 to {SLOTS_MAX}")),
     }
-}
-
-/// `4096`, `512KiB`, `64MiB` or `2GiB`, in bytes.
-fn bytes(text: &str) -> Result<u64, String> {
-    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
-    let sized = units.iter().find_map(|(unit, shift)| {
-        let count: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
-        count.checked_mul(1 << shift)
-    });
-    sized.ok_or_else(|| "is no size; write it like 64MiB (KiB, MiB, GiB, or plain bytes)".to_owned())
 }
 
 fn advertised(text: &str) -> Result<HostPort, String> {

@@ -26,6 +26,8 @@ pub(super) fn layer(variables: impl IntoIterator<Item = (String, String)>) -> Re
             "RELAIS_ADVERTISE" => layer.advertise = given("RELAIS_ADVERTISE"),
             "RELAIS_ADVERTISE_HTTP" => layer.advertise_http = given("RELAIS_ADVERTISE_HTTP"),
             "RELAIS_SLOTS" => layer.slots = given("RELAIS_SLOTS"),
+            "RELAIS_CPU" => layer.cpu = given("RELAIS_CPU"),
+            "RELAIS_MEMORY" => layer.memory = given("RELAIS_MEMORY"),
             "RELAIS_LABELS" => put_labels(&mut layer, &text)?,
             "RELAIS_WITNESS" => layer.witness = given("RELAIS_WITNESS"),
             "RELAIS_JOIN" => layer.join = given("RELAIS_JOIN"),

@@ -40,6 +40,8 @@ struct Keys {
     advertise: Option<Spanned<String>>,
     advertise_http: Option<Spanned<String>>,
     slots: Option<Spanned<i64>>,
+    cpu: Option<Spanned<f64>>,
+    memory: Option<Spanned<String>>,
     #[serde(default)]
     labels: BTreeMap<String, Spanned<String>>,
     witness: Option<Spanned<bool>>,
@@ -93,6 +95,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Layer, FileError> {
         advertise: word(keys.advertise),
         advertise_http: word(keys.advertise_http),
         slots: keys.slots.map(|v| given(v.get_ref().to_string(), v.span().start)),
+        cpu: keys.cpu.map(|v| given(v.get_ref().to_string(), v.span().start)),
+        memory: word(keys.memory),
         labels: labels.collect(),
         witness: switch(keys.witness),
         join: word(keys.join),

@@ -35,6 +35,8 @@ pub struct Layer {
     pub advertise: Option<Given>,
     pub advertise_http: Option<Given>,
     pub slots: Option<Given>,
+    pub cpu: Option<Given>,
+    pub memory: Option<Given>,
     pub labels: BTreeMap<String, Given>,
     pub witness: Option<Given>,
     pub join: Option<Given>,
@@ -68,6 +70,8 @@ impl Layer {
         put(&mut self.advertise, upper.advertise);
         put(&mut self.advertise_http, upper.advertise_http);
         put(&mut self.slots, upper.slots);
+        put(&mut self.cpu, upper.cpu);
+        put(&mut self.memory, upper.memory);
         self.labels.extend(upper.labels);
         put(&mut self.witness, upper.witness);
         put(&mut self.join, upper.join);

@@ -75,6 +75,8 @@ fn a_bad_file_is_named_with_its_line() {
 fn a_wrong_value_is_named_with_its_origin() {
     let table = [
         ("RELAIS_SLOTS", "-1", "slots `-1` (RELAIS_SLOTS) is no number from 0 to 100000"),
+        ("RELAIS_CPU", "two", "cpu `two` (RELAIS_CPU) is no number of cores"),
+        ("RELAIS_MEMORY", "8GB", "memory `8GB` (RELAIS_MEMORY) is no size"),
         ("RELAIS_NAME", "N 1", "name `N 1` (RELAIS_NAME) is no node name"),
         ("RELAIS_HTTP", "7700", "http `7700` (RELAIS_HTTP) has no port"),
         ("RELAIS_LISTEN", "host:7800", "listen `host:7800` (RELAIS_LISTEN) is no IP address"),

@@ -1,15 +1,15 @@
-//! Jobs in the plural, and what is done to one: list, count, cancel, retry, delete, explain.
+//! Jobs in the plural, and what is done to one: list, count, cancel, retry, delete.
 
 use super::answer::{Answer, Answered};
 use super::problem::{Kind, Problem};
 use super::request::Request;
-use super::view::{Id, JobView, Names, Time};
-use super::{Api, json, read};
+use super::view::{JobView, Names};
+use super::{Api, json, progress, read};
 use actix_web::http::StatusCode;
 use bytes::Bytes;
 use relais_dispatcher::ledger::JobFilter;
 use relais_protocol::ids::{Index, JobId};
-use relais_protocol::job::{Job, JobState, StateName};
+use relais_protocol::job::{Job, StateName};
 use relais_protocol::record::{Outcome, Record};
 use relais_protocol::spec::QueueName;
 use serde::{Deserialize, Serialize};
@@ -53,8 +53,10 @@ pub(super) async fn list(api: &Api, request: &Request) -> Answered {
         }
     }
     let durability = api.backend.durability();
+    let mut said = progress::of_all(api, &jobs).await;
+    let shown = |job| JobView::of(job, &names, durability);
     let page = Page {
-        jobs: jobs.iter().map(|job| JobView::of(job, &names, durability)).collect(),
+        jobs: jobs.iter().map(|job| shown(job).progress(said.remove(&job.id))).collect(),
         next_cursor: before.map(cursor),
     };
     Ok(Answer::json(&page)?.stale(sight.stale_ms))
@@ -216,72 +218,5 @@ pub(super) async fn after(api: &Api, id: JobId, index: Index, status: StatusCode
     match seen {
         Some((job, names)) => Answer::json_as(status, &JobView::of(&job, &names, api.backend.durability())),
         None => Answer::json_as(status, &serde_json::json!({ "id": id.to_string() })),
-    }
-}
-
-#[derive(Serialize)]
-struct Explanation {
-    id: Id,
-    state: &'static str,
-    why: String,
-    due_at: Option<Time>,
-    attempts: usize,
-    failures: u16,
-    losses: u16,
-}
-
-/// `GET /v1/jobs/{id}/explain`.
-pub(super) async fn explain(api: &Api, request: &Request, text: &str) -> Answered {
-    request.query.only(&["consistency"])?;
-    let sight = read::sight(api, request.query.local()?).await;
-    let (job, names) = read::find_job(api, text, sight)?;
-    let explanation = Explanation {
-        id: Id(job.id),
-        state: job.state.name().as_str(),
-        why: why(api, &job, &names),
-        due_at: match job.state {
-            JobState::Scheduled { at } | JobState::Retrying { at } => Some(Time(at)),
-            _ => None,
-        },
-        attempts: job.attempts.len(),
-        failures: job.failures,
-        losses: job.losses,
-    };
-    Ok(Answer::json(&explanation)?.stale(sight.stale_ms))
-}
-
-/// Jobs named where there may be many.
-const SHOWN_MAX: usize = 5;
-
-fn why(api: &Api, job: &Job, names: &Names) -> String {
-    let policy = &job.spec.options().retry;
-    let error = || job.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
-    match job.state {
-        JobState::Scheduled { at } => format!("it may not start before {at}"),
-        JobState::Queued => api.backend.ledger().why_it_waits(job),
-        JobState::Running { node, .. } if job.cancel.is_some() => {
-            format!("it runs on {}, which was told to stop it and has not confirmed that yet", names.name(node))
-        }
-        JobState::Running { node, .. } => format!("it runs on {}", names.name(node)),
-        JobState::Retrying { at } => {
-            format!("{} of {} attempts failed; the next is due at {at}", job.failures, policy.max_attempts)
-        }
-        JobState::Succeeded => "it succeeded".to_owned(),
-        JobState::Failed => format!(
-            "it failed{}; {} of {} attempts failed and {} were lost; POST /v1/jobs/{}:retry runs it again",
-            error(),
-            job.failures,
-            policy.max_attempts,
-            job.losses,
-            job.id
-        ),
-        JobState::Cancelled => format!("it was cancelled{}", error()),
-        JobState::Expired => format!("it expired{}", error()),
-        JobState::Blocked => {
-            let (open, all) = api.backend.ledger().waits_for(job, SHOWN_MAX);
-            let named: Vec<String> = open.iter().map(ToString::to_string).collect();
-            let more = if all > open.len() { " and others" } else { "" };
-            format!("it waits for {all} jobs that it depends on to end: {}{more}", named.join(", "))
-        }
     }
 }

@@ -11,6 +11,7 @@ use relais_dispatcher::ledger::{Ledger, NodeRow};
 use relais_protocol::record::{Record, Standing};
 use relais_protocol::spec::Labels;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Serialize)]
 struct NodeView {
@@ -32,9 +33,34 @@ struct NodeView {
     journal_index: Option<u64>,
     last_heard_ms: Option<u64>,
     labels: Labels,
+    /// `set` (by PATCH), `start` (a flag) or `derived` (from cores and memory).
+    slots_from: &'static str,
     slots_used: u32,
+    /// Cores that jobs may ask for, and have asked for.
+    cpu: f64,
+    cpu_used: f64,
+    /// Memory that jobs may ask for, and have asked for.
+    memory_bytes: u64,
+    memory_used_bytes: u64,
+    started_with: Started,
+    /// What was set since, and goes before it.
+    set: Option<SetView>,
     voter: bool,
     draining: bool,
+}
+
+/// What the node was started with.
+#[derive(Serialize)]
+struct Started {
+    slots: u32,
+    labels: Labels,
+}
+
+/// What was set of it; a label that is null is one that it bears no more.
+#[derive(Serialize)]
+struct SetView {
+    slots: Option<u32>,
+    labels: BTreeMap<String, Option<String>>,
 }
 
 #[derive(Serialize)]
@@ -48,6 +74,7 @@ fn view(ledger: &Ledger, row: &NodeRow, vitals: &[NodeVitals]) -> NodeView {
     let is_self = live.is_some_and(|live| live.last_heard_ms.is_none());
     let vitals = live.unwrap_or(&unknown);
     let (status, reason) = status(row, vitals);
+    let used = ledger.in_use(row.id);
     NodeView {
         name: row.name.clone(),
         id: row.id.0,
@@ -62,7 +89,7 @@ fn view(ledger: &Ledger, row: &NodeRow, vitals: &[NodeVitals]) -> NodeView {
         machine: row.facts.machine.clone(),
         pid: row.facts.pid,
         http: row.facts.http.clone(),
-        slots: row.facts.slots,
+        slots: row.slots(),
         running: ledger.running_on(row.id).count(),
         cpu_percent: vitals.cpu_percent,
         memory_available_bytes: vitals.memory_available_bytes,
@@ -70,8 +97,19 @@ fn view(ledger: &Ledger, row: &NodeRow, vitals: &[NodeVitals]) -> NodeView {
         net_out_bytes_per_second: vitals.net_out_bytes_per_second,
         journal_index: vitals.journal_index.map(|index| index.0),
         last_heard_ms: if is_self { Some(0) } else { vitals.last_heard_ms },
-        labels: row.facts.labels.clone(),
-        slots_used: ledger.slots_used(row.id),
+        labels: row.labels(),
+        slots_from: match (row.set.slots, row.facts.slots_derived) {
+            (Some(_), _) => "set",
+            (None, true) => "derived",
+            (None, false) => "start",
+        },
+        slots_used: used.slots,
+        cpu: f64::from(row.facts.cpu_millis) / 1_000.0,
+        cpu_used: used.cpu_millis as f64 / 1_000.0,
+        memory_bytes: row.facts.memory_bytes,
+        memory_used_bytes: used.memory_bytes,
+        started_with: Started { slots: row.facts.slots, labels: row.facts.labels.clone() },
+        set: (!row.set.is_void()).then(|| SetView { slots: row.set.slots, labels: row.set.labels.clone() }),
         voter: vitals.voter,
         draining: row.draining,
     }
@@ -110,7 +148,7 @@ pub(super) async fn one(api: &Api, request: &Request, name: &str) -> Answered {
     show(api, name).map_err(|problem| sight.not_seen(problem)).map(|answer| answer.stale(sight.stale_ms))
 }
 
-fn show(api: &Api, name: &str) -> Answered {
+pub(super) fn show(api: &Api, name: &str) -> Answered {
     let vitals = api.backend.vitals().nodes;
     let ledger = api.backend.ledger();
     let row = ledger.nodes().find(|row| row.name == name).ok_or_else(|| Problem::no_such_node(name))?;

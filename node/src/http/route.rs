@@ -27,6 +27,7 @@ pub(super) enum Route {
     JobResult(String),
     Nodes,
     Node(String),
+    NodeSet(String),
     NodeDrain(String, bool),
     NodeDrill(String),
     Cluster,
@@ -78,7 +79,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 45;
+pub(super) const ROUTES: usize = 46;
 
 impl Route {
     /// The route of a request.
@@ -113,7 +114,10 @@ impl Route {
                 Some((name, "undrain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), false))]),
                 Some((name, "drill")) => pick(method, [("POST", Self::NodeDrill(name.to_owned()))]),
                 Some(_) => Err(NoRoute::Unknown),
-                None => pick(method, [("GET", Self::Node((*name).to_owned()))]),
+                None => {
+                    let name = || (*name).to_owned();
+                    pick(method, [("GET", Self::Node(name())), ("PATCH", Self::NodeSet(name()))])
+                }
             },
             ["queues"] => pick(method, [("GET", Self::Queues)]),
             ["queues", name] if !name.is_empty() => match name.rsplit_once(':') {
@@ -192,7 +196,7 @@ impl Route {
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
                 Needs::Submit
             }
-            Self::NodeDrain(..) | Self::NodeDrill(_) | Self::Handover => Needs::Admin,
+            Self::NodeSet(_) | Self::NodeDrain(..) | Self::NodeDrill(_) | Self::Handover => Needs::Admin,
             Self::Settings | Self::SettingsChange | Self::Recover => Needs::Admin,
             Self::Tokens | Self::TokenMake | Self::TokenRevoke(_) => Needs::Admin,
         }
@@ -218,6 +222,7 @@ impl Route {
                 | Self::JobResult(_)
                 | Self::Nodes
                 | Self::Node(_)
+                | Self::NodeSet(_)
                 | Self::Cluster
                 | Self::Failovers
                 | Self::Settings
@@ -264,6 +269,7 @@ impl Route {
             Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
             Self::Nodes => (15, "/v1/nodes"),
             Self::Node(_) => (16, "/v1/nodes/{name}"),
+            Self::NodeSet(_) => (45, "PATCH /v1/nodes/{name}"),
             Self::NodeDrain(..) => (17, "/v1/nodes/{name}:drain"),
             Self::Cluster => (18, "/v1/cluster"),
             Self::Failovers => (19, "/v1/cluster/failovers"),
@@ -344,6 +350,7 @@ mod tests {
             ("POST", "/v1/jobs/0196:cancel", Route::JobCancel("0196".into())),
             ("GET", "/v1/jobs/0196/logs", Route::JobLogs("0196".into())),
             ("POST", "/v1/nodes/a%20b:undrain", Route::NodeDrain("a b".into(), false)),
+            ("PATCH", "/v1/nodes/n1", Route::NodeSet("n1".into())),
             ("DELETE", "/v1/tokens/7", Route::TokenRevoke("7".into())),
             ("PUT", "/v1/queues/a.b", Route::QueueSet("a.b".into())),
             ("POST", "/v1/queues/a.b:resume", Route::QueuePause("a.b".into(), false)),

@@ -5,6 +5,7 @@
 
 mod local;
 mod raw;
+mod room;
 mod rules;
 mod shared;
 

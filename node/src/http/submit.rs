@@ -6,7 +6,7 @@ use super::read::look;
 use super::request::Request;
 use super::spec::{self, Checked};
 use super::view::{Id, JobView};
-use super::{Api, read};
+use super::{Api, progress, read};
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use relais_protocol::ids::{Index, JobId};
@@ -121,10 +121,9 @@ async fn ended(api: &Api, accepted: &Accepted, wait: Duration) -> Answered {
     match read::await_end(api, accepted.id, &waiter, wait).await {
         Some((job, names)) => {
             let status = if job.state.is_terminal() { accepted.status() } else { StatusCode::ACCEPTED };
-            Answer::json_as(
-                status,
-                &JobView::of(&job, &names, api.backend.durability()).deduplicated(accepted.deduplicated),
-            )
+            let said = progress::of(api, &job).await;
+            let view = JobView::of(&job, &names, api.backend.durability()).progress(said);
+            Answer::json_as(status, &view.deduplicated(accepted.deduplicated))
         }
         None => accepted.brief(api, StatusCode::ACCEPTED),
     }
@@ -142,5 +141,6 @@ pub(super) async fn job(api: &Api, request: &Request, text: &str) -> Answered {
             (job, names) = later;
         }
     }
-    Ok(Answer::json(&JobView::of(&job, &names, api.backend.durability()))?.stale(sight.stale_ms))
+    let said = progress::of(api, &job).await;
+    Ok(Answer::json(&JobView::of(&job, &names, api.backend.durability()).progress(said))?.stale(sight.stale_ms))
 }

@@ -11,6 +11,7 @@ mod logs;
 mod queues;
 mod reads;
 mod rig;
+mod room;
 mod schedules;
 mod settings;
 mod story;

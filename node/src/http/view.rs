@@ -3,12 +3,15 @@
 use relais_dispatcher::ledger::Ledger;
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::job::{Attempt, Ending, Job, JobError, JobState};
+use relais_protocol::size::bytes_text;
 use relais_protocol::spec::{
-    Concurrency, Dependency, Jitter, JobOptions, Labels, OnConflict, OnDisconnect, OnLost, StartTime, Unique,
+    Concurrency, Dependency, Jitter, JobOptions, Labels, OnConflict, OnDisconnect, OnLost, Placement, Requires,
+    StartTime, Unique,
 };
 use relais_protocol::time::{UnixMs, duration_text};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The names of all nodes.
@@ -96,7 +99,7 @@ pub(super) struct JobView<'a> {
     node: Option<String>,
     fence: Option<u64>,
     exit_code: Option<i32>,
-    progress: Option<()>,
+    progress: Option<Cow<'a, str>>,
     result: Option<&'a RawValue>,
     error: Option<ErrorView<'a>>,
     cancel_requested: Option<CancelView<'a>>,
@@ -161,8 +164,21 @@ pub(super) struct RetryView<'a> {
 /// What a node must have.
 #[derive(Serialize)]
 pub(super) struct RequiresView<'a> {
-    pub(super) slots: u32,
-    pub(super) labels: &'a Labels,
+    slots: u32,
+    cpu: Option<f64>,
+    memory: Option<String>,
+    labels: &'a Labels,
+}
+
+impl<'a> RequiresView<'a> {
+    pub(super) fn of(requires: &'a Requires) -> Self {
+        Self {
+            slots: requires.slots,
+            cpu: (requires.cpu_millis > 0).then(|| f64::from(requires.cpu_millis) / 1_000.0),
+            memory: (requires.memory_bytes > 0).then(|| bytes_text(requires.memory_bytes)),
+            labels: &requires.labels,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -205,7 +221,8 @@ struct AttemptView<'a> {
     exit_code: Option<i32>,
     signal: Option<i32>,
     error: Option<ErrorView<'a>>,
-    output_tail: Option<std::borrow::Cow<'a, str>>,
+    progress: Option<&'a str>,
+    output_tail: Option<Cow<'a, str>>,
 }
 
 /// A text, unless it is empty.
@@ -242,6 +259,13 @@ pub(super) fn retry(options: &JobOptions) -> RetryView<'_> {
     }
 }
 
+pub(super) fn placement(options: &JobOptions) -> &'static str {
+    match options.placement {
+        Placement::Spread => "spread",
+        Placement::Pack => "pack",
+    }
+}
+
 pub(super) fn on_disconnect(options: &JobOptions) -> &'static str {
     match options.on_disconnect {
         OnDisconnect::Stop => "stop",
@@ -262,6 +286,7 @@ fn attempt<'a>(attempt: &'a Attempt, names: &Names) -> AttemptView<'a> {
         exit_code: end.and_then(|end| end.exit_code),
         signal: end.and_then(|end| end.signal),
         error: end.and_then(|end| end.error.as_ref()).map(error),
+        progress: end.and_then(|end| end.progress.as_deref()),
         output_tail: end.map(|end| String::from_utf8_lossy(&end.output_tail)),
     }
 }
@@ -306,8 +331,8 @@ impl<'a> JobView<'a> {
             idempotency_key: options.idempotency_key.as_deref(),
             unique: options.unique.as_ref().map(UniqueView::of),
             concurrency: options.concurrency.as_ref().map(ConcurrencyView::of),
-            requires: RequiresView { slots: options.requires.slots, labels: &options.requires.labels },
-            placement: "spread",
+            requires: RequiresView::of(&options.requires),
+            placement: placement(options),
             depends_on: options.depends_on.iter().map(dependency).collect(),
             labels: &options.labels,
             metadata: raw(given(&options.metadata).unwrap_or("{}")),
@@ -325,7 +350,7 @@ impl<'a> JobView<'a> {
             node: last.map(|last| names.name(last.node)),
             fence: last.map(|last| last.fence.0),
             exit_code: last.and_then(|last| last.end.as_ref()).and_then(|end| end.exit_code),
-            progress: None,
+            progress: last.and_then(|last| last.end.as_ref()?.progress.as_deref()).map(Cow::Borrowed),
             result: job.result.as_deref().map(raw),
             error: job.error.as_ref().map(error),
             cancel_requested: job.cancel.as_ref().map(|wish| CancelView { at: Time(wish.at), reason: &wish.reason }),
@@ -338,6 +363,12 @@ impl<'a> JobView<'a> {
             replaced_by: job.replaced_by.map(Id),
             deduplicated: None,
         }
+    }
+
+    /// With what its running attempt says of its progress, if it does.
+    pub(super) fn progress(mut self, said: Option<String>) -> Self {
+        self.progress = said.map(Cow::Owned).or(self.progress);
+        self
     }
 
     /// With whether it was there before, for the answer to a submit.

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
-use relais_protocol::ids::{Index, JobId, NodeId};
+use relais_protocol::ids::{Fence, Index, JobId, NodeId};
 use relais_protocol::message::{DrillFault, Holdings};
 use relais_protocol::record::{Committed, Record};
 use relais_protocol::time::UnixMs;
@@ -132,6 +132,11 @@ impl Backend for HubBackend {
     ) -> BoxFuture<'static, Result<OutputChunk, OutputFailed>> {
         let work = self.on_engine(self.0.clone().output_of(node, job, attempt, stream, offset, bytes_max));
         async move { work.await.unwrap_or_else(|| Err(OutputFailed::Gone("the node is stopping".to_owned()))) }.boxed()
+    }
+
+    fn progress(&self, node: NodeId, attempts: Vec<(JobId, Fence)>) -> BoxFuture<'static, Vec<Option<String>>> {
+        let work = self.on_engine(self.0.clone().progress_of(node, attempts));
+        async move { work.await.unwrap_or_default() }.boxed()
     }
 
     fn readiness(&self) -> Readiness {

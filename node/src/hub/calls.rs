@@ -127,6 +127,7 @@ impl Hub {
             },
             Call::Holdings => Reply::Holdings(Box::new(self.holdings())),
             Call::Http { method, target, body } => self.answer_here(method, target, body).await,
+            Call::Progress(attempts) => Reply::Progress(self.progress_here(&attempts)),
             Call::Vitals => Reply::Failed("this version does not answer it".to_owned()),
         }
     }

@@ -39,7 +39,7 @@ pub(super) struct Prospects {
 
 /// What a node falls with: its `failure_domain` label, else its machine.
 pub(super) fn domain(row: &NodeRow) -> &str {
-    let label = row.facts.labels.get(FAILURE_DOMAIN_LABEL);
+    let label = row.label(FAILURE_DOMAIN_LABEL);
     let machine = if row.facts.machine.is_empty() { &row.name } else { &row.facts.machine };
     label.unwrap_or(machine)
 }

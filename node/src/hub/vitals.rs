@@ -176,7 +176,7 @@ fn place(row: &NodeRow, voters: &BTreeSet<NodeId>, up: &BTreeSet<NodeId>) -> Pla
     Place {
         name: row.name.clone(),
         domain: domain(row).to_owned(),
-        labelled: row.facts.labels.contains_key(FAILURE_DOMAIN_LABEL),
+        labelled: row.label(FAILURE_DOMAIN_LABEL).is_some(),
         witness: row.facts.witness,
         voter: voters.contains(&row.id),
         up: up.contains(&row.id),

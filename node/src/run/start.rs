@@ -1,5 +1,6 @@
 //! Starting a node: its parts, in the order in which they need each other.
 
+use super::facts::facts;
 use super::identity::{self, Found};
 use super::ward::{self, Stopping};
 use super::{StartFailed, fail_stop, give_up};
@@ -9,7 +10,6 @@ use crate::datadir::{DataDir, DirOptions};
 use crate::http;
 use crate::hub::{DispatchOutlet, Hub, HubBackend, HubInbound, HubParts, JournalLink, Me, WorkOutlet, watch_journal};
 use crate::identity::Identity;
-use crate::machine::machine_id;
 use crate::net::{Net, NetConfig, VersionRange};
 use crate::seed;
 use futures::FutureExt;
@@ -18,7 +18,6 @@ use relais_dispatcher::actor::DispatcherParts;
 use relais_dispatcher::core::CoreConfig;
 use relais_dispatcher::journal::{self, Journal, Opened, PlantedBug, RaftJournal, Store, StoreOptions, SyncMode};
 use relais_protocol::ids::RaftId;
-use relais_protocol::record::NodeFacts;
 use relais_worker::actor::WorkerParts;
 use relais_worker::core::{Worker, WorkerConfig};
 use relais_worker::executor::{Executors, clear_work_folder};
@@ -179,22 +178,6 @@ fn sync_mode() -> SyncMode {
         .map_or(Duration::ZERO, Duration::from_millis);
     let planted = if relais_dispatcher::planted::sync_skipped() { PlantedBug::SkipFsync } else { PlantedBug::None };
     SyncMode { delay, planted, ..SyncMode::default() }
-}
-
-fn facts(config: &StartConfig, me: &Me) -> NodeFacts {
-    let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
-    NodeFacts {
-        name: me.name.clone(),
-        slots: if config.witness { 0 } else { config.slots.unwrap_or(cpus) },
-        labels: config.labels.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        machine: machine_id(),
-        pid: std::process::id(),
-        http: config.advertise_http.clone().unwrap_or_else(|| format!("http://{}", config.http)),
-        quic: String::new(),
-        journal: 0,
-        witness: config.witness,
-    }
 }
 
 fn start_net(config: &StartConfig, hub: &Arc<Hub>) -> Result<Net, StartFailed> {

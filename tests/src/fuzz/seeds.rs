@@ -91,6 +91,7 @@ fn finish() -> Finish {
         signal: None,
         error: None,
         result: Some("1".to_owned()),
+        progress: Some("9 of 10".to_owned()),
         output_tail: b"done".to_vec(),
     }
 }

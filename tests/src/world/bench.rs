@@ -241,7 +241,18 @@ fn finish(node: NodeId, job: JobId, fence: Fence, outcome: AttemptOutcome) -> Fi
         _ => Some(ErrorKind::Exit),
     };
     let error = error.map(|kind| JobError { kind, message: String::new() });
-    Finish { job, fence, node, outcome, exit_code: None, signal: None, error, result: None, output_tail: Vec::new() }
+    Finish {
+        job,
+        fence,
+        node,
+        outcome,
+        exit_code: None,
+        signal: None,
+        error,
+        result: None,
+        progress: None,
+        output_tail: Vec::new(),
+    }
 }
 
 /// How long a job keeps its slots, all attempts together, if none is lost and nobody cancels it.

@@ -37,6 +37,7 @@ fn finish(job: u128, epoch: u64) -> Input {
         signal: None,
         error: None,
         result: None,
+        progress: None,
         output_tail: vec![],
     }))
 }

@@ -42,6 +42,18 @@ pub(crate) struct Flags {
     /// Run it only on nodes with this label
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     require: Vec<(String, String)>,
+    /// How many slots it takes
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
+    slots: Option<u16>,
+    /// How many cores its node must have left for it
+    #[arg(long, value_name = "CORES", value_parser = cores)]
+    cpu: Option<f64>,
+    /// How much memory its node must have left for it
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<String>,
+    /// Which of the nodes that fit: the least loaded (spread) or the most loaded (pack)
+    #[arg(long, value_name = "WAY", value_parser = ["spread", "pack"])]
+    placement: Option<String>,
     /// Run it no sooner than after this time
     #[arg(long, value_name = "DURATION", value_parser = duration_text, conflicts_with = "at")]
     delay: Option<String>,
@@ -91,11 +103,15 @@ impl Flags {
         if let Some(retries) = self.retries {
             job.insert("retry".to_owned(), json!({ "max_attempts": u32::from(retries) + 1 }));
         }
-        if !self.require.is_empty() {
-            let mut requires = Map::new();
-            put_pairs(&mut requires, "labels", &self.require);
+        let mut requires = Map::new();
+        put(&mut requires, "slots", self.slots);
+        put(&mut requires, "cpu", self.cpu);
+        put(&mut requires, "memory", self.memory.as_deref());
+        put_pairs(&mut requires, "labels", &self.require);
+        if !requires.is_empty() {
             job.insert("requires".to_owned(), Value::Object(requires));
         }
+        put(&mut job, "placement", self.placement.as_deref());
         Ok(Value::Object(job))
     }
 }
@@ -142,6 +158,14 @@ fn limited(text: &str) -> Result<(String, u32), String> {
         (_, 0) => Err("a limit of 0 would let none run; give 1 or more".to_owned()),
         limited => Ok(limited),
     }
+}
+
+fn cores(text: &str) -> Result<f64, String> {
+    relais_protocol::size::parse_cores(text).map(|millis| f64::from(millis) / 1_000.0)
+}
+
+fn size(text: &str) -> Result<String, String> {
+    relais_protocol::size::parse_bytes(text).map(|_| text.to_owned())
 }
 
 fn duration_text(text: &str) -> Result<String, String> {

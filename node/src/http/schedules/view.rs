@@ -2,7 +2,7 @@
 //! and when it is due.
 
 use crate::http::view::{
-    ConcurrencyView, Duration, Id, RequiresView, RetryView, Time, UniqueView, given, on_disconnect, raw, retry,
+    ConcurrencyView, Duration, Id, RequiresView, RetryView, Time, UniqueView, given, on_disconnect, placement, raw, retry,
 };
 use relais_dispatcher::cron::Cron;
 use relais_protocol::schedule::{Firing, FiringLog, FiringOutcome, ScheduleRow};
@@ -62,6 +62,7 @@ struct SpecView<'a> {
     unique: Option<UniqueView<'a>>,
     concurrency: Option<ConcurrencyView<'a>>,
     requires: RequiresView<'a>,
+    placement: &'static str,
     labels: &'a Labels,
     metadata: &'a RawValue,
 }
@@ -161,7 +162,8 @@ fn spec(spec: &JobSpec) -> SpecView<'_> {
         on_disconnect: on_disconnect(options),
         unique: options.unique.as_ref().map(UniqueView::of),
         concurrency: options.concurrency.as_ref().map(ConcurrencyView::of),
-        requires: RequiresView { slots: options.requires.slots, labels: &options.requires.labels },
+        requires: RequiresView::of(&options.requires),
+        placement: placement(options),
         labels: &options.labels,
         metadata: raw(given(&options.metadata).unwrap_or("{}")),
     }

@@ -145,9 +145,8 @@ pub(super) struct RawConcurrency<'a> {
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(super) struct RawRequires<'a> {
     pub(super) slots: Option<i64>,
+    pub(super) cpu: Option<f64>,
     #[serde(borrow)]
-    pub(super) cpu: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) memory: Option<&'a RawValue>,
+    pub(super) memory: Option<Text<'a>>,
     pub(super) labels: Option<Labels>,
 }

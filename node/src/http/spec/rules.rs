@@ -1,7 +1,7 @@
 //! The rules of a job spec beyond its shape, with its defaults.
 
-use super::raw::{RawRequires, RawRetry, RawSpec, Text};
-use super::{METADATA_BYTES_MAX, shared, unreadable};
+use super::raw::{RawRetry, RawSpec, Text};
+use super::{METADATA_BYTES_MAX, room, shared, unreadable};
 use crate::http::json::escaped;
 use crate::http::problem::FieldError;
 use relais_protocol::job::ErrorKind;
@@ -13,8 +13,6 @@ use relais_protocol::time::{UnixMs, parse_duration_ms};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Slots that one job may take.
-const SLOTS_MAX: i64 = 65_535;
 /// Conditions that a policy may name as final.
 const NON_RETRYABLE_MAX: usize = 64;
 /// Characters of a label's key and of its value.
@@ -60,12 +58,13 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
             errors,
         ),
         idempotency_key: None,
-        requires: raw.requires.map_or_else(Requires::default, |raw| requires(raw.0, errors)),
+        requires: raw.requires.map_or_else(Requires::default, |raw| room::requires(raw.0, errors)),
         labels: labels(raw.labels, "/labels", errors),
         metadata: metadata(raw.metadata, errors),
         depends_on,
         concurrency: raw.concurrency.and_then(|raw| shared::concurrency(&raw.0, errors)),
         unique: raw.unique.and_then(|raw| shared::unique(&raw.0, errors)),
+        placement: room::placement(raw.placement.as_ref(), errors),
     };
     let spec = JobSpec {
         kind: raw.kind?.0.into_owned(),
@@ -82,18 +81,9 @@ fn refuse_later_fields(raw: &RawSpec<'_>, errors: &mut Errors) {
         ("/array", raw.array),
         ("/on_complete", raw.on_complete),
         ("/notify", raw.notify),
-        ("/requires/cpu", raw.requires.as_ref().and_then(|requires| requires.0.cpu)),
-        ("/requires/memory", raw.requires.as_ref().and_then(|requires| requires.0.memory)),
     ];
     for (pointer, _) in later.iter().filter(|(_, value)| value.is_some()) {
         push(errors, pointer, "is not supported by this version yet; leave it out");
-    }
-    match raw.placement.as_ref().map(|placement| &*placement.0) {
-        None | Some("spread") => {}
-        Some("pack" | "every") => {
-            push(errors, "/placement", "this version knows only `spread`; `pack` and `every` are not supported yet");
-        }
-        Some(_) => push(errors, "/placement", "must be `spread`"),
     }
 }
 
@@ -197,14 +187,7 @@ fn non_retryable(conditions: Option<&[Text<'_>]>, errors: &mut Errors) -> Vec<St
 const ERROR_KINDS: [ErrorKind; 5] =
     [ErrorKind::Exit, ErrorKind::Signal, ErrorKind::Timeout, ErrorKind::Spawn, ErrorKind::Http];
 
-fn requires(raw: RawRequires<'_>, errors: &mut Errors) -> Requires {
-    Requires {
-        slots: bounded(raw.slots, "/requires/slots", 1, SLOTS_MAX, 1, errors) as u32,
-        labels: labels(raw.labels, "/requires/labels", errors),
-    }
-}
-
-fn labels(labels: Option<Labels>, pointer: &str, errors: &mut Errors) -> Labels {
+pub(super) fn labels(labels: Option<Labels>, pointer: &str, errors: &mut Errors) -> Labels {
     let labels = labels.unwrap_or_default();
     if labels.len() > LABELS_MAX {
         push(errors, pointer, "has more than 16 labels");

@@ -1,7 +1,7 @@
 //! Every field of a job spec, wrong in several ways; and what its defaults come to.
 
 use super::*;
-use relais_protocol::spec::{Jitter, JobOptions, OnConflict, StartTime};
+use relais_protocol::spec::{Jitter, JobOptions, OnConflict, Placement, StartTime};
 use serde_json::json;
 
 fn pointers(problem: &Problem) -> Vec<String> {
@@ -21,7 +21,7 @@ fn wrong(text: &str) -> Vec<String> {
 }
 
 /// A field's name and value beside a good kind and payload, and where it is refused.
-pub(in crate::http) const FIELDS: [(&str, &str, &str); 113] = [
+pub(in crate::http) const FIELDS: [(&str, &str, &str); 124] = [
     ("name", "5", "/name"),
     ("name", "[]", "/name"),
     ("name", "\"a\\u0000b\"", "/name"),
@@ -101,12 +101,23 @@ pub(in crate::http) const FIELDS: [(&str, &str, &str); 113] = [
     ("requires", "{\"slots\":0}", "/requires/slots"),
     ("requires", "{\"slots\":65536}", "/requires/slots"),
     ("requires", "{\"slots\":\"1\"}", "/requires/slots"),
-    ("requires", "{\"cpu\":1.0}", "/requires/cpu"),
-    ("requires", "{\"memory\":\"512MiB\"}", "/requires/memory"),
+    ("requires", "{\"cpu\":\"1.0\"}", "/requires/cpu"),
+    ("requires", "{\"cpu\":0}", "/requires/cpu"),
+    ("requires", "{\"cpu\":-0.5}", "/requires/cpu"),
+    ("requires", "{\"cpu\":1.0005}", "/requires/cpu"),
+    ("requires", "{\"cpu\":65536.001}", "/requires/cpu"),
+    ("requires", "{\"cpu\":1e300}", "/requires/cpu"),
+    ("requires", "{\"cpu\":[1]}", "/requires/cpu"),
+    ("requires", "{\"memory\":512}", "/requires/memory"),
+    ("requires", "{\"memory\":\"\"}", "/requires/memory"),
+    ("requires", "{\"memory\":\"0MiB\"}", "/requires/memory"),
+    ("requires", "{\"memory\":\"512MB\"}", "/requires/memory"),
+    ("requires", "{\"memory\":\"-1MiB\"}", "/requires/memory"),
+    ("requires", "{\"memory\":\"1048577TiB\"}", "/requires/memory"),
     ("requires", "{\"labels\":{\"zone\":5}}", "/requires/labels/zone"),
     ("requires", "{\"labels\":[]}", "/requires/labels"),
     ("requires", "{\"labels\":{\"\":\"x\"}}", "/requires/labels/"),
-    ("placement", "\"pack\"", "/placement"),
+    ("placement", "\"Pack\"", "/placement"),
     ("placement", "\"every\"", "/placement"),
     ("placement", "\"best\"", "/placement"),
     ("placement", "5", "/placement"),
@@ -245,7 +256,7 @@ fn a_full_spec_keeps_all_that_it_says() {
         "delay":"1h30m","expires_at":"2026-11-23T04:00:00+02:00","timeout":"250ms","on_disconnect":"continue",
         "retry":{"max_attempts":5,"initial_interval":"2s","backoff_coefficient":1.5,"maximum_interval":"1m",
         "jitter":"none","non_retryable":["exit:2","spawn"],"on_lost":"fail","max_lost":0},
-        "requires":{"slots":2,"labels":{"zone":"eu"}},"labels":{"team":"data"},"metadata":{"x":1},
+        "requires":{"slots":2,"cpu":0.25,"memory":"1.5GiB","labels":{"zone":"eu"}},"placement":"pack","labels":{"team":"data"},"metadata":{"x":1},
         "concurrency":{"key":"tenant-7","limit":2},"unique":{"key":"r","for":"24h","on_conflict":"replace"}}"#;
     let spec = check(text, Some("k".into())).unwrap().spec;
     let (concurrency, unique) = (spec.options().concurrency.clone().unwrap(), spec.options().unique.clone().unwrap());
@@ -259,6 +270,7 @@ fn a_full_spec_keeps_all_that_it_says() {
     assert_eq!((timeout_ms, retry.backoff_permille, retry.jitter), (Some(250), 1_500, Jitter::None));
     assert_eq!((retry.max_attempts, retry.max_lost, retry.non_retryable.len()), (5, 0, 2));
     assert_eq!((requires.slots, requires.labels["zone"].as_str()), (2, "eu"));
+    assert_eq!((requires.cpu_millis, requires.memory_bytes, spec.options().placement), (250, 3 << 29, Placement::Pack));
     assert_eq!((idempotency_key.as_deref(), metadata.as_str()), (Some("k"), r#"{"x":1}"#));
 }
 

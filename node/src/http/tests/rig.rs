@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_dispatcher::rows::MemoryRows;
-use relais_protocol::ids::{ClusterId, Incarnation, Index, JobId, NodeId, RaftId};
+use relais_protocol::ids::{ClusterId, Fence, Incarnation, Index, JobId, NodeId, RaftId};
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::message::{DrillFault, Holdings, LogPosition};
 use relais_protocol::record::{BATCH_RECORDS_MAX, Batch, Committed, Finish, NodeFacts, Outcomes, RULES, Record};
@@ -55,7 +55,14 @@ impl Rig {
         });
         rig.apply(vec![Record::Found { cluster: ClusterId(9), name: "n1".into() }]);
         rig.apply(vec![Record::Promote { node: NodeId(1), incarnation: Incarnation(1) }]);
-        let facts = NodeFacts { name: "n1".into(), slots, version: "0.1.0".into(), ..NodeFacts::default() };
+        let facts = NodeFacts {
+            name: "n1".into(),
+            slots,
+            cpu_millis: 2_000,
+            memory_bytes: 8 << 30,
+            version: "0.1.0".into(),
+            ..NodeFacts::default()
+        };
         rig.apply(vec![Record::NodeUp { node: NodeId(1), incarnation: Incarnation(1), facts: Box::new(facts) }]);
         rig
     }
@@ -92,6 +99,7 @@ impl Rig {
             signal: None,
             error: failed.then(|| JobError { kind: ErrorKind::Exit, message: "exit code 3".into() }),
             result: None,
+            progress: Some("9 of 10".into()),
             output_tail: b"tail".to_vec(),
         }))]);
     }
@@ -254,6 +262,11 @@ impl Backend for Rig {
             }
         };
         async move { answer }.boxed()
+    }
+
+    fn progress(&self, _: NodeId, attempts: Vec<(JobId, Fence)>) -> BoxFuture<'static, Vec<Option<String>>> {
+        let said = attempts.iter().map(|(job, fence)| Some(format!("{job} {fence}"))).collect();
+        async move { said }.boxed()
     }
 
     fn readiness(&self) -> Readiness {
