@@ -86,10 +86,14 @@ mod tests {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
             assert_eq!(parse_bytes(&bytes_text(bytes)), Ok(bytes), "{text}");
         }
-        for bad in ["", "MiB", "-1MiB", "1.5", "1.MiB", ".5MiB", "1.2345GiB", "1GB", "1e3", "1048577TiB", "½GiB", "+1"] {
+        for bad in ["", "MiB", "-1MiB", "1.5", "1.MiB", ".5MiB", "1.2345GiB", "1GB", "1e3", "1048577TiB", "½GiB", "+1"]
+        {
             assert!(parse_bytes(bad).is_err(), "{bad}");
         }
-        assert_eq!((bytes_text(512 << 20), bytes_text(1_000), bytes_text(0)), ("512MiB".into(), "1000".into(), "0".into()));
+        assert_eq!(
+            (bytes_text(512 << 20), bytes_text(1_000), bytes_text(0)),
+            ("512MiB".into(), "1000".into(), "0".into())
+        );
         assert_eq!(rough_bytes_text((24 << 30) - 1), "23.9 GiB");
         assert_eq!((rough_bytes_text(24 << 30), rough_bytes_text(9)), ("24 GiB".into(), "9 B".into()));
     }

@@ -10,6 +10,7 @@ pub mod one_terminal;
 pub mod progress;
 pub mod reads_are_fresh;
 pub mod replicas_agree;
+pub mod room_holds;
 pub mod sticky;
 
 use crate::history::History;
@@ -36,12 +37,13 @@ type Check = fn(&History) -> Vec<String>;
 /// Every property, every violation.
 #[must_use]
 pub fn check_all(history: &History) -> Vec<Violation> {
-    let all: [(&'static str, Check); 11] = [
+    let all: [(&'static str, Check); 12] = [
         ("acked-is-kept", acked_is_kept::check),
         ("one-terminal", one_terminal::check),
         ("job-history", job_history::check),
         ("bounded-executions", bounded_executions::check),
         ("limits-hold", limits_hold::check),
+        ("room-holds", room_holds::check),
         ("ends-are-true", ends_are_true::check),
         ("reads-are-fresh", reads_are_fresh::check),
         ("one-dispatcher-per-epoch", one_dispatcher::check),

@@ -6,7 +6,7 @@
 
 use relais_protocol::ids::{Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, StateName};
-use relais_protocol::spec::{Concurrency, QueueName};
+use relais_protocol::spec::{Concurrency, QueueName, Requires};
 
 /// Milliseconds since the run began, by the observer's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -25,6 +25,12 @@ pub struct History {
     pub queue_limits: Vec<(Index, QueueName, Option<u32>)>,
     /// What jobs share with others, as they were taken in.
     pub shared: Vec<Shared>,
+    /// What jobs ask of a node, as they were taken in.
+    pub asked: Vec<Asked>,
+    /// What nodes have, each time that it may have changed, in the order of the journal.
+    pub rooms: Vec<Room>,
+    /// Where attempts were placed, in the order of the journal.
+    pub started: Vec<Started>,
     /// Every execution that began.
     pub executions: Vec<Execution>,
     /// Every reign that began.
@@ -78,6 +84,41 @@ pub struct Shared {
     pub concurrency: Option<Concurrency>,
     /// Its unique key, unless a later job may take it.
     pub unique: Option<String>,
+}
+
+/// What a job asks of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The job.
+    pub job: JobId,
+    /// What.
+    pub requires: Requires,
+}
+
+/// What a node has, as of the end of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The entry.
+    pub index: Index,
+    /// The node.
+    pub node: NodeId,
+    /// Slots.
+    pub slots: u32,
+    /// Thousandths of a core.
+    pub cpu_millis: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+}
+
+/// An attempt was placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// By this entry.
+    pub index: Index,
+    /// The job.
+    pub job: JobId,
+    /// Where.
+    pub node: NodeId,
 }
 
 /// One execution of a job, as its executor sees it.

@@ -42,6 +42,7 @@ mod plan;
 mod profile;
 mod raft;
 mod reads;
+mod room;
 mod schedule;
 mod shared;
 mod shell;

@@ -28,7 +28,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Every planted bug, where it sits (in the product's own pure cores, or in the simulator's model of what is
 /// not pure: journal, disk, shells), and the kind of world that goes to the place where it shows.
-const PLANTED: [(&str, &str, Profile); 39] = [
+const PLANTED: [(&str, &str, Profile); 40] = [
     // The journal and its disk.
     ("sync-skipped", "model of the store", Profile::Any),
     ("failed-sync-ignored", "model of the store", Profile::Journals),
@@ -57,6 +57,7 @@ const PLANTED: [(&str, &str, Profile); 39] = [
     // The ledger.
     ("dedupe-skipped", "ledger", Profile::Any),
     ("limit-in-memory", "ledger", Profile::Any),
+    ("memory-ignored", "ledger", Profile::Any),
     ("cancel-not-kept", "ledger", Profile::Any),
     ("late-report-accepted", "ledger", Profile::Any),
     ("terminal-overwritten", "ledger", Profile::Any),

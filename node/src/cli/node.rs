@@ -155,7 +155,8 @@ fn slots_from(node: &Value) -> String {
 /// Labels; one that is taken away with nothing after its `=`.
 fn pairs(labels: &Value) -> String {
     let labels = labels.as_object().into_iter().flatten();
-    let told: Vec<String> = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let told: Vec<String> =
+        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     told.join(", ")
 }
 

@@ -92,7 +92,8 @@ fn how_it_failed(job: &Job, names: &Names) -> String {
     let policy = &job.spec.options().retry;
     if job.ended_by.is_none() {
         // Not one attempt's end, but that too many were lost.
-        let last = job.attempts.last().map_or_else(String::new, |last| format!("; the last was {}", named(last, names)));
+        let last =
+            job.attempts.last().map_or_else(String::new, |last| format!("; the last was {}", named(last, names)));
         return format!("{}{last}; {again}", message(job).unwrap_or("it failed"));
     }
     let is_final = job.failures < policy.max_attempts;

@@ -41,13 +41,18 @@ impl Said {
 impl Hub {
     /// What attempts that run on `node` say of their progress, one each; nothing of one that does not run there,
     /// and of none when the node does not answer.
-    pub(super) async fn progress_of(self: Arc<Self>, node: NodeId, attempts: Vec<(JobId, Fence)>) -> Vec<Option<String>> {
+    pub(super) async fn progress_of(
+        self: Arc<Self>,
+        node: NodeId,
+        attempts: Vec<(JobId, Fence)>,
+    ) -> Vec<Option<String>> {
         if node == self.me.node {
             return self.progress_here(&attempts);
         }
         let now = self.clock.mono();
         let known: Vec<Option<Option<String>>> = attempts.iter().map(|key| self.said.read(*key, now)).collect();
-        let asked: Vec<_> = attempts.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| *key).collect();
+        let asked: Vec<_> =
+            attempts.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| *key).collect();
         let mut answers = Vec::new();
         if !asked.is_empty()
             && let Some(Reply::Progress(said)) = self.call(node, &Call::Progress(asked.clone()), PROGRESS_LIMIT).await

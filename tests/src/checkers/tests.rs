@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::history::{
-    At, Began, Deed, DeedKind, Digest, Execution, Final, Read, Recovery, Shared, Stand, Step, Submitted,
+    Asked, At, Began, Deed, DeedKind, Digest, Execution, Final, Read, Recovery, Room, Shared, Stand, Started, Step,
+    Submitted,
 };
 use relais_protocol::ids::{Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, StateName};
-use relais_protocol::spec::{Concurrency, QueueName};
+use relais_protocol::spec::{Concurrency, QueueName, Requires};
 
 const JOB: JobId = JobId(1);
 
@@ -144,6 +145,32 @@ fn exceeded_limits_are_found() {
     assert_eq!(found(limited(1)), ["job-history", "limits-hold"]);
     assert_eq!(found(|h| set(h, shared(JobId(2), "a", None))), ["job-history", "limits-hold"]);
     assert_eq!(found(|h| set(h, shared(JobId(2), "b", Some("u")))), ["job-history", "limits-hold"]);
+}
+
+#[test]
+fn a_node_that_is_overfull_is_found() {
+    let spoil = |second: u64, room: u64| {
+        move |h: &mut History| {
+            let asks = |job: u128, memory_bytes: u64| Asked {
+                job: JobId(job),
+                requires: Requires { memory_bytes, ..Requires::default() },
+            };
+            let node = NodeId(3);
+            h.asked = vec![asks(8, 600), asks(9, second)];
+            h.rooms = vec![
+                Room { index: Index(1), node, slots: 2, cpu_millis: 0, memory_bytes: room },
+                Room { index: Index(99), node, slots: 0, cpu_millis: 0, memory_bytes: 0 },
+            ];
+            for job in [8, 9] {
+                let (index, job) = (Index(job as u64), JobId(job));
+                h.started.push(Started { index, job, node });
+                h.steps.push(Step { index, job, state: StateName::Running });
+            }
+        }
+    };
+    assert_eq!(found(spoil(400, 1_000)), ["job-history"]);
+    assert_eq!(found(spoil(401, 1_000)), ["job-history", "room-holds"]);
+    assert_eq!(found(spoil(0, 500)), ["job-history", "room-holds"], "by the first alone");
 }
 
 #[test]

@@ -5,13 +5,13 @@ use super::World;
 use super::bench::{Script, any_script, work_ms};
 use super::dice::Dice;
 use super::event::Event;
+use super::room;
 use super::shared::{Budget, limit_of_few};
 use crate::history::{At, Submitted};
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::record::{Committed, Outcome, Record, Submit};
 use relais_protocol::spec::{
-    Condition, Dependency, Jitter, JobOptions, JobSpec, OnDisconnect, OnLost, QueueName, Requires, RetryPolicy,
-    StartTime,
+    Condition, Dependency, Jitter, JobOptions, JobSpec, OnDisconnect, OnLost, QueueName, RetryPolicy, StartTime,
 };
 
 /// A client gives up waiting for a node after this, in ms.
@@ -92,10 +92,13 @@ impl World {
     /// Makes up what a client wants next.
     fn think(&mut self, number: usize) {
         let is_pair = self.pair.is_some();
+        let mut dice = self.clients[number].dice.part();
+        let wish = self.set_some_node(&mut dice).filter(|_| dice.chance(4));
         let client = &mut self.clients[number];
         let known = client.dice.pick(&client.jobs);
         let request = match (client.dice.range(0, 99), known) {
             _ if number == 0 && !is_pair && client.budget.begins() => Some(single(limit_of_few())),
+            (90.., _) if wish.is_some() => wish.map(single),
             (0..12, Some(job)) => Some(single(Record::Cancel { job, reason: String::new() })),
             (12..22, Some(job)) => Some(single(Record::Retry { job })),
             (22..40, Some(job)) if is_pair => Some(single(Record::Delete { job })),
@@ -234,15 +237,15 @@ fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs, long: bool) ->
         1 => StartTime::At(wall.plus(dice.range(0, 2_000))),
         _ => StartTime::Now,
     };
-    let options = JobOptions {
+    let mut options = JobOptions {
         start,
         expires_at: dice.chance(5).then(|| wall.plus(dice.range(500, 10_000))),
         timeout_ms: dice.chance(15).then(|| dice.range(200, 3_000)),
         retry,
         on_disconnect: if dice.chance(20) { OnDisconnect::Continue } else { OnDisconnect::Stop },
-        requires: Requires { slots: 1, ..Requires::default() },
         ..JobOptions::default()
     };
+    room::ask(&mut options, dice);
     let spec = JobSpec {
         kind: "noop".into(),
         queue: QueueName::default(),

@@ -219,6 +219,7 @@ impl World {
             return;
         }
         self.watched = index;
+        self.note_room(id, index, &batch.records, applied);
         for (record, outcome) in batch.records.iter().zip(&applied.outcomes.each) {
             let begins = matches!(record, Record::Promote { .. } | Record::Found { .. });
             if !begins && !matches!(outcome, Outcome::Refused(_)) && proposed != before {

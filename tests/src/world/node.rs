@@ -9,13 +9,14 @@ use super::event::Inside;
 use super::log::{Members, Stable};
 use super::raft::Raft;
 use super::reads::Reads;
+use super::room;
 use relais_dispatcher::core::{Core, CoreConfig, Now};
 use relais_dispatcher::election::{Election, ElectionConfig, Input as ElectionInput, JournalView};
 use relais_dispatcher::ledger::Ledger;
 use relais_dispatcher::planted::is_planted as planted;
 use relais_dispatcher::rows::MemoryRows;
 use relais_protocol::ids::{Generation, Incarnation, Index, NodeId, RaftId, Reign};
-use relais_protocol::record::{Finish, NodeFacts};
+use relais_protocol::record::Finish;
 use relais_protocol::time::{Mono, UnixMs};
 use relais_worker::core::{Input as WorkerInput, Worker, WorkerConfig};
 use std::collections::BTreeSet;
@@ -138,12 +139,7 @@ impl Node {
         let mut election = Election::new(ElectionConfig::default(), self.id, dice.next(), mono);
         let unsettled = self.disk.unsettled.clone();
         let mut worker = Worker::new(WorkerConfig::default(), self.id, run, self.disk.reign, unsettled);
-        let facts = NodeFacts {
-            name: format!("n{}", self.id),
-            slots: self.slots,
-            journal: self.disk.journal,
-            ..NodeFacts::default()
-        };
+        let facts = room::facts(self);
         worker.handle(mono, WorkerInput::Facts(facts));
         if self.limited {
             election.handle(mono, ElectionInput::Ready(false));

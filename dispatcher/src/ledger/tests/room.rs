@@ -15,7 +15,10 @@ fn sized(node: u32, incarnation: u64, slots: u32, cpu_millis: u32, memory_bytes:
 }
 
 fn asks(slots: u32, cpu_millis: u32, memory_bytes: u64) -> JobOptions {
-    JobOptions { requires: Requires { slots, cpu_millis, memory_bytes, ..Requires::default() }, ..JobOptions::default() }
+    JobOptions {
+        requires: Requires { slots, cpu_millis, memory_bytes, ..Requires::default() },
+        ..JobOptions::default()
+    }
 }
 
 fn packed(slots: u32) -> JobOptions {
@@ -64,7 +67,11 @@ pub(super) fn set_on(node: u32, side: u128, what: u8) -> Record {
     match what {
         0 => set_slots(node, None),
         1 | 2 => set_slots(node, Some(what.into())),
-        _ => set_label(node, ["a", "b"][usize::from(what % 2)], (what > 3).then_some(["w", "x", "y", "z"][side as usize])),
+        _ => set_label(
+            node,
+            ["a", "b"][usize::from(what % 2)],
+            (what > 3).then_some(["w", "x", "y", "z"][side as usize]),
+        ),
     }
 }
 
@@ -113,7 +120,10 @@ fn a_node_takes_what_it_has_and_what_ends_is_given_back() {
     bench.does(submit(5, asks(1, 0, 0)));
     assert_eq!(bench.running(), [1, 3, 5], "what asks for nothing takes a slot alone");
     assert_eq!(bench.why(2), "it is next; no node that fits has 0.501 cores free; the most is 0 cores");
-    assert_eq!(bench.why(4), "1 job is ahead of it in queue `default`; no node that fits has 1 B of memory free; the most is 0 B");
+    assert_eq!(
+        bench.why(4),
+        "1 job is ahead of it in queue `default`; no node that fits has 1 B of memory free; the most is 0 B"
+    );
     bench.succeeds(3);
     assert_eq!(bench.running(), [1, 4, 5], "job 2 lacks a thousandth of a core");
     bench.succeeds(1);

@@ -2,7 +2,8 @@
 //! and when it is due.
 
 use crate::http::view::{
-    ConcurrencyView, Duration, Id, RequiresView, RetryView, Time, UniqueView, given, on_disconnect, placement, raw, retry,
+    ConcurrencyView, Duration, Id, RequiresView, RetryView, Time, UniqueView, given, on_disconnect, placement, raw,
+    retry,
 };
 use relais_dispatcher::cron::Cron;
 use relais_protocol::schedule::{Firing, FiringLog, FiringOutcome, ScheduleRow};

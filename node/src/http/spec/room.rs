@@ -21,7 +21,8 @@ fn cpu_millis(cores: f64, errors: &mut Errors) -> u32 {
     let millis = (cores * 1_000.0).round();
     let is_whole = (cores * 1_000.0 - millis).abs() < 1e-6;
     if !is_whole || !(1.0..=f64::from(CPU_MILLIS_MAX)).contains(&millis) {
-        let detail = "must be a number of cores from 0.001 to 65536, with three decimals at most; leave it out for none";
+        let detail =
+            "must be a number of cores from 0.001 to 65536, with three decimals at most; leave it out for none";
         push(errors, "/requires/cpu", detail);
         return 0;
     }

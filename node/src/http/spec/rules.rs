@@ -77,11 +77,7 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
 }
 
 fn refuse_later_fields(raw: &RawSpec<'_>, errors: &mut Errors) {
-    let later = [
-        ("/array", raw.array),
-        ("/on_complete", raw.on_complete),
-        ("/notify", raw.notify),
-    ];
+    let later = [("/array", raw.array), ("/on_complete", raw.on_complete), ("/notify", raw.notify)];
     for (pointer, _) in later.iter().filter(|(_, value)| value.is_some()) {
         push(errors, pointer, "is not supported by this version yet; leave it out");
     }

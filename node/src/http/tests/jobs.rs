@@ -176,7 +176,10 @@ async fn it_is_told_why_a_job_is_where_it_is() {
     }
     served.rig.finish(&running, AttemptOutcome::Failed);
     let said = served.get(&format!("/v1/jobs/{running}/explain")).await.json();
-    assert!(said["why"].as_str().unwrap().starts_with("exit code 3 in attempt 1 on n1; 1 of 1 attempts failed"), "{said}");
+    assert!(
+        said["why"].as_str().unwrap().starts_with("exit code 3 in attempt 1 on n1; 1 of 1 attempts failed"),
+        "{said}"
+    );
     let said = served.get(&format!("/v1/jobs/{later}")).await.json();
     assert_eq!((&said["state"], &said["delay"]), (&json!("scheduled"), &json!("1h")));
     assert_eq!(said["due_at"], "2026-09-21T15:13:20.000Z");

@@ -33,7 +33,10 @@ async fn slots_and_labels_of_a_node_are_set_and_unset() {
     let node = patch(&served, r#"{"slots":5,"labels":{"zone":"eu","gpu":null}}"#).await;
     assert_eq!(node.status, 200, "{}", node.text);
     let node = node.json();
-    assert_eq!((&node["slots"], &node["slots_from"], &node["labels"]), (&json!(5), &json!("set"), &json!({"zone": "eu"})));
+    assert_eq!(
+        (&node["slots"], &node["slots_from"], &node["labels"]),
+        (&json!(5), &json!("set"), &json!({"zone": "eu"}))
+    );
     assert_eq!(node["started_with"], json!({"slots": 2, "labels": {}}));
     assert_eq!(node["set"], json!({"slots": 5, "labels": {"zone": "eu"}}));
     let node = patch(&served, r#"{"slots":null}"#).await.json();
@@ -105,7 +108,8 @@ async fn it_is_told_how_a_job_ended() {
     assert!(why(&bad).await.starts_with("exit code 3 in attempt 1 on n1; 1 of 2 attempts failed; the next is due at "));
     served.rig.pass(1_000);
     served.rig.finish(&bad, AttemptOutcome::Failed);
-    let told = format!("exit code 3 in attempt 2 on n1; 2 of 2 attempts failed; POST /v1/jobs/{bad}:retry runs it again");
+    let told =
+        format!("exit code 3 in attempt 2 on n1; 2 of 2 attempts failed; POST /v1/jobs/{bad}:retry runs it again");
     assert_eq!(why(&bad).await, told);
     let retry = r#"{"max_attempts":5,"non_retryable":["exit:3"]}"#;
     let last = served.job(&format!(r#"{{"kind":"noop","payload":{{}},"retry":{retry}}}"#)).await;
@@ -115,7 +119,12 @@ async fn it_is_told_how_a_job_ended() {
     let lost = served.job(r#"{"kind":"noop","payload":{},"retry":{"max_lost":0}}"#).await;
     served.rig.finish(&lost, AttemptOutcome::Lost);
     let said = why(&lost).await;
-    assert!(said.starts_with("1 attempts were lost, `max_lost` is 0; of the last: exit code 3; the last was attempt 1 on n1; "), "{said}");
+    assert!(
+        said.starts_with(
+            "1 attempts were lost, `max_lost` is 0; of the last: exit code 3; the last was attempt 1 on n1; "
+        ),
+        "{said}"
+    );
     let gone = served.job(r#"{"kind":"noop","payload":{},"delay":"1h"}"#).await;
     served.post(&format!("/v1/jobs/{gone}:cancel"), r#"{"reason":"enough"}"#).await;
     assert!(why(&gone).await.ends_with(": enough"), "{}", why(&gone).await);

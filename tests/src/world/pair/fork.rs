@@ -3,6 +3,7 @@
 use super::super::event::Inside;
 use super::super::log::{Entry, Load, Members, Stable};
 use super::super::raft::Raft;
+use super::super::room;
 use super::branch::Branch;
 use super::{ForkWish, Mark, PairStep, RENEWAL_MS, World};
 use relais_dispatcher::core::{Input as CoreInput, Rejection};
@@ -11,7 +12,6 @@ use relais_dispatcher::ledger::Ledger;
 use relais_dispatcher::planted::is_planted as planted;
 use relais_protocol::history::{RECOVERY_LEAP, Side, Takeover, TakeoverCause};
 use relais_protocol::ids::{Index, NodeId, RaftId};
-use relais_protocol::record::NodeFacts;
 use relais_worker::core::Input as WorkerInput;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -100,9 +100,7 @@ impl World {
 
     /// The worker reports the number of the journal that is here now.
     pub(super) fn tell_facts(&mut self, id: NodeId) {
-        let node = self.node(id);
-        let facts =
-            NodeFacts { name: format!("n{id}"), slots: node.slots, journal: node.disk.journal, ..NodeFacts::default() };
+        let facts = room::facts(self.node(id));
         self.work(id, WorkerInput::Facts(facts), None);
     }
 
