@@ -40,6 +40,8 @@
 //! | Progress once faults stop | checker `progress`; F7, F8 |
 //! | A pair's heal drops nothing and ends every job once | property tests of the merge; pair worlds of the simulator; F34 |
 //! | A limit of a queue or key is never exceeded, a unique key makes one job, over failovers too | property tests of the ledger; checker `limits_hold`; `queues` |
+//! | No job starts on a node that has less slots, cores or memory left than it asks for, over failovers too | property tests of the ledger; checker `room_holds`; `placement` |
+//! | An attempt that does harm harms itself alone: a job that takes its node down each time is given up, output is capped, no process outlives its attempt | `attempts`, F21 to F23 |
 //! | Each slot of a schedule makes one job | `schedules`, with three failovers; F9; the simulator |
 //! | A job starts only after all that it depends on, and is cancelled when it can never start | property tests of the ledger and of the merge; `graph`, 1,000 jobs with a failover |
 //!
@@ -57,4 +59,8 @@
 //! - *For ever.* Ended jobs and their output are forgotten after `retention` (7 days), and beyond `retention_count`
 //!   of them the oldest; one whose idempotency key still stands, or that another job waits for, is kept.
 //! - *Limits across a split pair.* Each side keeps to them by itself.
+//! - *Cores and memory.* What a job asks for is kept free for it; that it takes no more is for it, or for the limits of
+//!   its node's control group, to see to. Two sides of a split pair each count for themselves.
+//! - *Progress.* What a running attempt says is shown when its node answers, half a second old or so; it is journaled
+//!   with the attempt's end alone, so that of a lost attempt nothing is kept.
 //! - *Output.* A job's output is on the node that ran it; its last 4 KiB are in the record.

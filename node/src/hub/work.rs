@@ -134,6 +134,6 @@ impl Hub {
             }
             bytes.extend_from_slice(&piece.data);
         }
-        Ok(OutputAnswer { bytes, offset, total: chunk.end, ended: !chunk.running, truncated: chunk.dropped > 0 })
+        Ok(OutputAnswer { bytes, offset, total: chunk.end, ended: !chunk.running, truncated: chunk.truncated })
     }
 }

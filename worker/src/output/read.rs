@@ -24,6 +24,8 @@ pub struct Chunk {
     pub dropped: u64,
     /// Whether more may be written.
     pub running: bool,
+    /// Whether any part of what was read from is no longer kept, wherever it was.
+    pub truncated: bool,
 }
 
 /// Some bytes of one stream.
@@ -72,7 +74,13 @@ pub(super) fn read(
         Some(lengths) => lengths,
         None => stored_lengths(folder, attempt)?,
     };
-    let mut chunk = Chunk { next: offset, end: lengths.of(view), running: lengths.running, ..Chunk::default() };
+    let mut chunk = Chunk {
+        next: offset,
+        end: lengths.of(view),
+        running: lengths.running,
+        truncated: has_hole(folder, attempt, view)?,
+        ..Chunk::default()
+    };
     let mut room = bytes_max;
     let mut frames = Merge::open(folder, attempt, view, offset)?;
     while room > 0 {
@@ -100,7 +108,7 @@ pub(super) fn stored_lengths(folder: &Path, attempt: u16) -> io::Result<Lengths>
     let mut lengths = Lengths::default();
     for stream in [Stream::Stdout, Stream::Stderr] {
         let mut numbers = numbers_of(folder, attempt, stream)?;
-        lengths.truncated |= numbers.last().is_some_and(|last| *last as usize + 1 != numbers.len());
+        lengths.truncated |= is_gappy(&numbers);
         let mut end = 0;
         // The last segment may have been begun without a whole frame in it.
         while let Some(number) = numbers.pop() {
@@ -132,6 +140,27 @@ fn numbers_of(folder: &Path, attempt: u16, stream: Stream) -> io::Result<Vec<u32
     Ok(numbers)
 }
 
+/// Whether segments are missing that were written: they are numbered from 0.
+fn is_gappy(numbers: &[u32]) -> bool {
+    numbers.last().is_some_and(|last| *last as usize + 1 != numbers.len())
+}
+
+fn has_hole(folder: &Path, attempt: u16, view: View) -> io::Result<bool> {
+    for stream in streams_of(view) {
+        if is_gappy(&numbers_of(folder, attempt, stream)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn streams_of(view: View) -> Vec<Stream> {
+    match view {
+        View::Only(stream) => vec![stream],
+        View::Merged => vec![Stream::Stdout, Stream::Stderr],
+    }
+}
+
 /// The frames of the streams in view, by position.
 struct Merge {
     streams: Vec<Peekable<StreamFrames>>,
@@ -139,13 +168,9 @@ struct Merge {
 
 impl Merge {
     fn open(folder: &Path, attempt: u16, view: View, offset: u64) -> io::Result<Self> {
-        let streams = match view {
-            View::Only(stream) => vec![stream],
-            View::Merged => vec![Stream::Stdout, Stream::Stderr],
-        };
         let merged = view == View::Merged;
         let open = |stream| StreamFrames::open(folder, attempt, stream, merged, offset).map(Iterator::peekable);
-        Ok(Self { streams: streams.into_iter().map(open).collect::<io::Result<_>>()? })
+        Ok(Self { streams: streams_of(view).into_iter().map(open).collect::<io::Result<_>>()? })
     }
 
     fn next_frame(&mut self) -> io::Result<Option<Frame>> {
