@@ -116,7 +116,7 @@ fn each_end_is_told_though_the_dispatcher_dies_before_anybody_listens() {
     // A receiver that never answers comes first, with more messages than go to one host at once.
     let never = Receiver::start();
     for _ in 0..20 {
-        cluster.nodes[0].submit(&never.job("/never", &json!({})));
+        let _ = cluster.nodes[0].submit(&never.job("/never", &json!({})));
     }
     let good = cluster.nodes[0].submit(&receiver.job("/now", &json!({})));
     let failed = cluster.nodes[1].submit(&receiver.job("/now", &json!({"fail_times": 1})));
