@@ -25,6 +25,7 @@ mod json;
 mod logs;
 mod node_set;
 mod nodes;
+mod notified;
 mod passed_on;
 mod probes;
 mod problem;
@@ -45,6 +46,7 @@ mod view;
 mod waiters;
 
 pub use batch::specs_of;
+pub(crate) use notified::message as ended_message;
 pub use spec::spec_of;
 
 use crate::backend::Backend;

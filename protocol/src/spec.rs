@@ -3,6 +3,7 @@
 
 use crate::ids::JobId;
 use crate::job::StateName;
+use crate::notice::Webhook;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -107,6 +108,8 @@ pub struct JobOptions {
     pub unique: Option<Unique>,
     /// Which of the nodes that fit it goes to.
     pub placement: Placement,
+    /// Whom to tell of its end.
+    pub notify: Option<Webhook>,
 }
 
 /// Which of the nodes that fit a job goes to. One that did not fail it last goes before any that did.

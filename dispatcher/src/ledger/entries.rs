@@ -49,6 +49,7 @@ impl Ledger {
             Record::ScheduleFired(fire) => self.fire(place, *fire),
             Record::ScheduleMissed(fire, count) => self.miss(*fire, count),
             Record::NodeSet(change) => self.set_node(*change),
+            Record::Noticed(noticed) => self.noticed(*noticed),
         }
     }
 

@@ -243,6 +243,7 @@ fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs, long: bool) ->
         timeout_ms: dice.chance(15).then(|| dice.range(200, 3_000)),
         retry,
         on_disconnect: if dice.chance(20) { OnDisconnect::Continue } else { OnDisconnect::Stop },
+        notify: super::courier::webhook(script.ms),
         ..JobOptions::default()
     };
     room::ask(&mut options, dice);

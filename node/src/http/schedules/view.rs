@@ -1,6 +1,7 @@
 //! A schedule as the API shows it: what was set, with the job's defaults filled in so that it can be sent back,
 //! and when it is due.
 
+use crate::http::notified::ToldView;
 use crate::http::view::{
     ConcurrencyView, Duration, Id, RequiresView, RetryView, Time, UniqueView, given, on_disconnect, placement, raw,
     retry,
@@ -66,6 +67,7 @@ struct SpecView<'a> {
     placement: &'static str,
     labels: &'a Labels,
     metadata: &'a RawValue,
+    notify: Option<ToldView<'a>>,
 }
 
 /// The newest firings.
@@ -167,5 +169,6 @@ fn spec(spec: &JobSpec) -> SpecView<'_> {
         placement: placement(options),
         labels: &options.labels,
         metadata: raw(given(&options.metadata).unwrap_or("{}")),
+        notify: options.notify.as_ref().map(ToldView::of),
     }
 }

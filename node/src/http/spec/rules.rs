@@ -1,7 +1,7 @@
 //! The rules of a job spec beyond its shape, with its defaults.
 
 use super::raw::{RawRetry, RawSpec, Text};
-use super::{METADATA_BYTES_MAX, room, shared, unreadable};
+use super::{METADATA_BYTES_MAX, notify, room, shared, unreadable};
 use crate::http::json::escaped;
 use crate::http::problem::FieldError;
 use relais_protocol::job::ErrorKind;
@@ -65,6 +65,7 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
         concurrency: raw.concurrency.and_then(|raw| shared::concurrency(&raw.0, errors)),
         unique: raw.unique.and_then(|raw| shared::unique(&raw.0, errors)),
         placement: room::placement(raw.placement.as_ref(), errors),
+        notify: raw.notify.and_then(|raw| notify::webhook(&raw.0, errors)),
     };
     let spec = JobSpec {
         kind: raw.kind?.0.into_owned(),
@@ -77,7 +78,7 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
 }
 
 fn refuse_later_fields(raw: &RawSpec<'_>, errors: &mut Errors) {
-    let later = [("/array", raw.array), ("/on_complete", raw.on_complete), ("/notify", raw.notify)];
+    let later = [("/array", raw.array), ("/on_complete", raw.on_complete)];
     for (pointer, _) in later.iter().filter(|(_, value)| value.is_some()) {
         push(errors, pointer, "is not supported by this version yet; leave it out");
     }
