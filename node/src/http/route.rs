@@ -25,6 +25,7 @@ pub(super) enum Route {
     JobExplain(String),
     JobEvents(String),
     JobResult(String),
+    Events,
     Nodes,
     Node(String),
     NodeDrain(String, bool),
@@ -78,7 +79,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 45;
+pub(super) const ROUTES: usize = 46;
 
 impl Route {
     /// The route of a request.
@@ -126,6 +127,7 @@ impl Route {
                     pick(method, [("GET", Self::Queue(name())), ("PUT", Self::QueueSet(name()))])
                 }
             },
+            ["events"] => pick(method, [("GET", Self::Events)]),
             ["cluster"] => pick(method, [("GET", Self::Cluster)]),
             ["cluster", "failovers"] => pick(method, [("GET", Self::Failovers)]),
             ["cluster", "settings"] => pick(method, [("GET", Self::Settings), ("PATCH", Self::SettingsChange)]),
@@ -178,7 +180,7 @@ impl Route {
         match self {
             Self::Page | Self::Live | Self::Ready => Needs::Nothing,
             Self::Metrics => Needs::Metrics,
-            Self::JobEvents(_) | Self::JobResult(_) => Needs::Read,
+            Self::JobEvents(_) | Self::JobResult(_) | Self::Events => Needs::Read,
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
                 Needs::Read
             }
@@ -261,6 +263,7 @@ impl Route {
             Self::JobLogs(_) => (13, "/v1/jobs/{id}/logs"),
             Self::JobEvents(_) => (43, "/v1/jobs/{id}/events"),
             Self::JobResult(_) => (44, "/v1/jobs/{id}/result"),
+            Self::Events => (45, "/v1/events"),
             Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
             Self::Nodes => (15, "/v1/nodes"),
             Self::Node(_) => (16, "/v1/nodes/{name}"),
