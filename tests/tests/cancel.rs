@@ -281,27 +281,67 @@ fn f27_a_cancel_of_a_job_on_a_lost_node_waits_for_its_lease() {
     let cluster = start();
     let (dispatcher, _) = cluster.dispatcher();
     let lost = cluster.others(dispatcher)[0];
-    let file = cluster.folder().join("lost");
-    let ids = cluster.submit_all(&[
-        json!({"kind": "exec", "payload": family(&file), "requires": cluster.only_on(lost), "retry": {"max_lost": 9}}),
-    ]);
-    let id = &ids[0];
+    let (file, ended_file) = (cluster.folder().join("lost"), cluster.folder().join("ended"));
+    let gate = cluster.gate("away");
+    let exec = |payload: Value| json!({"kind": "exec", "payload": payload, "requires": cluster.only_on(lost), "retry": {"max_lost": 9}});
+    let ends_unseen = gate.payload(&format!("echo $$ > '{}'; exit 0", ended_file.display()));
+    let ids = cluster.submit_all(&[exec(family(&file)), exec(ends_unseen)]);
     let family = pids(&file, 3);
-    cluster.await_state(id, "running");
+    for id in &ids {
+        cluster.await_state(id, "running");
+    }
     cluster.nodes[lost].signal(Signal::SIGSTOP);
-    let (status, answer) = cancel(&cluster, dispatcher, id, "its node is away");
-    assert_eq!((status, &answer["state"]), (202, &json!("running")), "nobody knows yet that it has stopped");
+    for id in &ids {
+        let (status, answer) = cancel(&cluster, dispatcher, id, "its node is away");
+        assert_eq!((status, &answer["state"]), (202, &json!("running")), "nobody knows yet that it has stopped");
+    }
+    gate.open();
+    let last = pids(&ended_file, 1);
     let other = cluster.others(lost)[0];
-    let ended = until("the end of its lease", LIMIT, || {
-        cluster.nodes[other].read(&format!("/v1/jobs/{id}")).filter(|row| row["state"] != "running")
-    });
-    assert_eq!((&ended["state"], &ended["attempts"][0]["outcome"]), (&json!("cancelled"), &json!("lost")), "{ended}");
+    for id in &ids {
+        let ended = until("the end of its lease", LIMIT, || {
+            cluster.nodes[other].read(&format!("/v1/jobs/{id}")).filter(|row| row["state"] != "running")
+        });
+        let outcome = &ended["attempts"][0]["outcome"];
+        assert_eq!((&ended["state"], outcome), (&json!("cancelled"), &json!("lost")), "{ended}");
+    }
+    // One of them has ended well meanwhile, and its node has that to tell when it is back.
     cluster.nodes[lost].signal(Signal::SIGCONT);
-    until("the end of its processes", LIMIT, || family.iter().all(|pid| is_gone(*pid)).then_some(()));
+    until("the end of all processes", LIMIT, || family.iter().chain(&last).all(|pid| is_gone(*pid)).then_some(()));
     cluster.await_whole();
-    for node in &cluster.nodes {
+    // Reports go out in order: what was to be told of the first two is told when a third one has ended there.
+    let third = cluster.submit_all(&[exec(json!({"command": ["true"]}))]);
+    cluster.await_state(&third[0], "succeeded");
+    for (node, id) in cluster.nodes.iter().flat_map(|node| ids.iter().map(move |id| (node, id))) {
         let row = until("the job", LIMIT, || node.read(&format!("/v1/jobs/{id}")));
         assert_eq!((&row["state"], row["attempts"].as_array().map(Vec::len)), (&json!("cancelled"), Some(1)), "{row}");
         assert_eq!(row["cancel_requested"]["reason"], "its node is away");
+    }
+}
+
+#[test]
+fn f27_a_cancel_is_remembered_though_all_nodes_die() {
+    let mut cluster = start();
+    // It does not listen to TERM, so that nothing is confirmed before all is dark.
+    let deaf = json!({"command": ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.02; done"]});
+    let exec = |node: usize| json!({"kind": "exec", "payload": deaf, "requires": cluster.only_on(node)});
+    let ids = cluster.submit_all(&[exec(0), exec(1), exec(2)]);
+    for id in &ids {
+        cluster.await_row(id, "ready", |row| row["state"] == "running" && logs(&cluster, id).contains("ready"));
+    }
+    for id in &ids {
+        assert_eq!(cancel(&cluster, 0, id, "before the night").0, 202);
+    }
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    for node in &mut cluster.nodes {
+        node.start();
+    }
+    cluster.await_whole();
+    for id in &ids {
+        let row = cluster.await_state(id, "cancelled");
+        assert_eq!(row["attempts"].as_array().map(Vec::len), Some(1), "run again: {row}");
+        assert_eq!(row["cancel_requested"]["reason"], "before the night");
     }
 }
