@@ -20,7 +20,7 @@ use std::time::Duration;
 /// How long a part of a test may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
 /// Jobs of the race, and clients that share them.
-const JOBS: usize = 160;
+const JOBS: usize = 120;
 const CLIENTS: usize = 4;
 
 fn start() -> Cluster {
@@ -64,7 +64,11 @@ impl Client {
 
     fn race(&mut self, number: usize) -> Told {
         let sleep = format!("{}ms", number * 7 % 40);
-        let spec = json!({"kind": "noop", "payload": {"sleep": sleep}, "retry": {"max_lost": 9}});
+        let mut spec = json!({"kind": "noop", "payload": {"sleep": sleep}, "retry": {"max_lost": 9}});
+        if number.is_multiple_of(4) {
+            // It races the start, too.
+            spec["delay"] = json!(format!("{}ms", number % 9 * 5));
+        }
         let (status, job) = self.insist("POST", "/v1/jobs", Some(&format!("race-{number}")), &spec);
         assert!([200, 201].contains(&status), "{job}");
         let id = text(&job, "id");
@@ -143,7 +147,8 @@ fn f27_a_cancel_races_the_end_of_its_job_while_the_dispatcher_dies() {
         of(202, "succeeded"),
         of(409, "succeeded") + of(409, "cancelled")
     );
-    assert!(of(202, "cancelled") > 0 && of(409, "succeeded") > 0, "no race was run");
+    let kinds = [of(200, "cancelled"), of(202, "cancelled"), of(409, "succeeded")];
+    assert!(kinds.iter().all(|count| *count > 0), "no race was run");
     assert_eq!(cluster.nodes[0].jobs().len(), JOBS);
 }
 
