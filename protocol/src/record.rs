@@ -9,6 +9,7 @@ use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError};
 use crate::merge::Merge;
+use crate::notice::Noticed;
 use crate::queue::QueueChange;
 use crate::schedule::{Fire, ScheduleName, ScheduleSet};
 use crate::spec::{JobSpec, Labels};
@@ -166,6 +167,8 @@ pub enum Record {
     ScheduleFired(Box<Fire>),
     /// So many slots, this one the newest of them, were due while nobody could fire them.
     ScheduleMissed(Box<Fire>, u64),
+    /// What came of telling of a job's end.
+    Noticed(Box<Noticed>),
 }
 
 /// A job is submitted.

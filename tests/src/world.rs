@@ -23,6 +23,7 @@
 mod beginning;
 mod bench;
 mod client;
+mod courier;
 mod crons;
 mod desk;
 pub(crate) mod dice;
