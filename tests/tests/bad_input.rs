@@ -69,7 +69,7 @@ fn spec_fields() -> Vec<(&'static str, Vec<Value>)> {
         "on_complete": [5, "x", [], {}],
         "labels": [5, "team", ["team"], {"team": 5}, {"": "x"}, {"a:b": "x"}, {"a/b": "x\ny"}, many],
         "metadata": [5, [], "x", {"x": "y".repeat(70_000)}],
-        "notify": [5, "x", []],
+        "notify": [5, "x", [], {}],
     }
 }
 
@@ -121,6 +121,27 @@ fn parts_of_a_spec(parent: &str) -> Vec<Object> {
                 "id": [5, "x", "", "0196"],
                 "ref": [5, "", "a\nb"],
                 "on": ["done", 5, ""],
+            },
+        ),
+    ]
+}
+
+fn parts_of_notify() -> Vec<Object> {
+    let notify = json!({"notify": {"webhook": {"url": "http://127.0.0.1:1/"}}});
+    vec![
+        job(
+            "/notify",
+            notify.clone(),
+            wrong! {
+                "webhook": [5, "http://x", {}, [], ["http://x"]],
+            },
+        ),
+        job(
+            "/notify/webhook",
+            notify,
+            wrong! {
+                "url": [5, "", "x", "ftp://x/", null],
+                "secret": [5, "", "whsec_%"],
             },
         ),
     ]
@@ -305,6 +326,7 @@ const NO_BODY: [&str; 12] = [
 fn all_objects(parent: &str) -> Vec<Object> {
     let mut objects = vec![job("", json!({}), spec_fields())];
     objects.extend(parts_of_a_spec(parent));
+    objects.extend(parts_of_notify());
     objects.extend(payloads());
     objects.extend(others());
     objects

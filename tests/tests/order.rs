@@ -100,7 +100,7 @@ fn queues_share_by_weight_on_both_sides_of_a_failover() {
 
 #[test]
 fn a_low_priority_starts_within_its_bound_through_a_failover() {
-    const AGING_MS: u64 = 20;
+    const AGING_MS: u64 = 10;
     let mut cluster = start();
     cluster.insist("PATCH", "/v1/cluster/settings", &json!({"priority_aging": format!("{AGING_MS}ms")}));
     pause(&cluster, &["urgent"], true);
