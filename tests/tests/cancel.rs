@@ -224,7 +224,7 @@ fn ended_as_asked(cluster: &Cluster, id: &str, reason: &str, attempts: usize, af
     let all = row["attempts"].as_array().expect("attempts");
     assert!(all.len() == attempts && all.iter().all(|one| one["epoch"].as_u64() < Some(after)), "{row}");
     for node in 0..3 {
-        let (status, problem) = cancel(&cluster, node, id, "again");
+        let (status, problem) = cancel(cluster, node, id, "again");
         assert_eq!((status, &problem["status"]), (409, &json!(409)), "{problem}");
     }
     assert_eq!(cluster.row(id)["cancel_requested"]["reason"], reason, "what came too late changed it");
