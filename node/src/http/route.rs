@@ -25,6 +25,7 @@ pub(super) enum Route {
     JobExplain(String),
     JobEvents(String),
     JobResult(String),
+    Events,
     Nodes,
     Node(String),
     NodeSet(String),
@@ -130,6 +131,7 @@ impl Route {
                     pick(method, [("GET", Self::Queue(name())), ("PUT", Self::QueueSet(name()))])
                 }
             },
+            ["events"] => pick(method, [("GET", Self::Events)]),
             ["cluster"] => pick(method, [("GET", Self::Cluster)]),
             ["cluster", "failovers"] => pick(method, [("GET", Self::Failovers)]),
             ["cluster", "settings"] => pick(method, [("GET", Self::Settings), ("PATCH", Self::SettingsChange)]),
@@ -182,7 +184,7 @@ impl Route {
         match self {
             Self::Page | Self::Live | Self::Ready => Needs::Nothing,
             Self::Metrics => Needs::Metrics,
-            Self::JobEvents(_) | Self::JobResult(_) => Needs::Read,
+            Self::JobEvents(_) | Self::JobResult(_) | Self::Events => Needs::Read,
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
                 Needs::Read
             }
@@ -266,6 +268,7 @@ impl Route {
             Self::JobLogs(_) => (13, "/v1/jobs/{id}/logs"),
             Self::JobEvents(_) => (43, "/v1/jobs/{id}/events"),
             Self::JobResult(_) => (44, "/v1/jobs/{id}/result"),
+            Self::Events => (45, "/v1/events"),
             Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
             Self::Nodes => (15, "/v1/nodes"),
             Self::Node(_) => (16, "/v1/nodes/{name}"),

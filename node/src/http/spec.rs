@@ -11,6 +11,7 @@ mod rules;
 mod shared;
 
 pub(super) use local::{Local, ref_pointer};
+pub(super) use raw::Object;
 
 use super::problem::{FieldError, Kind, Problem};
 use raw::RawSpec;
