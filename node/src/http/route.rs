@@ -80,7 +80,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 46;
+pub(super) const ROUTES: usize = 47;
 
 impl Route {
     /// The route of a request.
@@ -272,7 +272,7 @@ impl Route {
             Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
             Self::Nodes => (15, "/v1/nodes"),
             Self::Node(_) => (16, "/v1/nodes/{name}"),
-            Self::NodeSet(_) => (45, "PATCH /v1/nodes/{name}"),
+            Self::NodeSet(_) => (46, "PATCH /v1/nodes/{name}"),
             Self::NodeDrain(..) => (17, "/v1/nodes/{name}:drain"),
             Self::Cluster => (18, "/v1/cluster"),
             Self::Failovers => (19, "/v1/cluster/failovers"),
