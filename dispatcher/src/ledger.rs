@@ -19,6 +19,7 @@ mod heal;
 mod history;
 mod jobs;
 mod keys;
+mod leases;
 mod lines;
 pub mod merge;
 mod nodes;
@@ -38,6 +39,7 @@ pub use relais_protocol::node::NodeRow;
 use crate::rows::{Change, Rows, Sheet};
 use blocked::Blocked;
 use graves::Graves;
+use leases::Deadlines;
 use lines::Lines;
 use nodes::Nodes;
 use relais_protocol::codec::{self, CodecError};
@@ -167,6 +169,7 @@ pub struct Ledger {
     jobs: JobTable,
     lines: Lines,
     blocked: Blocked,
+    deadlines: Deadlines,
     nodes: Nodes,
     tokens: BTreeMap<u64, TokenRow>,
     settings: BTreeMap<String, SettingRow>,
@@ -191,6 +194,7 @@ impl Ledger {
             jobs: JobTable::default(),
             lines: Lines::with_aging(Settings::default().priority_aging_ms),
             blocked: Blocked::default(),
+            deadlines: Deadlines::default(),
             nodes: Nodes::default(),
             tokens: BTreeMap::new(),
             settings: BTreeMap::new(),
@@ -280,7 +284,7 @@ impl Ledger {
     /// When something becomes due by the stamp alone: the dispatcher then proposes a `Tick`.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMs> {
-        self.lines.next_due()
+        self.lines.next_due().into_iter().chain(self.deadlines.next()).min()
     }
 
     /// Rough bytes of change waiting for a checkpoint.

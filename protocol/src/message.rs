@@ -4,6 +4,7 @@
 
 use crate::history::Lineage;
 use crate::ids::{Fence, Generation, Incarnation, Index, JobId, NodeId, RaftId, Reign};
+use crate::lease::{AskId, BeatAnswer, Granted, LeaseBeat, LeaseWish};
 use crate::record::{Finish, NodeFacts, Outcomes, Record};
 use crate::spec::OnDisconnect;
 use crate::time::{Mono, UnixMs};
@@ -282,6 +283,12 @@ pub enum Call {
     Holdings,
     /// Go on without these voters: yours is the most complete journal. Answered by `HandedOver`.
     Recover(Vec<NodeId>),
+    /// An external worker asks for jobs.
+    Lease(Box<LeaseWish>),
+    /// Whoever asked this is gone: what it was granted goes back.
+    Withdraw(AskId),
+    /// An external worker is still at it.
+    Beat(LeaseBeat),
 }
 
 /// What a rehearsal asks a node to do to itself.
@@ -341,6 +348,12 @@ pub enum Reply {
     Unseated,
     /// To `Holdings`.
     Holdings(Box<Holdings>),
+    /// To `Lease`.
+    Granted(Granted),
+    /// To `Withdraw`.
+    Withdrawn,
+    /// To `Beat`.
+    Beaten(BeatAnswer),
 }
 
 /// What a node's journal holds.

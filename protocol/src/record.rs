@@ -8,6 +8,7 @@ use crate::failover::FailoverTale;
 use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError};
+use crate::lease::{LeaseAsk, LeaseEnd};
 use crate::merge::Merge;
 use crate::queue::QueueChange;
 use crate::schedule::{Fire, ScheduleName, ScheduleSet};
@@ -166,6 +167,10 @@ pub enum Record {
     ScheduleFired(Box<Fire>),
     /// So many slots, this one the newest of them, were due while nobody could fire them.
     ScheduleMissed(Box<Fire>, u64),
+    /// An external worker is granted what waits for it.
+    Lease(Box<LeaseAsk>),
+    /// An attempt that ran outside of the nodes is over.
+    LeaseEnd(Box<LeaseEnd>),
 }
 
 /// A job is submitted.
@@ -239,6 +244,8 @@ pub struct NodeFacts {
     pub journal: u32,
     /// Whether it only votes and stores.
     pub witness: bool,
+    /// Kinds that it offers beside those that every node has.
+    pub kinds: Vec<String>,
 }
 
 /// Whether a node can be given work.

@@ -19,6 +19,9 @@ pub const DEPENDENCIES_MAX: usize = 1_000;
 /// Attempts a policy may allow.
 pub const ATTEMPTS_MAX: u16 = 10_000;
 
+/// The kinds that every node runs.
+pub const EVERYWHERE: [&str; 3] = ["exec", "http", "noop"];
+
 /// A set of labels, in order.
 pub type Labels = BTreeMap<String, String>;
 
@@ -269,11 +272,13 @@ pub struct Requires {
     pub slots: u32,
     /// Labels that the node must bear.
     pub labels: Labels,
+    /// The kind that it must offer; `None` for those that every node has. [`JobSpec::with_options`] sets it.
+    pub kind: Option<String>,
 }
 
 impl Default for Requires {
     fn default() -> Self {
-        Self { slots: 1, labels: Labels::new() }
+        Self { slots: 1, labels: Labels::new(), kind: None }
     }
 }
 
@@ -288,7 +293,8 @@ impl JobSpec {
 
     /// Keeps `options` unless they are all defaults.
     #[must_use]
-    pub fn with_options(mut self, options: JobOptions) -> Self {
+    pub fn with_options(mut self, mut options: JobOptions) -> Self {
+        options.requires.kind = (!EVERYWHERE.contains(&self.kind.as_str())).then(|| self.kind.clone());
         self.options = (options != *DEFAULT_OPTIONS).then(|| Box::new(options));
         self
     }

@@ -119,6 +119,10 @@ impl Nodes {
     }
 }
 
+/// Whether a node offers the kind and bears the labels.
 fn has_labels(row: &NodeRow, requires: &Requires) -> bool {
+    if requires.kind.as_ref().is_some_and(|kind| !row.facts.kinds.contains(kind)) {
+        return false;
+    }
     requires.labels.iter().all(|(key, value)| row.facts.labels.get(key) == Some(value))
 }

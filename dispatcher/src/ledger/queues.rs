@@ -6,6 +6,7 @@ use super::{Ledger, LoadError, keys};
 use crate::rows::Rows;
 use relais_protocol::codec;
 use relais_protocol::job::{Cancel, Job, JobState, Place, StateName};
+use relais_protocol::lease::EXTERNAL;
 use relais_protocol::merge::Merged;
 use relais_protocol::queue::{PURGE_JOBS_MAX, Purged, QueueAct, QueueChange, QueueConfig, QueueFlow, QueueRow};
 use relais_protocol::record::Outcome;
@@ -247,6 +248,13 @@ impl Ledger {
             Some(Hold::KeyLimit { key, limit, .. }) => {
                 format!("concurrency key `{key}` is at its limit of {limit}; {ahead}")
             }
+            None if !waiting.fits && requires.kind.as_deref() == Some(EXTERNAL) => {
+                format!("{ahead}; it waits for an external worker to ask for it (POST /v1/leases)")
+            }
+            None if !waiting.fits && requires.kind.is_some() => format!(
+                "no online node that offers kind `{}` has {} slots and the labels it requires",
+                job.spec.kind, requires.slots
+            ),
             None if !waiting.fits => {
                 let labels: Vec<String> = requires.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 format!("no online node has {} slots and the labels [{}]", requires.slots, labels.join(", "))
