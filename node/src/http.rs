@@ -21,6 +21,7 @@ mod failovers;
 mod graph;
 mod jobs;
 mod json;
+mod leases;
 mod logs;
 mod nodes;
 mod passed_on;
@@ -42,7 +43,7 @@ mod view;
 mod waiters;
 
 pub use batch::specs_of;
-pub use spec::spec_of;
+pub use spec::{is_kind, spec_of};
 
 use crate::backend::Backend;
 use crate::machine::open_files_max;
@@ -252,6 +253,8 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Tokens => tokens::list(api, request).await,
         Route::TokenMake => tokens::make(api, request).await,
         Route::TokenRevoke(id) => tokens::revoke(api, request, id).await,
+        Route::Lease => leases::lease(api, request).await,
+        Route::LeaseSay(id, verb) => leases::say(api, request, id, *verb).await,
         Route::Schedules => schedules::list(api, request).await,
         Route::Schedule(name) => schedules::one(api, request, name).await,
         Route::Firings(name) => schedules::firings(api, request, name).await,

@@ -22,6 +22,7 @@ mod history;
 mod inbound;
 mod joining;
 mod keeper;
+mod leases;
 mod leaving;
 mod leftovers;
 mod limits;

@@ -8,7 +8,7 @@ use super::{Api, json, read};
 use actix_web::http::StatusCode;
 use bytes::Bytes;
 use relais_dispatcher::ledger::JobFilter;
-use relais_protocol::ids::{Index, JobId};
+use relais_protocol::ids::{Index, JobId, NodeId};
 use relais_protocol::job::{Job, JobState, StateName};
 use relais_protocol::record::{Outcome, Record};
 use relais_protocol::spec::QueueName;
@@ -259,6 +259,11 @@ fn why(api: &Api, job: &Job, names: &Names) -> String {
     match job.state {
         JobState::Scheduled { at } => format!("it may not start before {at}"),
         JobState::Queued => api.backend.ledger().why_it_waits(job),
+        JobState::Running { node: NodeId::OUTSIDE, .. } => {
+            let outside = job.attempts.last().and_then(|last| last.outside.as_ref());
+            let told = if job.cancel.is_some() { ", which is told to stop it when it next says that it is at it" } else { "" };
+            format!("the external worker `{}` runs it{told}", outside.map_or("", |outside| &outside.worker))
+        }
         JobState::Running { node, .. } if job.cancel.is_some() => {
             format!("it runs on {}, which was told to stop it and has not confirmed that yet", names.name(node))
         }

@@ -32,6 +32,8 @@ struct NodeView {
     journal_index: Option<u64>,
     last_heard_ms: Option<u64>,
     labels: Labels,
+    /// Kinds that it offers beside those that every node has.
+    kinds: Vec<String>,
     slots_used: u32,
     voter: bool,
     draining: bool,
@@ -71,6 +73,7 @@ fn view(ledger: &Ledger, row: &NodeRow, vitals: &[NodeVitals]) -> NodeView {
         journal_index: vitals.journal_index.map(|index| index.0),
         last_heard_ms: if is_self { Some(0) } else { vitals.last_heard_ms },
         labels: row.facts.labels.clone(),
+        kinds: row.facts.kinds.clone(),
         slots_used: ledger.slots_used(row.id),
         voter: vitals.voter,
         draining: row.draining,

@@ -8,6 +8,8 @@ mod raw;
 mod rules;
 mod shared;
 
+pub use rules::is_kind;
+
 pub(super) use local::{Local, ref_pointer};
 
 use super::problem::{FieldError, Kind, Problem};
