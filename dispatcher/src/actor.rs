@@ -181,7 +181,7 @@ pub struct DispatcherActor {
     desk: Desk,
     replies: BTreeMap<Ticket, oneshot::Sender<Result<Committed, Rejection>>>,
     answers: BTreeMap<Ticket, oneshot::Sender<ReportAnswer>>,
-    asks: BTreeMap<Ticket, oneshot::Sender<Result<Granted, Rejection>>>,
+    asks: BTreeMap<Ticket, (AskId, oneshot::Sender<Result<Granted, Rejection>>)>,
     beats: BTreeMap<Ticket, oneshot::Sender<BeatAnswer>>,
     next_ticket: u64,
     _ward: Box<dyn Send>,
@@ -257,7 +257,7 @@ impl DispatcherActor {
                     self.step(Input::Report(ticket, report), ctx);
                 }
                 Item::Ask(wish, tx) => {
-                    self.asks.insert(ticket, tx);
+                    self.asks.insert(ticket, (wish.ask.id, tx));
                     self.step(Input::Ask(ticket, wish), ctx);
                 }
                 Item::Beat(beat, tx) => {
@@ -298,9 +298,12 @@ impl DispatcherActor {
                 }
             }
             Effect::Granted(ticket, result) => {
-                if let Some(tx) = self.asks.remove(&ticket) {
-                    // Who asked may have gone: the node that asked for it withdraws the ask then.
-                    let _ = tx.send(result);
+                if let Some((ask, tx)) = self.asks.remove(&ticket)
+                    && let Err(Ok(granted)) = tx.send(result)
+                    && !granted.leases.is_empty()
+                {
+                    // Who asked is gone.
+                    self.step(Input::Withdraw(ask), ctx);
                 }
             }
             Effect::Beaten(ticket, answer) => {

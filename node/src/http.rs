@@ -153,6 +153,9 @@ impl Api {
             .max_connections(connections_max())
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIME_MAX)
+            // Who hangs up waits for nothing any more: what is done for it ends, and a job that it waited for goes
+            // to another.
+            .h1_allow_half_closed(false)
             .client_disconnect_timeout(Duration::from_secs(1))
             .shutdown_timeout(1)
             .disable_signals()

@@ -75,7 +75,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 /// Applied entries that a slow watcher may be behind before it loses some.
 const EVENTS_KEPT: usize = 4_096;
@@ -157,6 +157,8 @@ pub struct Hub {
     journal: OnceLock<Arc<RaftJournal>>,
     front: OnceLock<Front>,
     barrier: Barrier,
+    /// External workers that may wait at the dispatcher at once.
+    asking: Semaphore,
     drained: Notify,
     left: Notify,
     leaving: AtomicBool,
@@ -238,6 +240,7 @@ impl Hub {
             journal: OnceLock::new(),
             front: OnceLock::new(),
             barrier: Barrier::default(),
+            asking: Semaphore::new(leases::ASKING_MAX),
             drained: Notify::new(),
             left: Notify::new(),
             leaving: AtomicBool::new(false),

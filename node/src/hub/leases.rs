@@ -1,7 +1,8 @@
 //! External workers: their asks and beats go to the dispatcher, wherever it is, and to the next one when it dies.
 //!
 //! An ask whose client has gone is withdrawn, so that no job is given to nobody: it would wait for the end of a
-//! lease that no one holds.
+//! lease that no one holds. For the same reason it waits at the dispatcher a little at a time, so that those of a
+//! node that dies are soon forgotten there.
 
 use super::Hub;
 use super::calls::{HELD, PAUSE};
@@ -16,6 +17,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// What an ask's answer may take beside its wait.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long an ask waits at the dispatcher at a time.
+const SLICE: Duration = Duration::from_secs(2);
+/// Asks of one node that wait at the dispatcher at once; more wait here. Each takes a stream to the dispatcher, and
+/// all else that is asked of it needs some, too.
+pub(super) const ASKING_MAX: usize = 128;
 
 /// Withdraws an ask, unless it was answered.
 struct Asking {
@@ -48,27 +55,36 @@ impl Hub {
                 return Err(ProposeFailed::DiskFull);
             }
             let mut changed = self.pulse.changed();
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wish = LeaseWish { ask: ask.clone(), wait_ms: left.as_millis() as u64, again };
             let tried = tokio::select! {
-                tried = self.try_ask(wish, left + ANSWER_LIMIT) => tried,
+                tried = self.try_ask(&ask, deadline, again) => tried,
                 // Whoever was asked is not the dispatcher any more: an answer may never come.
                 () = changed.dispatcher_changes() => None,
             };
-            if let Some(granted) = tried {
-                asking.answered = true;
-                return Ok(granted);
+            again = tried.is_none();
+            match tried {
+                Some(granted) if granted.leases.is_empty() && Instant::now() < deadline => {}
+                Some(granted) => {
+                    asking.answered = true;
+                    return Ok(granted);
+                }
+                None if Instant::now() >= held_until => {
+                    return Err(ProposeFailed::NoDispatcher(self.why_no_dispatcher()));
+                }
+                None => sleep(PAUSE).await,
             }
-            if Instant::now() >= held_until {
-                return Err(ProposeFailed::NoDispatcher(self.why_no_dispatcher()));
-            }
-            again = true;
-            sleep(PAUSE).await;
         }
     }
 
-    async fn try_ask(&self, wish: LeaseWish, limit: Duration) -> Option<Granted> {
+    /// One try, for as long as an ask waits at a time; `None` when no answer came.
+    async fn try_ask(&self, ask: &LeaseAsk, deadline: Instant, again: bool) -> Option<Granted> {
+        let at_once = Instant::now() + PAUSE;
+        let Ok(Ok(_turn)) = timeout_at(deadline.max(at_once), self.asking.acquire()).await else {
+            return Some(Granted::default());
+        };
         let dispatcher = self.pulse.view().dispatcher?;
+        let wait = deadline.saturating_duration_since(Instant::now()).min(SLICE);
+        let (wish, limit) =
+            (LeaseWish { ask: ask.clone(), wait_ms: wait.as_millis() as u64, again }, wait + ANSWER_LIMIT);
         if dispatcher == self.me.node {
             return self.desk.ask(wish).await.ok();
         }

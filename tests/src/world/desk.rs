@@ -149,6 +149,8 @@ impl World {
                 self.send(id, to, Message::Orders(call, Orders { reign, incarnation, orders }));
             }
             Effect::Drained => self.on_drained(id),
+            // There are no external workers here.
+            Effect::Granted(..) | Effect::Beaten(..) => {}
             Effect::PromoteFailed => self.elect(id, ElectionInput::PromoteFailed),
         }
     }
