@@ -68,7 +68,14 @@ pub struct Place {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { slots: 8, relay: false, env: Vec::new(), data_dirs: Vec::new(), programs: Vec::new(), places: Vec::new() }
+        Self {
+            slots: 8,
+            relay: false,
+            env: Vec::new(),
+            data_dirs: Vec::new(),
+            programs: Vec::new(),
+            places: Vec::new(),
+        }
     }
 }
 

@@ -238,7 +238,10 @@ fn the_workers_of_the_examples_do_their_jobs_across_a_failover() {
     }
     let specs = |from: i64| {
         let payload = |n: i64| json!({"numbers": [n, 1]});
-        queues.iter().flat_map(|queue| (from..from + JOBS / 2).map(|n| external(queue, &payload(n)))).collect::<Vec<_>>()
+        queues
+            .iter()
+            .flat_map(|queue| (from..from + JOBS / 2).map(|n| external(queue, &payload(n))))
+            .collect::<Vec<_>>()
     };
     let first = submit_all(&cluster, &specs(0));
     until("a part of the jobs to be done", LIMIT, || {

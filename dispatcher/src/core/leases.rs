@@ -15,7 +15,9 @@ use super::{Core, Effect, Now, Rejection, Ticket};
 use crate::ledger::{Event, Ledger};
 use relais_protocol::ids::{Fence, JobId, NodeId};
 use relais_protocol::job::StateName;
-use relais_protocol::lease::{AskId, BeatAnswer, Granted, Lease, LeaseAsk, LeaseBeat, LeaseEnd, LeaseOutcome, LeaseWish};
+use relais_protocol::lease::{
+    AskId, BeatAnswer, Granted, Lease, LeaseAsk, LeaseBeat, LeaseEnd, LeaseOutcome, LeaseWish,
+};
 use relais_protocol::record::{Committed, Outcome, Record};
 use relais_protocol::spec::{Labels, QueueName};
 use relais_protocol::time::Mono;
@@ -224,8 +226,8 @@ impl Core {
         for (place, waiter) in self.leases.waiting.iter().enumerate() {
             let most = LOOKED_AT_MAX;
             let of_want = left.entry(wants(&waiter.ask));
-            let there = of_want
-                .or_insert_with(|| ledger.leasable(&waiter.ask, most).saturating_sub(in_flight(&waiter.ask)));
+            let there =
+                of_want.or_insert_with(|| ledger.leasable(&waiter.ask, most).saturating_sub(in_flight(&waiter.ask)));
             if *there > 0 {
                 *there = there.saturating_sub(usize::from(waiter.ask.max));
                 chosen.push(place);

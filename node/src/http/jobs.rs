@@ -261,7 +261,8 @@ fn why(api: &Api, job: &Job, names: &Names) -> String {
         JobState::Queued => api.backend.ledger().why_it_waits(job),
         JobState::Running { node: NodeId::OUTSIDE, .. } => {
             let outside = job.attempts.last().and_then(|last| last.outside.as_ref());
-            let told = if job.cancel.is_some() { ", which is told to stop it when it next says that it is at it" } else { "" };
+            let told =
+                if job.cancel.is_some() { ", which is told to stop it when it next says that it is at it" } else { "" };
             format!("the external worker `{}` runs it{told}", outside.map_or("", |outside| &outside.worker))
         }
         JobState::Running { node, .. } if job.cancel.is_some() => {

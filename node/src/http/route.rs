@@ -373,7 +373,17 @@ mod tests {
 
     #[test]
     fn what_is_no_route_is_told_apart() {
-        for path in ["", "/v1", "/v1/jobs/", "/v1/jobs/a:b", "/v1/jobs/a:cancel/logs", "/x", "/v1/nodes/%00", "/v1/leases/a:b", "/%"] {
+        for path in [
+            "",
+            "/v1",
+            "/v1/jobs/",
+            "/v1/jobs/a:b",
+            "/v1/jobs/a:cancel/logs",
+            "/x",
+            "/v1/nodes/%00",
+            "/v1/leases/a:b",
+            "/%",
+        ] {
             assert_eq!(Route::of("GET", path), Err(NoRoute::Unknown), "{path}");
         }
         assert_eq!(Route::of("PUT", "/v1/jobs"), Err(NoRoute::Method("GET, HEAD, POST".into())));

@@ -41,11 +41,7 @@ impl Drop for Asking {
 
 impl Hub {
     /// Asks for jobs; answered when there are some, or `wait` is over. Who drops it withdraws it.
-    pub(super) async fn ask_anywhere(
-        self: Arc<Self>,
-        ask: LeaseAsk,
-        wait: Duration,
-    ) -> Result<Granted, ProposeFailed> {
+    pub(super) async fn ask_anywhere(self: Arc<Self>, ask: LeaseAsk, wait: Duration) -> Result<Granted, ProposeFailed> {
         let mut asking = Asking { hub: self.clone(), ask: ask.id, answered: false };
         let deadline = Instant::now() + wait;
         let held_until = deadline.max(Instant::now() + HELD);

@@ -44,7 +44,11 @@ pub(super) struct Running {
 }
 
 /// Starts a node.
-pub(super) async fn start(config: StartConfig, offer: Option<Offer<'_>>, engine: &Handle) -> Result<Running, StartFailed> {
+pub(super) async fn start(
+    config: StartConfig,
+    offer: Option<Offer<'_>>,
+    engine: &Handle,
+) -> Result<Running, StartFailed> {
     let clock = Clock::from_env();
     ports_free(&config)?;
     let spawner = if config.witness { None } else { Some(spawner()?) };

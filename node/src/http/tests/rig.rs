@@ -14,7 +14,9 @@ use relais_protocol::ids::{ClusterId, Incarnation, Index, JobId, NodeId, RaftId}
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
 use relais_protocol::lease::{BeatAnswer, Granted, Lease, LeaseAsk, LeaseBeat};
 use relais_protocol::message::{DrillFault, Holdings, LogPosition};
-use relais_protocol::record::{BATCH_RECORDS_MAX, Batch, Committed, Finish, NodeFacts, Outcome, Outcomes, RULES, Record};
+use relais_protocol::record::{
+    BATCH_RECORDS_MAX, Batch, Committed, Finish, NodeFacts, Outcome, Outcomes, RULES, Record,
+};
 use relais_protocol::time::UnixMs;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
