@@ -11,7 +11,7 @@ use crate::machine::LedgerMachine;
 use actix::prelude::*;
 use parking_lot::{Mutex, RwLock};
 use relais_protocol::codec;
-use relais_protocol::ids::{Incarnation, NodeId};
+use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId};
 use relais_protocol::lease::{AskId, BeatAnswer, Granted, LeaseBeat, LeaseWish};
 use relais_protocol::message::{Orders, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Committed, Record};
@@ -46,6 +46,7 @@ enum Item {
     Report(Box<Report>, oneshot::Sender<ReportAnswer>),
     Ask(Box<LeaseWish>, oneshot::Sender<Result<Granted, Rejection>>),
     Beat(Box<LeaseBeat>, oneshot::Sender<BeatAnswer>),
+    Progress(Vec<(JobId, Fence)>, oneshot::Sender<Vec<Option<String>>>),
     Input(Input),
     Explain(&'static str, UnixMs, Option<UnixMs>),
 }
@@ -120,6 +121,15 @@ impl Desk {
             return BeatAnswer::Busy;
         }
         rx.await.unwrap_or(BeatAnswer::Busy)
+    }
+
+    /// What external workers last said of the progress of these attempts, one each, while this node dispatches.
+    pub async fn progress(&self, attempts: Vec<(JobId, Fence)>) -> Vec<Option<String>> {
+        let (tx, rx) = oneshot::channel();
+        if !self.put(Item::Progress(attempts, tx)) {
+            return Vec::new();
+        }
+        rx.await.unwrap_or_default()
     }
 
     /// Hands in anything else.
@@ -263,6 +273,10 @@ impl DispatcherActor {
                 Item::Beat(beat, tx) => {
                     self.beats.insert(ticket, tx);
                     self.step(Input::Beat(ticket, beat), ctx);
+                }
+                Item::Progress(attempts, tx) => {
+                    let said = attempts.iter().map(|(job, fence)| self.core.progress_outside(*job, *fence));
+                    let _ = tx.send(said.collect());
                 }
                 Item::Input(input) => self.step(input, ctx),
                 Item::Explain(cause, suspected, confirmed) => self.core.explain_reign(cause, suspected, confirmed),

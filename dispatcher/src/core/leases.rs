@@ -28,6 +28,14 @@ struct Held {
     until: Mono,
     /// That it is over is on its way into the journal.
     ending: bool,
+    /// What its worker last said of its progress, to this dispatcher.
+    progress: Option<String>,
+}
+
+impl Held {
+    fn until(until: Mono) -> Self {
+        Self { until, ending: false, progress: None }
+    }
 }
 
 /// Who waits for a job.
@@ -53,7 +61,7 @@ impl Leases {
     pub(super) fn begin(&mut self, now: Mono, ledger: &Ledger) {
         for (job, fence) in ledger.running_on(NodeId::OUTSIDE) {
             let lease_ms = ledger.outside(job, fence).map_or(0, |(own, _)| own.lease_ms);
-            self.held.entry((job, fence)).or_insert(Held { until: now.plus(lease_ms), ending: false });
+            self.held.entry((job, fence)).or_insert(Held::until(now.plus(lease_ms)));
         }
     }
 
@@ -67,7 +75,7 @@ impl Leases {
                 }
                 Event::Started { job, node: NodeId::OUTSIDE, fence, .. } => {
                     let lease_ms = ledger.outside(job, fence).map_or(0, |(own, _)| own.lease_ms);
-                    self.held.insert((job, fence), Held { until: now.plus(lease_ms), ending: false });
+                    self.held.insert((job, fence), Held::until(now.plus(lease_ms)));
                 }
                 Event::Merged { .. } => self.begin(now, ledger),
                 _ => {}
@@ -180,10 +188,19 @@ impl Core {
             Some(held) if held.ending => BeatAnswer::Over,
             Some(held) => {
                 held.until = held.until.max(now.mono.plus(outside.lease_ms));
+                if beat.progress.is_some() {
+                    held.progress.clone_from(&beat.progress);
+                }
                 BeatAnswer::Held { expires_at: now.unix.plus(outside.lease_ms), cancel }
             }
             None => BeatAnswer::Busy,
         }
+    }
+
+    /// What the worker of an attempt that runs outside last said of its progress.
+    #[must_use]
+    pub fn progress_outside(&self, job: JobId, fence: Fence) -> Option<String> {
+        self.leases.held.get(&(job, fence))?.progress.clone()
     }
 
     /// The record of an ask is committed: its answer, unless it was granted nothing and may wait on. `None` when the

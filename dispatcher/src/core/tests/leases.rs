@@ -52,7 +52,11 @@ impl Bench {
     }
 
     fn beat(&mut self, lease: Lease) -> BeatAnswer {
-        let beat = LeaseBeat { job: lease.job, fence: lease.fence, progress: None };
+        self.beat_saying(lease, None)
+    }
+
+    fn beat_saying(&mut self, lease: Lease, progress: Option<&str>) -> BeatAnswer {
+        let beat = LeaseBeat { job: lease.job, fence: lease.fence, progress: progress.map(str::to_owned) };
         self.input(Input::Beat(Ticket(9), Box::new(beat)));
         match self.told.pop() {
             Some(Effect::Beaten(Ticket(9), answer)) => answer,
@@ -118,6 +122,22 @@ fn a_lease_lasts_as_long_as_it_is_renewed_and_is_lost_a_second_after_its_end() {
     bench.input(Input::Propose(Ticket(5), vec![Record::Cancel { job: JobId(1), reason: String::new() }]));
     let second = bench.lease(1);
     assert!(matches!(bench.beat(second), BeatAnswer::Held { cancel: true, .. }));
+}
+
+#[test]
+fn what_a_worker_last_said_of_its_progress_is_known_until_its_attempt_ends() {
+    let mut bench = Bench::new();
+    bench.external(1);
+    bench.ask(1, 1, 0, false);
+    let lease = bench.lease(1);
+    let said = |bench: &Bench| bench.core.progress_outside(lease.job, lease.fence);
+    assert_eq!(said(&bench), None);
+    bench.beat_saying(lease, Some("half"));
+    bench.beat(lease);
+    assert_eq!(said(&bench).as_deref(), Some("half"));
+    let end = LeaseEnd { job: lease.job, fence: lease.fence, how: LeaseOutcome::Released };
+    bench.input(Input::Propose(Ticket(7), vec![Record::LeaseEnd(Box::new(end))]));
+    assert_eq!(said(&bench), None);
 }
 
 #[test]
