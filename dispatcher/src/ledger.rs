@@ -23,6 +23,7 @@ mod leases;
 mod lines;
 pub mod merge;
 mod nodes;
+mod notices;
 mod place;
 mod queues;
 mod read;
@@ -42,6 +43,7 @@ use graves::Graves;
 use leases::Deadlines;
 use lines::Lines;
 use nodes::Nodes;
+use notices::Notices;
 use relais_protocol::codec::{self, CodecError};
 use relais_protocol::failover::FailoverTale;
 use relais_protocol::history::{Lineage, Side, Takeover};
@@ -171,6 +173,7 @@ pub struct Ledger {
     blocked: Blocked,
     deadlines: Deadlines,
     nodes: Nodes,
+    notices: Notices,
     tokens: BTreeMap<u64, TokenRow>,
     settings: BTreeMap<String, SettingRow>,
     /// The same, typed.
@@ -196,6 +199,7 @@ impl Ledger {
             blocked: Blocked::default(),
             deadlines: Deadlines::default(),
             nodes: Nodes::default(),
+            notices: Notices::default(),
             tokens: BTreeMap::new(),
             settings: BTreeMap::new(),
             typed_settings: Settings::default(),
@@ -331,6 +335,9 @@ impl Ledger {
         keys::each_row(&*rows, keys::LINEAGE, |row: Lineage| ledger.lineage.push(row))?;
         ledger.load_queues(&*rows)?;
         ledger.load_jobs(&*rows)?;
+        if crate::planted::is_planted("notices-in-memory") {
+            ledger.notices = Notices::default();
+        }
         ledger.load_flows(&*rows)?;
         ledger.load_blocked(&*rows)?;
         Ok(ledger)

@@ -3,6 +3,7 @@
 
 use crate::ids::JobId;
 use crate::job::StateName;
+use crate::notice::Webhook;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -108,6 +109,8 @@ pub struct JobOptions {
     pub concurrency: Option<Concurrency>,
     /// What it is to be the only one of.
     pub unique: Option<Unique>,
+    /// Whom to tell of its end.
+    pub notify: Option<Webhook>,
 }
 
 /// That a job waits for another one to end.

@@ -23,6 +23,7 @@
 mod beginning;
 mod bench;
 mod client;
+mod courier;
 mod crons;
 mod desk;
 pub(crate) mod dice;
@@ -66,7 +67,6 @@ use fault::{FaultKind, Struck};
 use log::Log;
 use net::{Fate, Net};
 use node::Node;
-use outside::Outside;
 use pair::Pair;
 use plan::Plan;
 use relais_dispatcher::core::Ticket;
@@ -118,7 +118,7 @@ pub(crate) struct World {
     /// What only a world of two nodes has.
     pair: Option<Box<Pair>>,
     schedules: Vec<ScheduleSet>,
-    outside: Outside,
+    outside: outside::Outside,
 }
 
 impl World {
@@ -162,7 +162,7 @@ impl World {
             broken: Vec::new(),
             // What both sides of a split fire is the ledger's tests' affair.
             schedules: if pair.is_some() { Vec::new() } else { crons::of_seed(seed, plan.nodes) },
-            outside: Outside::new(plan.outside, &mut profile.dice(!seed)),
+            outside: outside::Outside::new(plan.outside, &mut profile.dice(!seed)),
             pair,
             plan,
         };

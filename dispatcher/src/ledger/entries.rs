@@ -48,6 +48,7 @@ impl Ledger {
             Record::ScheduleTriggered { name, job, by } => self.trigger(place, &name, job, by),
             Record::ScheduleFired(fire) => self.fire(place, *fire),
             Record::ScheduleMissed(fire, count) => self.miss(*fire, count),
+            Record::Noticed(noticed) => self.noticed(*noticed),
             Record::Lease(ask) => self.grant(&ask),
             Record::LeaseEnd(end) => self.end_lease(*end),
         }

@@ -14,6 +14,7 @@ mod clocks;
 mod heal;
 mod joins;
 mod leases;
+mod notices;
 mod queues;
 mod retention;
 mod schedules;

@@ -4,6 +4,7 @@
 //! It looks at the text alone: whether a command or a folder exists is known only where the job runs.
 
 mod local;
+mod notify;
 mod raw;
 mod rules;
 mod shared;
