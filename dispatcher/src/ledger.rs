@@ -126,6 +126,8 @@ pub enum Event {
     },
     /// A schedule was set, removed, paused or resumed.
     Schedule(ScheduleName),
+    /// The ledger was loaded from rows: nobody was told of what is in them.
+    Loaded,
 }
 
 /// What applying one entry came to.

@@ -26,6 +26,7 @@ pub(super) enum Route {
     JobExplain(String),
     JobEvents(String),
     JobResult(String),
+    Events,
     Nodes,
     Node(String),
     NodeDrain(String, bool),
@@ -81,7 +82,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 47;
+pub(super) const ROUTES: usize = 48;
 
 impl Route {
     /// The route of a request.
@@ -129,6 +130,7 @@ impl Route {
                     pick(method, [("GET", Self::Queue(name())), ("PUT", Self::QueueSet(name()))])
                 }
             },
+            ["events"] => pick(method, [("GET", Self::Events)]),
             ["cluster"] => pick(method, [("GET", Self::Cluster)]),
             ["cluster", "failovers"] => pick(method, [("GET", Self::Failovers)]),
             ["cluster", "settings"] => pick(method, [("GET", Self::Settings), ("PATCH", Self::SettingsChange)]),
@@ -186,7 +188,7 @@ impl Route {
         match self {
             Self::Page | Self::Live | Self::Ready => Needs::Nothing,
             Self::Metrics => Needs::Metrics,
-            Self::JobEvents(_) | Self::JobResult(_) => Needs::Read,
+            Self::JobEvents(_) | Self::JobResult(_) | Self::Events => Needs::Read,
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
                 Needs::Read
             }
@@ -272,6 +274,7 @@ impl Route {
             Self::JobLogs(_) => (13, "/v1/jobs/{id}/logs"),
             Self::JobEvents(_) => (43, "/v1/jobs/{id}/events"),
             Self::JobResult(_) => (44, "/v1/jobs/{id}/result"),
+            Self::Events => (45, "/v1/events"),
             Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
             Self::Nodes => (15, "/v1/nodes"),
             Self::Node(_) => (16, "/v1/nodes/{name}"),
@@ -300,8 +303,8 @@ impl Route {
             Self::ScheduleRemove(_) => (39, "DELETE /v1/schedules/{name}"),
             Self::ScheduleTrigger(_) => (40, "/v1/schedules/{name}:trigger"),
             Self::SchedulePause(..) => (41, "/v1/schedules/{name}:pause"),
-            Self::Lease => (45, "/v1/leases"),
-            Self::LeaseSay(..) => (46, "/v1/leases/{id}:verb"),
+            Self::Lease => (46, "/v1/leases"),
+            Self::LeaseSay(..) => (47, "/v1/leases/{id}:verb"),
             Self::Firings(_) => (42, "/v1/schedules/{name}/firings"),
         }
     }
