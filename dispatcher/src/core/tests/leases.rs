@@ -80,6 +80,7 @@ fn who_asks_is_told_at_once_what_there_is_and_else_when_it_comes() {
     bench.external(1);
     bench.told.clear();
     bench.ask(1, 1, 0, false);
+    assert!(!bench.told.iter().any(|told| matches!(told, Effect::Order(..))), "no node is ordered anything");
     assert_eq!(bench.granted(), [(1, Ok(vec![bench.lease(1)]))]);
     bench.ask(2, 2, 5_000, false);
     bench.ask(3, 3, 5_000, false);
