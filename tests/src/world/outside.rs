@@ -46,6 +46,8 @@ struct Worker {
 struct Ask {
     id: AskId,
     call: u64,
+    /// When it was first sent: what it is granted counts from then.
+    begun_at: u64,
     sent_at: u64,
     /// It was told to ask again.
     again: bool,
@@ -58,6 +60,8 @@ struct Held {
     execution: usize,
     /// Until when it may, by its own count: from when it sent what was answered.
     until: u64,
+    /// When it stops by itself, since its job may not take any longer.
+    stop_at: u64,
     done_at: u64,
     how: LeaseOutcome,
     outcome: AttemptOutcome,
@@ -162,8 +166,8 @@ impl World {
         let now = self.now;
         let fresh = AskId(self.outside.workers[number].dice.wide());
         let worker = &mut self.outside.workers[number];
-        let (id, again) = match &worker.ask {
-            None => (fresh, false),
+        let (id, begun_at, again) = match &worker.ask {
+            None => (fresh, now, false),
             Some(ask) if !ask.again && now - ask.sent_at < PATIENCE_MS => return,
             Some(ask) if worker.dice.chance(30) => {
                 let id = ask.id;
@@ -171,7 +175,7 @@ impl World {
                 self.say_outside(number, Word::Withdraw(id));
                 return;
             }
-            Some(ask) => (ask.id, true),
+            Some(ask) => (ask.id, ask.begun_at, true),
         };
         let ask = LeaseAsk {
             id,
@@ -183,7 +187,7 @@ impl World {
             lease_ms: LEASE_MS,
         };
         let call = self.say_outside(number, Word::Ask(LeaseWish { ask, wait_ms: WAIT_MS, again }));
-        self.outside.workers[number].ask = Some(Ask { id, call, sent_at: now, again: false });
+        self.outside.workers[number].ask = Some(Ask { id, call, begun_at, sent_at: now, again: false });
     }
 
     fn on_granted(&mut self, number: usize, call: u64, granted: Option<Granted>) {
@@ -195,12 +199,14 @@ impl World {
             ask.again = true;
             return;
         };
-        let until = ask.sent_at + LEASE_MS;
+        let sent_at = ask.begun_at;
+        let until = sent_at + LEASE_MS;
         worker.ask = None;
         let Some(lease) = granted.leases.first().copied().filter(|_| now < until) else { return };
         let lives = self.nodes.iter().filter_map(|node| node.life.as_deref());
         let Some(job) = lives.filter_map(|life| life.ledger.job(lease.job)).next() else { return };
         let script = Script::parse(&job.spec.payload);
+        let stop_at = job.spec.options().timeout_ms.map_or(u64::MAX, |timeout| sent_at + timeout);
         let fails = u64::from(lease.fence.number()) <= script.fails;
         let error = JobError { kind: ErrorKind::Worker, message: "as it was told to".into() };
         let (how, outcome) = match fails {
@@ -222,7 +228,8 @@ impl World {
             job: lease.job,
             fence: lease.fence,
             execution,
-            until,
+            until: until.min(stop_at),
+            stop_at,
             done_at: now + script.ms,
             how,
             outcome,
@@ -249,7 +256,7 @@ impl World {
             return;
         }
         if execution.ended.is_none() {
-            (execution.ended, execution.outcome) = (Some(At(held.done_at)), Some(held.outcome));
+            execution.ended = Some(At(held.done_at));
         }
         if held.ending.is_none_or(|(_, at)| now - at >= AGAIN_MS) {
             let end = LeaseEnd { job: held.job, fence: held.fence, how: held.how.clone() };
@@ -277,7 +284,12 @@ impl World {
             return;
         };
         match answer.and_then(|committed| committed.outcomes.each.into_iter().next()) {
-            Some(Outcome::LeaseEnded(_) | Outcome::Refused(_)) => worker.held = None,
+            // Told in time: it is the end of the attempt.
+            Some(Outcome::LeaseEnded(_)) => {
+                self.history.executions[held.execution].outcome = Some(held.outcome);
+                worker.held = None;
+            }
+            Some(Outcome::Refused(_)) => worker.held = None,
             _ => held.ending = None,
         }
     }
@@ -290,7 +302,7 @@ impl World {
         }
         match answer {
             BeatAnswer::Held { cancel, .. } => {
-                held.until = held.until.max(held.beat.1 + LEASE_MS);
+                held.until = held.until.max(held.beat.1 + LEASE_MS).min(held.stop_at);
                 if *cancel {
                     (held.done_at, held.how, held.outcome) = (now, LeaseOutcome::Released, AttemptOutcome::Cancelled);
                 }
