@@ -11,7 +11,8 @@ use crate::machine::LedgerMachine;
 use actix::prelude::*;
 use parking_lot::{Mutex, RwLock};
 use relais_protocol::codec;
-use relais_protocol::ids::{Incarnation, NodeId};
+use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId};
+use relais_protocol::lease::{AskId, BeatAnswer, Granted, LeaseBeat, LeaseWish};
 use relais_protocol::message::{Orders, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Committed, Record};
 use relais_protocol::time::UnixMs;
@@ -43,6 +44,9 @@ pub trait Outlet: Send + Sync + 'static {
 enum Item {
     Propose(Vec<Record>, oneshot::Sender<Result<Committed, Rejection>>),
     Report(Box<Report>, oneshot::Sender<ReportAnswer>),
+    Ask(Box<LeaseWish>, oneshot::Sender<Result<Granted, Rejection>>),
+    Beat(Box<LeaseBeat>, oneshot::Sender<BeatAnswer>),
+    Progress(Vec<(JobId, Fence)>, oneshot::Sender<Vec<Option<String>>>),
     Input(Input),
     Explain(&'static str, UnixMs, Option<UnixMs>),
 }
@@ -94,6 +98,38 @@ impl Desk {
             return ReportAnswer::Busy;
         }
         rx.await.unwrap_or(ReportAnswer::Busy)
+    }
+
+    /// Asks for jobs for an external worker; answered when there are some, or its wait is over.
+    pub async fn ask(&self, wish: LeaseWish) -> Result<Granted, Rejection> {
+        let (tx, rx) = oneshot::channel();
+        if !self.put(Item::Ask(Box::new(wish), tx)) {
+            return Err(Rejection::NotDispatcher);
+        }
+        rx.await.unwrap_or(Err(Rejection::Unknown))
+    }
+
+    /// Whoever asked this is gone.
+    pub fn withdraw(&self, ask: AskId) {
+        self.put_always(Item::Input(Input::Withdraw(ask)));
+    }
+
+    /// Hands in that an external worker is still at it.
+    pub async fn beat(&self, beat: LeaseBeat) -> BeatAnswer {
+        let (tx, rx) = oneshot::channel();
+        if !self.put(Item::Beat(Box::new(beat), tx)) {
+            return BeatAnswer::Busy;
+        }
+        rx.await.unwrap_or(BeatAnswer::Busy)
+    }
+
+    /// What external workers last said of the progress of these attempts, one each, while this node dispatches.
+    pub async fn progress(&self, attempts: Vec<(JobId, Fence)>) -> Vec<Option<String>> {
+        let (tx, rx) = oneshot::channel();
+        if !self.put(Item::Progress(attempts, tx)) {
+            return Vec::new();
+        }
+        rx.await.unwrap_or_default()
     }
 
     /// Hands in anything else.
@@ -155,6 +191,8 @@ pub struct DispatcherActor {
     desk: Desk,
     replies: BTreeMap<Ticket, oneshot::Sender<Result<Committed, Rejection>>>,
     answers: BTreeMap<Ticket, oneshot::Sender<ReportAnswer>>,
+    asks: BTreeMap<Ticket, (AskId, oneshot::Sender<Result<Granted, Rejection>>)>,
+    beats: BTreeMap<Ticket, oneshot::Sender<BeatAnswer>>,
     next_ticket: u64,
     _ward: Box<dyn Send>,
 }
@@ -168,6 +206,8 @@ pub fn start(parts: DispatcherParts, desk: &Desk, ward: Box<dyn Send>) {
         desk: desk.clone(),
         replies: BTreeMap::new(),
         answers: BTreeMap::new(),
+        asks: BTreeMap::new(),
+        beats: BTreeMap::new(),
         next_ticket: 0,
         _ward: ward,
     };
@@ -226,6 +266,18 @@ impl DispatcherActor {
                     self.answers.insert(ticket, tx);
                     self.step(Input::Report(ticket, report), ctx);
                 }
+                Item::Ask(wish, tx) => {
+                    self.asks.insert(ticket, (wish.ask.id, tx));
+                    self.step(Input::Ask(ticket, wish), ctx);
+                }
+                Item::Beat(beat, tx) => {
+                    self.beats.insert(ticket, tx);
+                    self.step(Input::Beat(ticket, beat), ctx);
+                }
+                Item::Progress(attempts, tx) => {
+                    let said = attempts.iter().map(|(job, fence)| self.core.progress_outside(*job, *fence));
+                    let _ = tx.send(said.collect());
+                }
                 Item::Input(input) => self.step(input, ctx),
                 Item::Explain(cause, suspected, confirmed) => self.core.explain_reign(cause, suspected, confirmed),
             }
@@ -257,6 +309,20 @@ impl DispatcherActor {
             Effect::Order(to, incarnation, orders) => {
                 if let Some(reign) = self.core.reign() {
                     self.parts.outlet.order(to, Orders { reign, incarnation, orders });
+                }
+            }
+            Effect::Granted(ticket, result) => {
+                if let Some((ask, tx)) = self.asks.remove(&ticket)
+                    && let Err(Ok(granted)) = tx.send(result)
+                    && !granted.leases.is_empty()
+                {
+                    // Who asked is gone.
+                    self.step(Input::Withdraw(ask), ctx);
+                }
+            }
+            Effect::Beaten(ticket, answer) => {
+                if let Some(tx) = self.beats.remove(&ticket) {
+                    let _ = tx.send(answer);
                 }
             }
             Effect::Drained => self.parts.outlet.drained(),

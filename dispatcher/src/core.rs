@@ -11,56 +11,31 @@
 
 mod batches;
 mod chronicle;
+mod config;
 mod crons;
 mod early;
+mod leases;
 mod retention;
 mod trust;
 mod workers;
 
+pub use config::CoreConfig;
 pub use trust::ClockWord;
 
 use crate::ledger::{Event, Ledger};
 use batches::Batches;
 use chronicle::Chronicle;
 use crons::Crons;
+use leases::Leases;
 use relais_protocol::history::Takeover;
 use relais_protocol::ids::{Incarnation, NodeId, Reign};
+use relais_protocol::lease::{AskId, BeatAnswer, Granted, LeaseBeat, LeaseWish};
 use relais_protocol::message::{Order, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Committed, Record};
 use relais_protocol::time::{Mono, UnixMs};
 use retention::Retention;
 use trust::Trust;
 use workers::Workers;
-
-/// Times of the dispatcher, in ms.
-#[derive(Clone, Copy, Debug)]
-pub struct CoreConfig {
-    /// How long a worker may run what it runs after it sent a heartbeat; follows the cluster's settings.
-    pub lease_ms: u64,
-    /// How long after the end of a lease its attempts are given up.
-    pub lost_after_ms: u64,
-    /// Without a report for this long a node gets nothing new.
-    pub suspect_after_ms: u64,
-    /// An order that is not seen to be carried out is sent again after this.
-    pub reorder_ms: u64,
-    /// How often every replica counts and hashes its rows.
-    pub audit_every_ms: u64,
-    /// Whether the wall clock is compared with others': then schedules wait for [`Input::Clock`].
-    pub clock_compared: bool,
-}
-
-impl Default for CoreConfig {
-    fn default() -> Self {
-        Self {
-            lease_ms: 3_000,
-            lost_after_ms: 1_000,
-            suspect_after_ms: 1_500,
-            reorder_ms: 1_000,
-            audit_every_ms: 60_000,
-            clock_compared: false,
-        }
-    }
-}
 
 /// Who waits for a reply; given by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +89,12 @@ pub enum Input {
     Voters(usize),
     /// The wall clock was compared with the others'.
     Clock(ClockWord),
+    /// An external worker asks for jobs.
+    Ask(Ticket, Box<LeaseWish>),
+    /// Whoever asked this is gone.
+    Withdraw(AskId),
+    /// An external worker is still at it.
+    Beat(Ticket, Box<LeaseBeat>),
 }
 
 /// What the dispatcher wishes.
@@ -131,6 +112,10 @@ pub enum Effect {
     Drained,
     /// The `Promote` came to nothing.
     PromoteFailed,
+    /// Tell an external worker what it was granted.
+    Granted(Ticket, Result<Granted, Rejection>),
+    /// Tell an external worker whether its lease goes on.
+    Beaten(Ticket, BeatAnswer),
 }
 
 /// Counts for people who watch.
@@ -158,6 +143,7 @@ pub struct Core {
     voters: usize,
     batches: Batches,
     workers: Workers,
+    leases: Leases,
     chronicle: Chronicle,
     retention: Retention,
     crons: Crons,
@@ -191,6 +177,7 @@ impl Core {
             voters: 0,
             batches: Batches::default(),
             workers: Workers::default(),
+            leases: Leases::default(),
             chronicle: Chronicle::default(),
             retention: Retention::default(),
             crons: Crons::default(),
@@ -243,13 +230,15 @@ impl Core {
             }
             Input::Committed(committed) => {
                 self.note_forgotten(now, ledger, &committed.outcomes);
-                self.committed(&committed, &mut effects);
+                self.committed(now, ledger, &committed, &mut effects);
             }
             Input::Failed(rejection) => {
                 self.retry_retention(now);
                 self.batches.fail(rejection, &mut effects);
                 self.crons.begin(ledger);
                 self.workers.unsettle(&mut effects);
+                self.leases.unsettle(&mut effects);
+                self.leases.retry();
             }
             Input::Applied(events) => self.applied(now, ledger, &events, &mut effects),
             Input::Deposed(over) if self.reign.is_some_and(|own| own > over) => {}
@@ -261,10 +250,15 @@ impl Core {
             Input::Full(full) => {
                 self.batches.close(full, &mut effects);
                 self.workers.unsettle(&mut effects);
+                self.leases.unsettle(&mut effects);
             }
             Input::Voters(voters) => self.voters = voters,
             Input::Clock(word) => self.trust.hear(word),
+            Input::Ask(ticket, wish) => self.ask(now, ledger, ticket, *wish, &mut effects),
+            Input::Withdraw(ask) => self.withdraw(ledger, ask, &mut effects),
+            Input::Beat(ticket, beat) => effects.push(Effect::Beaten(ticket, self.beat(now, ledger, &beat))),
         }
+        self.propose_grants(ledger);
         self.send_batch(now, ledger, &mut effects);
         effects
     }
@@ -286,8 +280,12 @@ impl Core {
         self.batches.add(ticket, records);
     }
 
-    fn committed(&mut self, committed: &Committed, effects: &mut Vec<Effect>) {
+    fn committed(&mut self, now: Now, ledger: &Ledger, committed: &Committed, effects: &mut Vec<Effect>) {
         for (ticket, own) in self.batches.commit(committed) {
+            if let Some(granted) = self.granted(now, ledger, ticket, &own) {
+                effects.extend(granted);
+                continue;
+            }
             if let Some(answer) = self.workers.settle(ticket) {
                 effects.push(Effect::Answer(ticket, answer));
             } else {
@@ -311,6 +309,7 @@ impl Core {
                     self.reign = Some(*reign);
                     self.audit_at = now.mono.plus(self.config.audit_every_ms);
                     self.workers.begin(now.mono, self.config.lease_ms, ledger);
+                    self.leases.begin(now.mono, ledger);
                     self.begin_retention(now.mono);
                     self.crons.begin(ledger);
                     self.chronicle.begin(now, *reign, *before, *node, ledger);
@@ -323,6 +322,7 @@ impl Core {
             self.crons.follow(ledger, events);
             self.chronicle.note(now, events);
             self.workers.order(now.mono, ledger, events, effects);
+            self.leases.follow(now.mono, ledger, events);
         }
     }
 
@@ -335,6 +335,7 @@ impl Core {
             self.batches.forget(ticket);
             effects.push(Effect::Answer(ticket, ReportAnswer::Busy));
         }
+        self.leases.depose(&mut self.batches, effects);
         self.workers = Workers::default();
         self.chronicle = Chronicle::default();
         self.crons = Crons::default();
@@ -345,6 +346,7 @@ impl Core {
             return;
         }
         self.give_up_on_silent(now, ledger);
+        self.tick_leases(now, effects);
         if let Some(record) = self.chronicle.write(now) {
             self.batches.add_own(vec![record]);
         }

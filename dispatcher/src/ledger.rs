@@ -20,6 +20,7 @@ mod heal;
 mod history;
 mod jobs;
 mod keys;
+mod leases;
 mod lines;
 mod load;
 pub mod merge;
@@ -42,6 +43,7 @@ pub use relais_protocol::node::NodeRow;
 use crate::rows::{Change, Rows, Sheet};
 use blocked::Blocked;
 use graves::Graves;
+use leases::Deadlines;
 use lines::Lines;
 use nodes::Nodes;
 use notices::Notices;
@@ -174,6 +176,7 @@ pub struct Ledger {
     jobs: JobTable,
     lines: Lines,
     blocked: Blocked,
+    deadlines: Deadlines,
     nodes: Nodes,
     notices: Notices,
     tokens: BTreeMap<u64, TokenRow>,
@@ -199,6 +202,7 @@ impl Ledger {
             jobs: JobTable::default(),
             lines: Lines::with_aging(Settings::default().priority_aging_ms),
             blocked: Blocked::default(),
+            deadlines: Deadlines::default(),
             nodes: Nodes::default(),
             notices: Notices::default(),
             tokens: BTreeMap::new(),
@@ -289,7 +293,7 @@ impl Ledger {
     /// When something becomes due by the stamp alone: the dispatcher then proposes a `Tick`.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMs> {
-        self.lines.next_due()
+        self.lines.next_due().into_iter().chain(self.deadlines.next()).min()
     }
 
     /// Rough bytes of change waiting for a checkpoint.

@@ -7,11 +7,13 @@ use futures::future::BoxFuture;
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_protocol::ids::{Fence, Index, JobId, NodeId, Reign};
+use relais_protocol::lease::{BeatAnswer, Granted, LeaseAsk, LeaseBeat};
 use relais_protocol::message::{DrillFault, Holdings};
 use relais_protocol::record::{Committed, Record};
 use relais_protocol::time::UnixMs;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who answers, and under whom: the headers of every answer.
 #[derive(Clone, Debug, Default)]
@@ -183,6 +185,11 @@ pub trait Backend: Send + Sync + 'static {
     /// and sends them again. At most [`relais_protocol::record::BATCH_RECORDS_MAX`] records and about
     /// [`relais_protocol::record::BATCH_BYTES_MAX`] bytes become one atomic entry; more become several.
     fn propose(&self, records: Vec<Record>) -> BoxFuture<'static, Result<Committed, ProposeFailed>>;
+    /// Asks for jobs for an external worker, of the dispatcher wherever it is; answered when there are some, or
+    /// `wait` is over. Who drops the future withdraws the ask: what was granted goes back.
+    fn lease(&self, ask: LeaseAsk, wait: Duration) -> BoxFuture<'static, Result<Granted, ProposeFailed>>;
+    /// Tells the dispatcher that an external worker is still at it.
+    fn beat(&self, beat: LeaseBeat) -> BoxFuture<'static, Result<BeatAnswer, ProposeFailed>>;
     /// On how many disks what is acknowledged now is: `majority` of the voters, or a `single` one.
     fn durability(&self) -> &'static str;
     /// Waits until the ledger here has all that was committed before the call.

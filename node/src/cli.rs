@@ -45,6 +45,7 @@ mod wait;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
+use relais_worker::executor::handler::Handlers;
 use std::process::ExitCode;
 
 /// Relais hands out jobs to the machines of a cluster, and goes on when the one that hands them out dies.
@@ -90,17 +91,18 @@ enum Command {
     Drill(drill::Drill),
 }
 
-/// Parses the process's arguments, does what they say and returns the exit code of `api.md`.
+/// Parses the process's arguments, does what they say and returns the exit code of `api.md`. A node that it starts
+/// offers the kinds of `handlers`.
 ///
 /// Must be called outside any async runtime: commands bring their own.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(handlers: Handlers) -> ExitCode {
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
         Err(error) => error.exit(),
     };
     let end = match command {
-        Command::Start(start) => return start.run(),
+        Command::Start(start) => return start.run(handlers),
         other => with_runtime(other),
     };
     match end {

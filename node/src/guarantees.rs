@@ -44,6 +44,8 @@
 //! | An attempt that does harm harms itself alone: a job that takes its node down each time is given up, output is capped, no process outlives its attempt | `attempts`, F21 to F23 |
 //! | Each slot of a schedule makes one job | `schedules`, with three failovers; F9; the simulator |
 //! | The end of a job with a webhook is told at least once, and what was told is true | the simulator's courier (`ends-are-told`, `told-once`); `webhooks`, with the dispatcher killed before anybody listens |
+//! | A lease of an external worker outlives its dispatcher, ends once, and is lost when nobody renews it | `leases`, with the dispatcher killed while leases are held; property tests of the ledger; the simulator's `outside` worlds |
+//! | Jobs of a kind of one's own run only where it is offered | `handlers` |
 //! | A job starts only after all that it depends on, and is cancelled when it can never start | property tests of the ledger and of the merge; `graph`, 1,000 jobs with a failover |
 //!
 //! That the checkers can fail is shown by planted bugs (`world`, `planted`, `replicas`): each must be found.

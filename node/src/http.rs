@@ -23,6 +23,7 @@ mod feed;
 mod graph;
 mod jobs;
 mod json;
+mod leases;
 mod logs;
 mod node_set;
 mod nodes;
@@ -48,7 +49,7 @@ mod waiters;
 
 pub use batch::specs_of;
 pub(crate) use notified::message as ended_message;
-pub use spec::spec_of;
+pub use spec::{is_kind, spec_of};
 
 use crate::backend::Backend;
 use crate::machine::open_files_max;
@@ -160,6 +161,9 @@ impl Api {
             .max_connections(connections_max())
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIME_MAX)
+            // Who hangs up waits for nothing any more: what is done for it ends, and a job that it waited for goes
+            // to another.
+            .h1_allow_half_closed(false)
             .client_disconnect_timeout(Duration::from_secs(1))
             .shutdown_timeout(1)
             .disable_signals()
@@ -262,6 +266,8 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Tokens => tokens::list(api, request).await,
         Route::TokenMake => tokens::make(api, request).await,
         Route::TokenRevoke(id) => tokens::revoke(api, request, id).await,
+        Route::Lease => leases::lease(api, request).await,
+        Route::LeaseSay(id, verb) => leases::say(api, request, id, *verb).await,
         Route::Schedules => schedules::list(api, request).await,
         Route::Schedule(name) => schedules::one(api, request, name).await,
         Route::Firings(name) => schedules::firings(api, request, name).await,

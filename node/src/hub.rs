@@ -22,6 +22,7 @@ mod history;
 mod inbound;
 mod joining;
 mod keeper;
+mod leases;
 mod leaving;
 mod leftovers;
 mod limits;
@@ -75,7 +76,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 /// Applied entries that a slow watcher may be behind before it loses some.
 const EVENTS_KEPT: usize = 4_096;
@@ -158,6 +159,8 @@ pub struct Hub {
     front: OnceLock<Front>,
     barrier: Barrier,
     said: progress::Said,
+    /// External workers that may wait at the dispatcher at once.
+    asking: Semaphore,
     drained: Notify,
     left: Notify,
     leaving: AtomicBool,
@@ -240,6 +243,7 @@ impl Hub {
             front: OnceLock::new(),
             barrier: Barrier::default(),
             said: progress::Said::default(),
+            asking: Semaphore::new(leases::ASKING_MAX),
             drained: Notify::new(),
             left: Notify::new(),
             leaving: AtomicBool::new(false),

@@ -14,6 +14,7 @@ pub mod identity;
 pub mod machine;
 pub mod membership;
 pub mod net;
+pub mod program;
 pub mod pulse;
 pub mod run;
 pub mod seed;

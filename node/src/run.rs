@@ -12,10 +12,12 @@ mod logging;
 mod start;
 mod stop;
 mod ward;
+mod worker;
 
 pub(crate) use frugal::start_over_frugally;
 
 use crate::config::StartConfig;
+use relais_worker::executor::handler::Handlers;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 
@@ -39,20 +41,22 @@ impl StartFailed {
     }
 }
 
-/// Runs one node until it is told to stop.
+/// Runs one node until it is told to stop. It offers the kinds of `handlers` beside those that every node has.
 #[must_use]
-pub fn run(config: StartConfig) -> ExitCode {
+pub fn run(config: StartConfig, handlers: &Handlers) -> ExitCode {
     logging::init(config.log_format);
     // Somebody else in this process may have installed it: it is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let system = actix_rt::System::new();
-    let ended = match engine() {
-        Ok(engine) => {
+    let ended = match engine().and_then(|engine| Ok((engine, bench(handlers)?))) {
+        Ok((engine, bench)) => {
+            let offer = bench.as_ref().map(|bench| worker::Offer { handlers, runtime: bench.handle() });
             let ended = system.block_on(async {
-                let node = start::start(config, engine.handle()).await?;
+                let node = start::start(config, offer, engine.handle()).await?;
                 stop::run_until_told(node).await;
                 Ok(())
             });
+            bench.into_iter().for_each(Runtime::shutdown_background);
             engine.shutdown_background();
             ended
         }
@@ -75,6 +79,15 @@ fn engine() -> Result<Runtime, StartFailed> {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(ENGINE_THREADS).thread_name("relais-engine").enable_all();
     builder.build().map_err(|error| StartFailed(format!("cannot start threads: {error}")))
+}
+
+/// The threads of handlers, if there are any handlers.
+fn bench(handlers: &Handlers) -> Result<Option<Runtime>, StartFailed> {
+    if handlers.is_empty() {
+        return Ok(None);
+    }
+    let built = Builder::new_multi_thread().thread_name("relais-handler").enable_all().build();
+    built.map(Some).map_err(|error| StartFailed(format!("cannot start threads for handlers: {error}")))
 }
 
 /// Ends the process because stable storage failed: nothing may be acknowledged any more.

@@ -13,6 +13,11 @@ pub struct ClusterId(pub u128);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct NodeId(pub u32);
 
+impl NodeId {
+    /// Stands where a node would, for what runs outside of all nodes: it is given to none.
+    pub const OUTSIDE: Self = Self(0);
+}
+
 /// Which run of a node's process this is: a counter kept in the data directory, raised at each start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);

@@ -2,6 +2,7 @@
 
 use crate::history::Stamp;
 use crate::ids::{Epoch, Fence, Incarnation, Index, JobId, NodeId};
+use crate::lease::Outside;
 use crate::notice::Notice;
 use crate::spec::JobSpec;
 use crate::time::UnixMs;
@@ -259,6 +260,8 @@ pub struct Attempt {
     pub started_at: UnixMs,
     /// How it ended, when it has.
     pub end: Option<AttemptEnd>,
+    /// Whose it is, if it runs outside of the nodes: `node` is then [`NodeId::OUTSIDE`].
+    pub outside: Option<Box<Outside>>,
 }
 
 /// How an attempt ended.
@@ -350,6 +353,10 @@ pub enum ErrorKind {
     Expired,
     /// A job that it depends on did not end as it must.
     Dependency,
+    /// An external worker, or a handler of one's own, says that it failed.
+    Worker,
+    /// The same, and that it is in vain to try again.
+    WorkerFinal,
 }
 
 impl ErrorKind {
@@ -367,6 +374,8 @@ impl ErrorKind {
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
             Self::Dependency => "dependency",
+            Self::Worker => "worker",
+            Self::WorkerFinal => "worker_final",
         }
     }
 }

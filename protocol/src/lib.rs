@@ -9,6 +9,7 @@ pub mod failover;
 pub mod history;
 pub mod ids;
 pub mod job;
+pub mod lease;
 pub mod merge;
 pub mod message;
 pub mod node;

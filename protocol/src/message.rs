@@ -4,6 +4,7 @@
 
 use crate::history::Lineage;
 use crate::ids::{Fence, Generation, Incarnation, Index, JobId, NodeId, RaftId, Reign};
+use crate::lease::{AskId, BeatAnswer, Granted, LeaseBeat, LeaseWish};
 use crate::record::{Finish, NodeFacts, Outcomes, Record};
 use crate::spec::OnDisconnect;
 use crate::time::{Mono, UnixMs};
@@ -287,6 +288,12 @@ pub enum Call {
     Recover(Vec<NodeId>),
     /// What do these attempts that run on you say of their progress?
     Progress(Vec<(JobId, Fence)>),
+    /// An external worker asks for jobs.
+    Lease(Box<LeaseWish>),
+    /// Whoever asked this is gone: what it was granted goes back.
+    Withdraw(AskId),
+    /// An external worker is still at it.
+    Beat(LeaseBeat),
 }
 
 /// What a rehearsal asks a node to do to itself.
@@ -348,6 +355,12 @@ pub enum Reply {
     Holdings(Box<Holdings>),
     /// To `Progress`: one each, `None` for one that says nothing or does not run.
     Progress(Vec<Option<String>>),
+    /// To `Lease`.
+    Granted(Granted),
+    /// To `Withdraw`.
+    Withdrawn,
+    /// To `Beat`.
+    Beaten(BeatAnswer),
 }
 
 /// What a node's journal holds.

@@ -1,6 +1,6 @@
 //! What became of records: the outcome of each, and why one had no effect. Enums here only ever grow at their end.
 
-use crate::ids::{Epoch, Index, JobId, NodeId};
+use crate::ids::{Epoch, Fence, Index, JobId, NodeId};
 use crate::job::StateName;
 use crate::merge::Merged;
 use crate::queue::Purged;
@@ -52,6 +52,10 @@ pub enum Outcome {
     },
     /// Waiting jobs of a queue were cancelled.
     Purged(Purged),
+    /// These attempts were granted to an external worker.
+    Leased(Vec<(JobId, Fence)>),
+    /// The attempt has ended, and its job is in this state.
+    LeaseEnded(StateName),
 }
 
 /// Why a record had no effect.
@@ -95,6 +99,10 @@ pub enum Refusal {
     SlotSettled,
     /// An earlier job of the schedule has not ended, and it forbids that they overlap.
     Overlaps(JobId),
+    /// The attempt does not run any more, or never did.
+    LeaseOver,
+    /// No node has ever offered this kind.
+    UnknownKind(String),
 }
 
 /// Where in the journal a batch was applied.

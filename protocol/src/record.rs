@@ -8,6 +8,7 @@ use crate::failover::FailoverTale;
 use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError};
+use crate::lease::{LeaseAsk, LeaseEnd};
 use crate::merge::Merge;
 use crate::node::NodeChange;
 use crate::notice::Noticed;
@@ -172,6 +173,10 @@ pub enum Record {
     Noticed(Box<Noticed>),
     /// Slots or labels of a node are set, or unset.
     NodeSet(Box<NodeChange>),
+    /// An external worker is granted what waits for it.
+    Lease(Box<LeaseAsk>),
+    /// An attempt that ran outside of the nodes is over.
+    LeaseEnd(Box<LeaseEnd>),
 }
 
 /// A job is submitted.
@@ -253,6 +258,8 @@ pub struct NodeFacts {
     pub journal: u32,
     /// Whether it only votes and stores.
     pub witness: bool,
+    /// Kinds that it offers beside those that every node has.
+    pub kinds: Vec<String>,
 }
 
 /// Whether a node can be given work.

@@ -20,6 +20,9 @@ pub const DEPENDENCIES_MAX: usize = 1_000;
 /// Attempts a policy may allow.
 pub const ATTEMPTS_MAX: u16 = 10_000;
 
+/// The kinds that every node runs.
+pub const EVERYWHERE: [&str; 3] = ["exec", "http", "noop"];
+
 /// A set of labels, in order.
 pub type Labels = BTreeMap<String, String>;
 
@@ -288,11 +291,13 @@ pub struct Requires {
     pub memory_bytes: u64,
     /// Labels that the node must bear.
     pub labels: Labels,
+    /// The kind that it must offer; `None` for those that every node has. [`JobSpec::with_options`] sets it.
+    pub kind: Option<String>,
 }
 
 impl Default for Requires {
     fn default() -> Self {
-        Self { slots: 1, cpu_millis: 0, memory_bytes: 0, labels: Labels::new() }
+        Self { slots: 1, cpu_millis: 0, memory_bytes: 0, labels: Labels::new(), kind: None }
     }
 }
 
@@ -307,7 +312,8 @@ impl JobSpec {
 
     /// Keeps `options` unless they are all defaults.
     #[must_use]
-    pub fn with_options(mut self, options: JobOptions) -> Self {
+    pub fn with_options(mut self, mut options: JobOptions) -> Self {
+        options.requires.kind = (!EVERYWHERE.contains(&self.kind.as_str())).then(|| self.kind.clone());
         self.options = (options != *DEFAULT_OPTIONS).then(|| Box::new(options));
         self
     }

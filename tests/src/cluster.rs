@@ -51,6 +51,8 @@ pub struct Options {
     pub env: Vec<(usize, &'static str, String)>,
     /// Data directories of nodes that do not have theirs in the cluster's folder, by number of the node.
     pub data_dirs: Vec<(usize, PathBuf)>,
+    /// Programs of nodes that are not plain `relais`, by number of the node.
+    pub programs: Vec<(usize, PathBuf)>,
     /// Where the nodes are, by number; those without a place are on loopback.
     pub places: Vec<Place>,
 }
@@ -68,7 +70,14 @@ pub struct Place {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { slots: 8, relay: false, env: Vec::new(), data_dirs: Vec::new(), places: Vec::new() }
+        Self {
+            slots: 8,
+            relay: false,
+            env: Vec::new(),
+            data_dirs: Vec::new(),
+            programs: Vec::new(),
+            places: Vec::new(),
+        }
     }
 }
 
@@ -154,6 +163,7 @@ impl Cluster {
             witness: false,
             env: env.map(|(_, name, value)| ((*name).to_owned(), value.clone())).collect(),
             join: self.join_line(),
+            program: self.options.programs.iter().find(|(of, _)| *of == number).map(|(_, file)| file.clone()),
             under: place.map(|place| place.under.clone()).unwrap_or_default(),
             child: None,
             name,

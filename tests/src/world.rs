@@ -38,6 +38,7 @@ mod leases;
 mod log;
 mod net;
 mod node;
+mod outside;
 mod pair;
 mod plan;
 mod profile;
@@ -118,6 +119,7 @@ pub(crate) struct World {
     /// What only a world of two nodes has.
     pair: Option<Box<Pair>>,
     schedules: Vec<ScheduleSet>,
+    outside: outside::Outside,
 }
 
 impl World {
@@ -161,6 +163,7 @@ impl World {
             broken: Vec::new(),
             // What both sides of a split fire is the ledger's tests' affair.
             schedules: if pair.is_some() { Vec::new() } else { crons::of_seed(seed, plan.nodes) },
+            outside: outside::Outside::new(plan.outside, &mut profile.dice(!seed)),
             pair,
             plan,
         };
@@ -184,6 +187,7 @@ impl World {
             self.at(fault.until, Event::End(number));
         }
         self.at(self.plan.heal_at, Event::Heal);
+        self.begin_outside();
         if !self.schedules.is_empty() {
             self.at(600, Event::Schedules);
         }
@@ -228,11 +232,8 @@ impl World {
             Event::ProcessEnds(node, job, fence, version) => self.on_process_ends(node, job, fence, version),
             Event::SpawnerLease(node, until) => self.on_spawner_lease(node, until),
             Event::Client(number) => self.on_client(number),
-            Event::Told(client, call, answer) => {
-                if client < self.clients.len() {
-                    self.on_told(client, call, answer);
-                }
-            }
+            Event::Told(client, call, answer) => self.told(client, call, answer),
+            Event::Outside(worker, call, word) => self.on_outside(worker, call, word),
             Event::Begin(number) => self.begin_fault(number),
             Event::End(number) => self.end_fault(number),
             Event::Boot(node) => self.boot(node),
@@ -293,6 +294,7 @@ impl World {
                 self.on_propose_answer(id, call, committed);
             }
             Message::Pair(message) => self.on_pair_message(id, from, message),
+            Message::Outside(worker, call, word) => self.on_word(id, from, worker, call, word),
             Message::ReadIndex(call) => self.on_read_index(id, from, call),
             Message::ReadIndexAnswer(call, index) => self.on_read_index_answer(id, call, index),
         }

@@ -15,6 +15,7 @@ const SEEDS: u64 = 2_000;
 /// Seeds of the sweeps over other kinds of worlds, where `RELAIS_SPECIAL_SEEDS` does not say otherwise.
 const PAIR_SEEDS: u64 = 200;
 const LEASE_SEEDS: u64 = 60;
+const OUTSIDE_SEEDS: u64 = 60;
 const JOURNAL_SEEDS: u64 = 2_000;
 /// Seeds in which each planted bug is looked for, at most.
 const PLANTED_SEEDS: u64 = 1_000;
@@ -132,6 +133,11 @@ fn every_pair_keeps_every_promise() {
 #[test]
 fn every_lease_is_kept() {
     keeps_every_promise(Profile::Leases, LEASE_SEEDS);
+}
+
+#[test]
+fn every_lease_of_an_external_worker_is_kept() {
+    keeps_every_promise(Profile::Outside, OUTSIDE_SEEDS);
 }
 
 #[test]

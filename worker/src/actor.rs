@@ -360,6 +360,8 @@ fn error_kind(kind: ErrorType) -> ErrorKind {
         ErrorType::Spawn => ErrorKind::Spawn,
         ErrorType::Http => ErrorKind::Http,
         ErrorType::Cancelled => ErrorKind::Cancelled,
+        ErrorType::Worker => ErrorKind::Worker,
+        ErrorType::WorkerFinal => ErrorKind::WorkerFinal,
     }
 }
 

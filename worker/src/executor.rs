@@ -5,6 +5,7 @@
 //! whatever goes wrong is an [`Ended`] with an error in it.
 
 mod exec;
+pub mod handler;
 mod http;
 mod noop;
 pub mod payload;
@@ -102,6 +103,10 @@ pub enum ErrorType {
     Http,
     /// Stopped from outside.
     Cancelled,
+    /// Its handler says that it failed.
+    Worker,
+    /// The same, and that it is in vain to try again.
+    WorkerFinal,
 }
 
 impl ErrorType {
@@ -115,6 +120,8 @@ impl ErrorType {
             Self::Spawn => "spawn",
             Self::Http => "http",
             Self::Cancelled => "cancelled",
+            Self::Worker => "worker",
+            Self::WorkerFinal => "worker_final",
         }
     }
 }

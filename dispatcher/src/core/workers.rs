@@ -56,6 +56,8 @@ impl Workers {
         let mut orders: BTreeMap<(NodeId, Incarnation), Vec<Order>> = BTreeMap::new();
         for event in events {
             match *event {
+                // Whoever asked for it is told by its grant.
+                Event::Started { node: NodeId::OUTSIDE, .. } => {}
                 Event::Started { job, node, incarnation, fence } => {
                     let Some(start) = ledger.start_order(job, fence) else { continue };
                     orders.entry((node, incarnation)).or_default().push(Order::Start(Box::new(start)));

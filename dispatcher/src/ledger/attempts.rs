@@ -93,7 +93,7 @@ impl Ledger {
         self.after_loss(job);
     }
 
-    fn end_attempt(&mut self, job: &mut Job, finish: &Finish) {
+    pub(super) fn end_attempt(&mut self, job: &mut Job, finish: &Finish) {
         let now = self.head.now;
         if let Some(attempt) = job.attempts.last_mut() {
             attempt.end = Some(AttemptEnd {
@@ -153,9 +153,16 @@ impl Ledger {
 }
 
 fn is_final(policy: &RetryPolicy, end: &AttemptEnd) -> bool {
+    let says = end.error.as_ref();
+    if says.is_some_and(|error| error.kind == ErrorKind::WorkerFinal) {
+        return true;
+    }
     policy.non_retryable.iter().any(|rule| match rule.strip_prefix("exit:") {
         Some(code) => end.exit_code.is_some_and(|exit| code == exit.to_string()),
-        None => end.error.as_ref().is_some_and(|error| error.kind.as_str() == rule),
+        None => says.is_some_and(|error| match rule.strip_prefix("worker:") {
+            Some(name) => error.kind == ErrorKind::Worker && error.message.split(": ").next() == Some(name),
+            None => error.kind.as_str() == rule,
+        }),
     })
 }
 

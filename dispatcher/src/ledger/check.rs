@@ -64,9 +64,12 @@ impl Ledger {
         if self.counts() != counts {
             return Some(format!("counted {counts:?}, kept {:?}", self.counts()));
         }
-        let indexed: BTreeMap<_, _> = self
-            .nodes()
-            .flat_map(|row| self.nodes.running(row.id).map(|(job, attempt)| ((row.id, job), attempt.fence)))
+        if self.deadlines != self.deadlines_of_rows() {
+            return Some(format!("the deadlines of leases are {:?}", self.deadlines));
+        }
+        let places = self.nodes().map(|row| row.id).chain([relais_protocol::ids::NodeId::OUTSIDE]);
+        let indexed: BTreeMap<_, _> = places
+            .flat_map(|node| self.nodes.running(node).map(move |(job, attempt)| ((node, job), attempt.fence)))
             .collect();
         if indexed != *running {
             return Some("the node table does not hold just the running attempts".to_owned());

@@ -50,6 +50,8 @@ impl Ledger {
             Record::ScheduleMissed(fire, count) => self.miss(*fire, count),
             Record::NodeSet(change) => self.set_node(*change),
             Record::Noticed(noticed) => self.noticed(*noticed),
+            Record::Lease(ask) => self.grant(&ask),
+            Record::LeaseEnd(end) => self.end_lease(*end),
         }
     }
 

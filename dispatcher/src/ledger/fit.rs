@@ -63,6 +63,10 @@ impl Ledger {
         if self.nodes.bearing(requires).next().is_some() {
             return None;
         }
+        let offers = |kind: &String| takers.iter().any(|row| row.facts.kinds.contains(kind));
+        if let Some(kind) = requires.kind.as_ref().filter(|kind| !offers(kind)) {
+            return Some(format!("no online node offers kind `{kind}`"));
+        }
         let borne = |key: &str, value: &str| takers.iter().any(|row| row.label(key) == Some(value));
         let nowhere = requires.labels.iter().find(|(key, value)| !borne(key, value));
         Some(match nowhere {

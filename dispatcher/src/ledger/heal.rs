@@ -265,6 +265,10 @@ impl Ledger {
         let Some(JobState::Running { incarnation, .. }) = self.jobs.read(&self.sheet, id).map(|job| job.state) else {
             return true;
         };
+        if node == NodeId::OUTSIDE {
+            // A lease is granted, as after a failover.
+            return true;
+        }
         let Some(row) = self.nodes.row(node) else { return false };
         if row.incarnation > incarnation || row.standing == Standing::Left {
             return false;

@@ -31,6 +31,9 @@ impl Ledger {
         if let Some(known) = self.known_by_key(&submit) {
             return known;
         }
+        if !self.knows_kind(&submit.spec.kind) {
+            return Outcome::Refused(Refusal::UnknownKind(submit.spec.kind));
+        }
         if let Some(refusal) = self.unknown_parent(&submit.spec.options().depends_on) {
             return Outcome::Refused(refusal);
         }
@@ -189,6 +192,7 @@ impl Ledger {
                 self.change_state(job, JobState::Queued);
             }
         }
+        self.time_out_leases();
     }
 
     /// Moves a job to another state: the only way from one to the next.
@@ -230,6 +234,7 @@ impl Ledger {
 
     fn index(&mut self, job: &Job) {
         self.lines.enter(job);
+        self.deadlines.enter(job);
         self.notices.enter(job);
         if let JobState::Running { node, fence, .. } = job.state {
             let options = job.spec.options();
@@ -241,6 +246,7 @@ impl Ledger {
 
     pub(super) fn unindex(&mut self, job: &Job) {
         self.lines.exit(job);
+        self.deadlines.exit(job);
         self.notices.exit(job.id);
         if job.state == JobState::Blocked {
             self.blocked.remove(job);

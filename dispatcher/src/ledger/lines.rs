@@ -187,6 +187,23 @@ impl Lines {
         self.ready.first().map(|(_, name)| name.clone())
     }
 
+    /// The same of some queues; of all, when none is named.
+    pub(super) fn next_queue_of(&self, names: &[QueueName]) -> Option<QueueName> {
+        if names.is_empty() {
+            return self.next_queue();
+        }
+        let ready = names.iter().filter_map(|name| Some((self.queues.get(name)?.ready_at?, name)));
+        ready.min().map(|(_, name)| name.clone())
+    }
+
+    /// Jobs in the lines that `takes` takes, of those queues that can start one; `most` at most.
+    pub(super) fn count_heads(&self, names: &[QueueName], most: usize, takes: impl Fn(&Requires) -> bool) -> usize {
+        let named = names.iter().filter(|name| self.queues.get(name).is_some_and(Queue::can_start));
+        let ready = self.ready.iter().map(|(_, name)| name).filter(|_| names.is_empty());
+        let queues = named.chain(ready).filter_map(|name| self.queues.get(name));
+        queues.flat_map(|queue| queue.jobs_taken_by(&takes)).take(most).count()
+    }
+
     /// The first job after `after` that is first in a line of this queue, and what the line asks of a node.
     pub(super) fn head_after(&self, name: &QueueName, after: Option<Turn>) -> Option<(Turn, Arc<Requires>)> {
         self.queues.get(name)?.head_after(after)

@@ -135,6 +135,10 @@ pub(super) fn takes_work(row: &NodeRow) -> bool {
     row.standing == Standing::Online && !row.draining && !row.facts.witness
 }
 
+/// Whether a node offers the kind and bears the labels.
 pub(super) fn has_labels(row: &NodeRow, requires: &Requires) -> bool {
+    if requires.kind.as_ref().is_some_and(|kind| !row.facts.kinds.contains(kind)) {
+        return false;
+    }
     requires.labels.iter().all(|(key, value)| row.label(key) == Some(value))
 }

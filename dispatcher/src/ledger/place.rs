@@ -4,6 +4,7 @@
 use super::{Event, Ledger};
 use relais_protocol::ids::{Fence, Incarnation, NodeId};
 use relais_protocol::job::{Attempt, AttemptOutcome, Job, JobState};
+use relais_protocol::lease::Outside;
 use relais_protocol::spec::{QueueName, Requires};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ impl Ledger {
             let placement = job.spec.options().placement;
             if let Some((node, incarnation)) = self.nodes.best(&requires, placement, last_failed_node(&job)) {
                 self.lines.serve(queue, requires.slots, self.head.now);
-                self.start(job, node, incarnation);
+                self.start(job, node, incarnation, None);
                 return true;
             }
             self.jobs.put_back(job);
@@ -53,16 +54,24 @@ impl Ledger {
         false
     }
 
-    fn start(&mut self, mut job: Job, node: NodeId, incarnation: Incarnation) {
+    /// Starts an attempt on a node, or outside of them; its fence.
+    pub(super) fn start(
+        &mut self,
+        mut job: Job,
+        node: NodeId,
+        incarnation: Incarnation,
+        outside: Option<Box<Outside>>,
+    ) -> Fence {
         let id = job.id;
         let number = job.attempts.last().map_or(1, |last| last.number.saturating_add(1));
         let epoch = self.head.reign.epoch;
         let fence = Fence::new(epoch, number);
         let surplus = (job.attempts.len() + 1).saturating_sub(ATTEMPTS_KEPT);
         job.attempts.drain(..surplus);
-        job.attempts.push(Attempt { number, node, epoch, fence, started_at: self.head.now, end: None });
+        job.attempts.push(Attempt { number, node, epoch, fence, started_at: self.head.now, end: None, outside });
         self.change_state(job, JobState::Running { node, incarnation, fence });
         self.events.push(Event::Started { job: id, node, incarnation, fence });
+        fence
     }
 }
 

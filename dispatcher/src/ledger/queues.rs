@@ -6,6 +6,7 @@ use super::{Ledger, LoadError, keys};
 use crate::rows::Rows;
 use relais_protocol::codec;
 use relais_protocol::job::{Cancel, Job, JobState, Place, StateName};
+use relais_protocol::lease::EXTERNAL;
 use relais_protocol::merge::Merged;
 use relais_protocol::queue::{PURGE_JOBS_MAX, Purged, QueueAct, QueueChange, QueueConfig, QueueFlow, QueueRow};
 use relais_protocol::record::Outcome;
@@ -240,7 +241,8 @@ impl Ledger {
             n => format!("{n} jobs are ahead of it in queue `{queue}`"),
         };
         let requires = &job.spec.options().requires;
-        if let Some(never) = self.never_fits(requires) {
+        let is_external = requires.kind.as_deref() == Some(EXTERNAL);
+        if let Some(never) = self.never_fits(requires).filter(|_| !is_external) {
             return format!("{never}; {ahead}");
         }
         match waiting.held {
@@ -249,6 +251,9 @@ impl Ledger {
             Some(Hold::Rate(until)) => format!("the rate of queue `{queue}` is used up until {until}; {ahead}"),
             Some(Hold::KeyLimit { key, limit, .. }) => {
                 format!("concurrency key `{key}` is at its limit of {limit}; {ahead}")
+            }
+            None if is_external => {
+                format!("{ahead}; it waits for an external worker to ask for it (POST /v1/leases)")
             }
             None => format!("{ahead}; {}", self.lacks(requires)),
         }

@@ -121,6 +121,9 @@ impl Ledger {
     pub(super) fn set_schedule(&mut self, set: ScheduleSet) -> Outcome {
         let (now, stamp) = (self.head.now, self.stamp());
         let ScheduleSet { schedule, paused } = set;
+        if !self.knows_kind(&schedule.job.kind) {
+            return Outcome::Refused(Refusal::UnknownKind(schedule.job.kind));
+        }
         let Some(mut entry) = self.schedules.entries.get(&schedule.name).cloned() else {
             if self.schedules.entries.len() >= SCHEDULES_MAX {
                 return Outcome::Refused(Refusal::TooManySchedules);

@@ -28,6 +28,11 @@ impl JobTable {
         self.read_cold(sheet, id)
     }
 
+    /// The job, if it runs or has just changed.
+    pub(super) fn in_motion(&self, id: JobId) -> Option<&Job> {
+        self.hot.get(&id)
+    }
+
     /// Takes the job out, to change it and [`JobTable::put`] it back.
     pub(super) fn take(&mut self, sheet: &Sheet, id: JobId) -> Option<Job> {
         self.hot.remove(&id).or_else(|| self.read_cold(sheet, id))

@@ -13,6 +13,7 @@ mod blocked;
 mod clocks;
 mod heal;
 mod joins;
+mod leases;
 mod notices;
 mod queues;
 mod retention;

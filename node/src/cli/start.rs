@@ -4,6 +4,7 @@
 
 use super::failure::Failure;
 use crate::config::{ConfigError, Given, Layer, StartConfig, parse_label};
+use relais_worker::executor::handler::Handlers;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,7 +89,7 @@ pub(crate) struct Start {
 
 impl Start {
     /// Runs the node to its end.
-    pub(crate) fn run(self) -> ExitCode {
+    pub(crate) fn run(self, handlers: Handlers) -> ExitCode {
         let config = match self.checked() {
             Ok(config) => config,
             Err(error) => {
@@ -103,7 +104,7 @@ impl Start {
         if config.exit_with_stdin {
             std::thread::spawn(stop_with_stdin);
         }
-        crate::run::run(config)
+        crate::run::run(config, &handlers)
     }
 
     fn checked(self) -> Result<StartConfig, ConfigError> {

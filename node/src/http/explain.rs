@@ -4,6 +4,7 @@ use super::answer::{Answer, Answered};
 use super::request::Request;
 use super::view::{Id, Names, Time};
 use super::{Api, read};
+use relais_protocol::ids::NodeId;
 use relais_protocol::job::{Attempt, Job, JobState};
 use serde::Serialize;
 
@@ -45,6 +46,12 @@ fn why(api: &Api, job: &Job, names: &Names) -> String {
     match job.state {
         JobState::Scheduled { at } => format!("it may not start before {at}"),
         JobState::Queued => api.backend.ledger().why_it_waits(job),
+        JobState::Running { node: NodeId::OUTSIDE, .. } => {
+            let outside = job.attempts.last().and_then(|last| last.outside.as_ref());
+            let told =
+                if job.cancel.is_some() { ", which is told to stop it when it next says that it is at it" } else { "" };
+            format!("the external worker `{}` runs it{told}", outside.map_or("", |outside| &outside.worker))
+        }
         JobState::Running { node, .. } if job.cancel.is_some() => {
             format!("it runs on {}, which was told to stop it and has not confirmed that yet", names.name(node))
         }
@@ -72,7 +79,10 @@ fn message(job: &Job) -> Option<&str> {
 
 /// `attempt 2 on n1`.
 fn named(attempt: &Attempt, names: &Names) -> String {
-    format!("attempt {} on {}", attempt.number, names.name(attempt.node))
+    match &attempt.outside {
+        Some(outside) => format!("attempt {} by the external worker `{}`", attempt.number, outside.worker),
+        None => format!("attempt {} on {}", attempt.number, names.name(attempt.node)),
+    }
 }
 
 /// What became of the last attempt: `exit code 7 in attempt 2 on n1`.

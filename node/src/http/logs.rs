@@ -110,9 +110,10 @@ fn source(job: &Job, attempt: Option<u16>) -> Result<Option<Source>, Problem> {
     let of =
         |attempt: &relais_protocol::job::Attempt| Source { node: attempt.node, job: job.id, attempt: attempt.number };
     match attempt {
-        None => Ok(job.attempts.last().map(of)),
+        // What runs outside of the nodes leaves its output where it runs.
+        None => Ok(job.attempts.last().filter(|last| last.outside.is_none()).map(of)),
         Some(number) => match job.attempts.iter().find(|attempt| attempt.number == number) {
-            Some(attempt) => Ok(Some(of(attempt))),
+            Some(attempt) => Ok(attempt.outside.is_none().then(|| of(attempt))),
             None => {
                 let last = job.attempts.last().map_or(0, |last| last.number);
                 let detail = format!("job {} has no attempt {number} in the record; its last is {last}", job.id);

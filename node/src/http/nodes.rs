@@ -35,6 +35,8 @@ struct NodeView {
     labels: Labels,
     /// `set` (by PATCH), `start` (a flag) or `derived` (from cores and memory).
     slots_from: &'static str,
+    /// Kinds that it offers beside those that every node has.
+    kinds: Vec<String>,
     slots_used: u32,
     /// Cores that jobs may ask for, and have asked for.
     cpu: f64,
@@ -98,6 +100,7 @@ fn view(ledger: &Ledger, row: &NodeRow, vitals: &[NodeVitals]) -> NodeView {
         journal_index: vitals.journal_index.map(|index| index.0),
         last_heard_ms: if is_self { Some(0) } else { vitals.last_heard_ms },
         labels: row.labels(),
+        kinds: row.facts.kinds.clone(),
         slots_from: match (row.set.slots, row.facts.slots_derived) {
             (Some(_), _) => "set",
             (None, true) => "derived",

@@ -196,6 +196,14 @@ impl Problem {
         self
     }
 
+    /// As a problem of what stands under a pointer of the body.
+    pub(super) fn under(mut self, pointer: &str) -> Self {
+        for error in &mut self.0.errors {
+            error.pointer.insert_str(0, pointer);
+        }
+        self
+    }
+
     /// As a problem of item `place` of the body's array, which spoils all of it.
     pub(super) fn of_item(mut self, place: usize) -> Self {
         for error in &mut self.0.errors {
@@ -329,6 +337,14 @@ impl From<Refusal> for Problem {
                     pointer: "/unique/key".to_owned(),
                     detail: format!("job {job} has this unique key; wait for its end, cancel it, or use another key"),
                 }],
+            ),
+            Refusal::LeaseOver => conflict("the lease is over; stop this work, and ask for another job".to_owned()),
+            Refusal::UnknownKind(kind) => Self::field(
+                "/kind",
+                format!(
+                    "no node has ever offered the kind `{kind}`; every node has exec, http and noop, `external` is for \
+                     workers that ask at /v1/leases, and a kind of your own needs a node that offers it"
+                ),
             ),
             Refusal::NameTaken => conflict("another node has this name; choose another".to_owned()),
             Refusal::StaleReign

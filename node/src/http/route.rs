@@ -1,6 +1,7 @@
 //! Which request is which: method and path to a route. `:verb` suffixes are part of the last segment, so
 //! the paths are taken apart here and not by patterns.
 
+use super::leases::Verb;
 use std::borrow::Cow;
 
 /// A route, with what its path names.
@@ -53,6 +54,8 @@ pub(super) enum Route {
     ScheduleTrigger(String),
     SchedulePause(String, bool),
     Firings(String),
+    Lease,
+    LeaseSay(String, Verb),
 }
 
 /// Why a request is none of them.
@@ -80,7 +83,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 47;
+pub(super) const ROUTES: usize = 49;
 
 impl Route {
     /// The route of a request.
@@ -140,6 +143,11 @@ impl Route {
             ["cluster:handover"] => pick(method, [("POST", Self::Handover)]),
             ["tokens"] => pick(method, [("GET", Self::Tokens), ("POST", Self::TokenMake)]),
             ["tokens", id] if !id.is_empty() => pick(method, [("DELETE", Self::TokenRevoke((*id).to_owned()))]),
+            ["leases"] => pick(method, [("POST", Self::Lease)]),
+            ["leases", name] => match name.rsplit_once(':').map(|(id, word)| (id, Verb::parse(word))) {
+                Some((id, Some(verb))) => pick(method, [("POST", Self::LeaseSay(id.to_owned(), verb))]),
+                _ => Err(NoRoute::Unknown),
+            },
             ["schedules"] => pick(method, [("GET", Self::Schedules)]),
             ["schedules", name, rest @ ..] if !name.is_empty() => Self::of_schedule(method, name, rest),
             _ => Err(NoRoute::Unknown),
@@ -194,7 +202,7 @@ impl Route {
             Self::JobsCancel | Self::JobsRetry => Needs::Submit,
             Self::Schedules | Self::Schedule(_) | Self::Firings(_) => Needs::Read,
             Self::ScheduleSet(_) | Self::ScheduleRemove(_) | Self::ScheduleTrigger(_) => Needs::Submit,
-            Self::SchedulePause(..) => Needs::Submit,
+            Self::SchedulePause(..) | Self::Lease | Self::LeaseSay(..) => Needs::Submit,
             Self::Submit | Self::SubmitBatch | Self::JobDelete(_) | Self::JobCancel(_) | Self::JobRetry(_) => {
                 Needs::Submit
             }
@@ -237,6 +245,7 @@ impl Route {
                 | Self::Schedules
                 | Self::Schedule(_)
                 | Self::Firings(_)
+                | Self::Lease
         )
     }
 
@@ -245,6 +254,8 @@ impl Route {
         match self {
             Self::Submit | Self::ScheduleSet(_) => 2 << 20,
             Self::SubmitBatch => 16 << 20,
+            // A result of 64 KiB, and what is around it.
+            Self::LeaseSay(..) => 128 << 10,
             _ => 64 << 10,
         }
     }
@@ -272,7 +283,7 @@ impl Route {
             Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
             Self::Nodes => (15, "/v1/nodes"),
             Self::Node(_) => (16, "/v1/nodes/{name}"),
-            Self::NodeSet(_) => (46, "PATCH /v1/nodes/{name}"),
+            Self::NodeSet(_) => (48, "PATCH /v1/nodes/{name}"),
             Self::NodeDrain(..) => (17, "/v1/nodes/{name}:drain"),
             Self::Cluster => (18, "/v1/cluster"),
             Self::Failovers => (19, "/v1/cluster/failovers"),
@@ -298,6 +309,8 @@ impl Route {
             Self::ScheduleRemove(_) => (39, "DELETE /v1/schedules/{name}"),
             Self::ScheduleTrigger(_) => (40, "/v1/schedules/{name}:trigger"),
             Self::SchedulePause(..) => (41, "/v1/schedules/{name}:pause"),
+            Self::Lease => (46, "/v1/leases"),
+            Self::LeaseSay(..) => (47, "/v1/leases/{id}:verb"),
             Self::Firings(_) => (42, "/v1/schedules/{name}/firings"),
         }
     }
@@ -360,6 +373,8 @@ mod tests {
             ("PUT", "/v1/schedules/a", Route::ScheduleSet("a".into())),
             ("POST", "/v1/schedules/a:resume", Route::SchedulePause("a".into(), false)),
             ("GET", "/v1/schedules/a/firings", Route::Firings("a".into())),
+            ("POST", "/v1/leases", Route::Lease),
+            ("POST", "/v1/leases/a.7:fail", Route::LeaseSay("a.7".into(), Verb::Fail)),
         ];
         for (method, path, route) in cases {
             assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");
@@ -368,7 +383,17 @@ mod tests {
 
     #[test]
     fn what_is_no_route_is_told_apart() {
-        for path in ["", "/v1", "/v1/jobs/", "/v1/jobs/a:b", "/v1/jobs/a:cancel/logs", "/x", "/v1/nodes/%00", "/%"] {
+        for path in [
+            "",
+            "/v1",
+            "/v1/jobs/",
+            "/v1/jobs/a:b",
+            "/v1/jobs/a:cancel/logs",
+            "/x",
+            "/v1/nodes/%00",
+            "/v1/leases/a:b",
+            "/%",
+        ] {
             assert_eq!(Route::of("GET", path), Err(NoRoute::Unknown), "{path}");
         }
         assert_eq!(Route::of("PUT", "/v1/jobs"), Err(NoRoute::Method("GET, HEAD, POST".into())));

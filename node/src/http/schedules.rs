@@ -62,7 +62,8 @@ pub(super) async fn set(api: &Api, request: &Request, name: &str) -> Answered {
     let set = body::check(&request.body, name, api.backend.now())?;
     let name = set.schedule.name.clone();
     let is_known = api.backend.ledger().schedule(&name).is_some();
-    let (_, index) = commit(api, Record::ScheduleSet(Box::new(set))).await?;
+    let committed = commit(api, Record::ScheduleSet(Box::new(set))).await;
+    let (_, index) = committed.map_err(|problem| problem.under("/job"))?;
     seen(api, index).await;
     let status = if is_known { StatusCode::OK } else { StatusCode::CREATED };
     answered(api, &name, status).map(|answer| answer.with(LOCATION, &format!("/v1/schedules/{name}")))

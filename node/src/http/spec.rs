@@ -10,6 +10,8 @@ mod room;
 mod rules;
 mod shared;
 
+pub use rules::is_kind;
+
 pub(super) use local::{Local, ref_pointer};
 pub(super) use raw::Object;
 

@@ -35,6 +35,9 @@ struct Told<'a> {
     attempt: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<String>,
+    /// The external worker that it is with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,6 +59,7 @@ impl<'a> Told<'a> {
             state: None,
             attempt: None,
             node: None,
+            worker: None,
             epoch: None,
             outcome: None,
             reason: None,
@@ -64,10 +68,11 @@ impl<'a> Told<'a> {
         }
     }
 
-    fn of_attempt(at: UnixMs, event: &'static str, attempt: &Attempt, names: &Names) -> Self {
+    fn of_attempt(at: UnixMs, event: &'static str, attempt: &'a Attempt, names: &Names) -> Self {
         Self {
             attempt: Some(attempt.number),
-            node: Some(names.name(attempt.node)),
+            node: names.place(attempt.node),
+            worker: attempt.outside.as_ref().map(|outside| outside.worker.as_str()),
             epoch: Some(attempt.epoch.0),
             ..Self::new(at, event)
         }

@@ -6,6 +6,7 @@ mod bulk;
 mod cluster;
 mod graph;
 mod jobs;
+mod leases;
 mod listing;
 mod logs;
 mod queues;

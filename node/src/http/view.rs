@@ -24,6 +24,11 @@ impl Names {
         Self(ledger.nodes().map(|row| (row.id, row.name.clone())).collect())
     }
 
+    /// Where an attempt runs; `None` outside of the nodes.
+    pub(super) fn place(&self, id: NodeId) -> Option<String> {
+        (id != NodeId::OUTSIDE).then(|| self.name(id))
+    }
+
     /// A node's name; its number if it has none.
     pub(super) fn name(&self, id: NodeId) -> String {
         self.0.get(&id).cloned().unwrap_or_else(|| id.to_string())
@@ -98,6 +103,8 @@ pub(super) struct JobView<'a> {
     started_at: Option<Time>,
     finished_at: Option<Time>,
     node: Option<String>,
+    /// The external worker that runs it.
+    worker: Option<&'a str>,
     fence: Option<u64>,
     exit_code: Option<i32>,
     progress: Option<Cow<'a, str>>,
@@ -215,7 +222,8 @@ struct EndingView<'a> {
 #[derive(Serialize)]
 struct AttemptView<'a> {
     number: u16,
-    node: String,
+    node: Option<String>,
+    worker: Option<&'a str>,
     epoch: u64,
     fence: u64,
     started_at: Time,
@@ -276,11 +284,17 @@ pub(super) fn on_disconnect(options: &JobOptions) -> &'static str {
     }
 }
 
+/// The external worker that an attempt is with.
+fn worker(attempt: &Attempt) -> Option<&str> {
+    attempt.outside.as_ref().map(|outside| outside.worker.as_str())
+}
+
 fn attempt<'a>(attempt: &'a Attempt, names: &Names) -> AttemptView<'a> {
     let end = attempt.end.as_ref();
     AttemptView {
         number: attempt.number,
-        node: names.name(attempt.node),
+        node: names.place(attempt.node),
+        worker: worker(attempt),
         epoch: attempt.epoch.0,
         fence: attempt.fence.0,
         started_at: Time(attempt.started_at),
@@ -350,7 +364,8 @@ impl<'a> JobView<'a> {
             queued_at: job.queued_at.map(Time),
             started_at: last.map(|last| Time(last.started_at)),
             finished_at: job.finished_at.map(Time),
-            node: last.map(|last| names.name(last.node)),
+            node: last.and_then(|last| names.place(last.node)),
+            worker: last.and_then(worker),
             fence: last.map(|last| last.fence.0),
             exit_code: last.and_then(|last| last.end.as_ref()).and_then(|end| end.exit_code),
             progress: last.and_then(|last| last.end.as_ref()?.progress.as_deref()).map(Cow::Borrowed),

@@ -11,12 +11,15 @@ use futures::future::BoxFuture;
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_protocol::ids::{Fence, Index, JobId, NodeId};
+use relais_protocol::lease::{BeatAnswer, Granted, LeaseAsk, LeaseBeat};
 use relais_protocol::message::{DrillFault, Holdings};
 use relais_protocol::record::{Committed, Record};
 use relais_protocol::time::UnixMs;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
 
 /// The hub as the HTTP API sees it.
 pub struct HubBackend(pub Arc<Hub>);
@@ -29,6 +32,15 @@ impl HubBackend {
     ) -> BoxFuture<'static, Option<T>> {
         let task = self.0.engine.spawn(work);
         async move { task.await.ok() }.boxed()
+    }
+}
+
+/// A task that ends with whoever waits for it.
+struct Tied<T>(JoinHandle<T>);
+
+impl<T> Drop for Tied<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -76,6 +88,21 @@ impl Backend for HubBackend {
 
     fn propose(&self, records: Vec<Record>) -> BoxFuture<'static, Result<Committed, ProposeFailed>> {
         let work = self.on_engine(self.0.clone().propose_anywhere(records));
+        async move { work.await.unwrap_or_else(|| Err(ProposeFailed::NoDispatcher("the node is stopping".to_owned()))) }
+            .boxed()
+    }
+
+    fn lease(&self, ask: LeaseAsk, wait: Duration) -> BoxFuture<'static, Result<Granted, ProposeFailed>> {
+        let mut work = Tied(self.0.engine.spawn(self.0.clone().ask_anywhere(ask, wait)));
+        async move {
+            let stopped = |_| Err(ProposeFailed::NoDispatcher("the node is stopping".to_owned()));
+            (&mut work.0).await.unwrap_or_else(stopped)
+        }
+        .boxed()
+    }
+
+    fn beat(&self, beat: LeaseBeat) -> BoxFuture<'static, Result<BeatAnswer, ProposeFailed>> {
+        let work = self.on_engine(self.0.clone().beat_anywhere(beat));
         async move { work.await.unwrap_or_else(|| Err(ProposeFailed::NoDispatcher("the node is stopping".to_owned()))) }
             .boxed()
     }

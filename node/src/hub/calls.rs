@@ -126,6 +126,12 @@ impl Hub {
                 Err(reason) => Reply::Failed(reason),
             },
             Call::Holdings => Reply::Holdings(Box::new(self.holdings())),
+            Call::Lease(wish) => self.ask_here(*wish).await,
+            Call::Withdraw(ask) => {
+                self.desk.withdraw(ask);
+                Reply::Withdrawn
+            }
+            Call::Beat(beat) => Reply::Beaten(self.desk.beat(beat).await),
             Call::Http { method, target, body } => self.answer_here(method, target, body).await,
             Call::Progress(attempts) => Reply::Progress(self.progress_here(&attempts)),
             Call::Vitals => Reply::Failed("this version does not answer it".to_owned()),
@@ -245,6 +251,10 @@ fn parts(records: Vec<Record>) -> Vec<Vec<Record>> {
     for record in records {
         let more = match &record {
             Record::Submit(submit) => submit.spec.payload.len() + 300,
+            Record::LeaseEnd(end) => match &end.how {
+                relais_protocol::lease::LeaseOutcome::Completed { result: Some(result) } => result.len() + 300,
+                _ => 300,
+            },
             _ => 300,
         };
         let full = parts

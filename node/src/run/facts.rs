@@ -29,6 +29,7 @@ pub(super) fn facts(config: &StartConfig, me: &Me) -> NodeFacts {
         quic: String::new(),
         journal: 0,
         witness: config.witness,
+        kinds: Vec::new(),
     }
 }
 

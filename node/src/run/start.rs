@@ -3,25 +3,23 @@
 use super::facts::facts;
 use super::identity::{self, Found};
 use super::ward::{self, Stopping};
-use super::{StartFailed, fail_stop, give_up};
+use super::worker::{Offer, start_worker};
+use super::{StartFailed, fail_stop};
 use crate::clock::Clock;
 use crate::config::StartConfig;
 use crate::datadir::{DataDir, DirOptions};
 use crate::hooks;
 use crate::http;
-use crate::hub::{DispatchOutlet, Hub, HubBackend, HubInbound, HubParts, JournalLink, Me, WorkOutlet, watch_journal};
+use crate::hub::{DispatchOutlet, Hub, HubBackend, HubInbound, HubParts, JournalLink, Me, watch_journal};
 use crate::identity::Identity;
 use crate::net::{Net, NetConfig, VersionRange};
 use crate::seed;
 use futures::FutureExt;
-use parking_lot::Mutex;
 use relais_dispatcher::actor::DispatcherParts;
 use relais_dispatcher::core::CoreConfig;
 use relais_dispatcher::journal::{self, Journal, Opened, PlantedBug, RaftJournal, Store, StoreOptions, SyncMode};
 use relais_protocol::ids::RaftId;
-use relais_worker::actor::WorkerParts;
-use relais_worker::core::{Worker, WorkerConfig};
-use relais_worker::executor::{Executors, clear_work_folder};
+use relais_worker::executor::clear_work_folder;
 use relais_worker::output::Output;
 use relais_worker::spawner::Spawner;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -46,7 +44,11 @@ pub(super) struct Running {
 }
 
 /// Starts a node.
-pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Running, StartFailed> {
+pub(super) async fn start(
+    config: StartConfig,
+    offer: Option<Offer<'_>>,
+    engine: &Handle,
+) -> Result<Running, StartFailed> {
     let clock = Clock::from_env();
     ports_free(&config)?;
     let spawner = if config.witness { None } else { Some(spawner()?) };
@@ -69,7 +71,10 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     if let Err(error) = clear_work_folder(&dir.folders().work()) {
         tracing::warn!(%error, "folders of the last run could not be removed");
     }
-    let facts = facts(&config, &me);
+    let mut facts = facts(&config, &me);
+    if !config.witness {
+        facts.kinds = offer.iter().flat_map(|offer| offer.handlers.kinds()).map(str::to_owned).collect();
+    }
     let (work_dir, reign) = (dir.folders().work(), dir.node().reign);
     let seed = seed::random_u64();
     let parts = HubParts {
@@ -91,7 +96,7 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     }
     let stopping = Stopping::default();
     start_dispatcher(&hub, journal.clone(), &stopping);
-    start_worker(&hub, spawner, work_dir, reign, &stopping);
+    start_worker(&hub, spawner, offer, (work_dir, reign), &stopping);
     engine.spawn(watch_journal(hub.clone(), journal.clone()));
     engine.spawn(hub.clone().keep_house());
     engine.spawn(hub.clone().watch_limits());
@@ -269,47 +274,6 @@ fn start_dispatcher(hub: &Arc<Hub>, journal: Arc<RaftJournal>, stopping: &Stoppi
     ward::keep("dispatcher", (hub.clock.clone(), hub.health.clone()), stopping.clone(), start, move || {
         pulse.dispatcher_died()
     });
-}
-
-fn start_worker(
-    hub: &Arc<Hub>,
-    spawner: Option<Spawner>,
-    work_dir: std::path::PathBuf,
-    reign: relais_protocol::ids::Reign,
-    stopping: &Stopping,
-) {
-    let clock = hub.clock.clone();
-    let clock = Arc::new(move || clock.unix());
-    // A witness runs nothing: it reports what it is, and takes no orders.
-    let executors = match &spawner {
-        Some(spawner) => Executors::standard(clock, spawner.clone()),
-        None => Executors::new(clock),
-    };
-    let unsettled = hub.unsettled_of_last_run();
-    let core = Worker::new(WorkerConfig::default(), hub.me.node, hub.me.incarnation, reign, unsettled);
-    let parts = WorkerParts {
-        core,
-        me: hub.me.node,
-        name: hub.me.name.clone(),
-        executors,
-        spawner,
-        output: hub.output.clone(),
-        work_dir,
-        runtime: hub.engine.clone(),
-        outlet: Arc::new(WorkOutlet(hub.clone())),
-    };
-    let arbiter = actix_rt::Arbiter::new();
-    let bench = hub.bench.clone();
-    let parts = Mutex::new(Some(parts));
-    let start = move |ward| {
-        // What it ran is not known any more once its actor has died: the process must end, and with it,
-        // by the spawner, all that it started.
-        let Some(parts) = parts.lock().take() else { give_up("the worker died; what it ran was killed") };
-        let bench = bench.clone();
-        arbiter.spawn_fn(move || relais_worker::actor::start(parts, &bench, ward));
-    };
-    ward::keep("worker", (hub.clock.clone(), hub.health.clone()), stopping.clone(), start, || {});
-    hub.bench.input(relais_worker::core::Input::Facts(hub.facts.read().clone()));
 }
 
 /// A node that has just joined knows the cluster's tokens only when its ledger has come; whether HTTP may

@@ -12,7 +12,7 @@ use std::time::Instant;
 /// Seeds between two writings of the count.
 const STEP: u64 = 2_000;
 
-const USAGE: &str = "usage: sweep [--world any|pair|leases|journals] [--seeds N] [--threads N] [--file PATH]";
+const USAGE: &str = "usage: sweep [--world any|pair|leases|journals|outside] [--seeds N] [--threads N] [--file PATH]";
 
 struct Wish {
     profile: Profile,

@@ -24,6 +24,22 @@ pub fn program() -> PathBuf {
     })
 }
 
+/// An example of the node crate: a program of one's own with `relais` in it.
+///
+/// # Panics
+/// When it is not there, with what to do.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own file");
+    let folders = own.ancestors().skip(1).take(2).map(|folder| folder.join("examples"));
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file()).unwrap_or_else(|| {
+        panic!(
+            "the example `{name}` is not built: run `cargo test --workspace --release`, which builds it, or build it \
+             first with `cargo build --release -p relais-node --example {name}`"
+        )
+    })
+}
+
 /// Whether the program has the switches of planted bugs in it. It is a matter of how it was built: the whole
 /// workspace's tests have them, a shipped program has not.
 #[must_use]

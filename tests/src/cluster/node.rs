@@ -38,6 +38,8 @@ pub struct Node {
     pub env: Vec<(String, String)>,
     /// Where to join, with what token, as long as it has no state.
     pub join: Option<(String, String)>,
+    /// Its program, if that is not plain `relais`.
+    pub program: Option<PathBuf>,
     /// A program to run it under, with its arguments.
     pub under: Vec<String>,
     pub(super) child: Option<Child>,
@@ -67,6 +69,7 @@ impl Node {
             witness: self.witness,
             env: self.env.clone(),
             join: None,
+            program: self.program.clone(),
             under: self.under.clone(),
             child: None,
         }
@@ -75,7 +78,7 @@ impl Node {
     /// The command that starts it.
     #[must_use]
     pub fn command(&self) -> Command {
-        let own = program();
+        let own = self.program.clone().unwrap_or_else(program);
         let mut command = match self.under.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first);

@@ -49,7 +49,7 @@ impl Seat {
                 Effect::Drained => self.hand_over(),
                 Effect::PromoteFailed => self.elect(ElectionInput::PromoteFailed),
                 // There are no workers here.
-                Effect::Answer(..) | Effect::Order(..) => {}
+                Effect::Answer(..) | Effect::Order(..) | Effect::Granted(..) | Effect::Beaten(..) => {}
             }
         }
     }

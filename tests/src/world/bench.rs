@@ -44,7 +44,7 @@ impl Script {
         format!("[{},{},{}]", self.ms, self.fails, self.lag)
     }
 
-    fn parse(payload: &str) -> Self {
+    pub(super) fn parse(payload: &str) -> Self {
         let mut numbers = payload.trim_matches(['[', ']']).split(',').map(|n| n.parse().unwrap_or(0));
         let mut next = || numbers.next().unwrap_or(0);
         Self { ms: next(), fails: next(), lag: next() }

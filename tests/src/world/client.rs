@@ -5,6 +5,7 @@ use super::World;
 use super::bench::{Script, any_script, work_ms};
 use super::dice::Dice;
 use super::event::Event;
+use super::outside::external;
 use super::room;
 use super::shared::{Budget, limit_of_few};
 use crate::history::{At, Submitted};
@@ -127,6 +128,9 @@ impl World {
                 // Two sides of a split keep no limit between them, and which job waits for which is each one's own.
                 spec = client.budget.share(spec, &mut client.dice);
                 spec = client.follow_another(spec);
+                if self.plan.outside > 0 && client.dice.chance(50) {
+                    spec = external(spec);
+                }
             }
             if !self.is_to_be_done(&spec) {
                 break;

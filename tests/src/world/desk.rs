@@ -3,6 +3,7 @@
 
 use super::World;
 use super::event::{Inside, Message};
+use super::outside::Word;
 use crate::history::{At, Deed, DeedKind};
 use relais_dispatcher::core::{Effect, Input, Rejection, Ticket};
 use relais_dispatcher::election::Input as ElectionInput;
@@ -46,6 +47,14 @@ struct Waiter {
     from: NodeId,
     call: u64,
     reports: bool,
+}
+
+impl Desk {
+    /// A ticket that nobody has.
+    pub(super) fn take_ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
 }
 
 impl World {
@@ -122,8 +131,7 @@ impl World {
 
     fn ticket(&mut self, id: NodeId, waiter: Waiter) -> Option<Ticket> {
         let desk = &mut self.node(id).life.as_deref_mut()?.desk;
-        desk.next_ticket += 1;
-        let ticket = Ticket(desk.next_ticket);
+        let ticket = desk.take_ticket();
         desk.waiting.insert(ticket, waiter);
         Some(ticket)
     }
@@ -149,6 +157,8 @@ impl World {
                 self.send(id, to, Message::Orders(call, Orders { reign, incarnation, orders }));
             }
             Effect::Drained => self.on_drained(id),
+            Effect::Granted(ticket, told) => self.tell_outside(id, ticket, told),
+            Effect::Beaten(ticket, answer) => self.answer_outside(id, ticket, Word::Beaten(answer)),
             Effect::PromoteFailed => self.elect(id, ElectionInput::PromoteFailed),
         }
     }

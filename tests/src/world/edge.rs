@@ -3,6 +3,7 @@
 
 use super::World;
 use super::event::{Event, Inside, Message};
+use super::outside::WORKERS_FROM;
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::record::{Committed, Outcome, Record, Refusal};
 use std::collections::BTreeMap;
@@ -88,6 +89,15 @@ impl World {
                 }
             }
             None => self.inside(id, AGAIN_MS, Inside::EdgeAgain(call)),
+        }
+    }
+
+    /// Somebody is told what became of what it asked for; whoever asked once does not listen.
+    pub(super) fn told(&mut self, client: usize, call: u64, answer: Option<Committed>) {
+        match client {
+            client if client < self.clients.len() => self.on_told(client, call, answer),
+            client if client >= WORKERS_FROM => self.on_end_told(client, call, answer),
+            _ => {}
         }
     }
 

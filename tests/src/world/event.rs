@@ -1,5 +1,6 @@
 //! What happens in a world, and what its nodes say to each other.
 
+use super::outside::Word;
 use super::pair::{PairMessage, PairStep};
 use super::raft::RaftMessage;
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, RaftId};
@@ -24,6 +25,8 @@ pub(super) enum Message {
     ReadIndex(u64),
     ReadIndexAnswer(u64, Option<u64>),
     Pair(PairMessage),
+    /// About what an external worker asked, in a call of its own.
+    Outside(usize, u64, Word),
 }
 
 impl Message {
@@ -49,6 +52,7 @@ impl Message {
             Self::ReadIndex(_) => 12,
             Self::ReadIndexAnswer(..) => 13,
             Self::Pair(_) => 14,
+            Self::Outside(..) => 15,
         }
     }
 }
@@ -126,6 +130,8 @@ pub(super) enum Event {
     Heal,
     /// Somebody looks after the schedules.
     Schedules,
+    /// An external worker is told something, or it is its turn.
+    Outside(usize, u64, Option<Word>),
 }
 
 impl Event {
@@ -159,6 +165,7 @@ impl Event {
             Self::Boot(node) => (7, u64::from(node.0)),
             Self::Heal => (9, 0),
             Self::Schedules => (11, 0),
+            Self::Outside(worker, ..) => (12, *worker as u64),
             Self::Join(node) => (10, u64::from(node.0)),
         }
     }

@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) long_jobs: bool,
     /// In a pair with a tie-break: of how many questions in a hundred it says yes.
     pub(super) tie_break: Option<u64>,
+    /// Workers that are no nodes.
+    pub(super) outside: usize,
     /// Entries between two checkpoints of a node.
     pub(super) checkpoint_every: u64,
     /// Entries that stay in the log when it is purged.
@@ -81,6 +83,7 @@ impl Plan {
             crash_in_change: dice.chance(25),
             long_jobs: false,
             tie_break: None,
+            outside: 0,
             checkpoint_every: dice.range(3, 60),
             entries_kept: dice.range(1, 40),
         }

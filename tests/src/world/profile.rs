@@ -16,11 +16,13 @@ pub enum Profile {
     Leases,
     /// The models of the journal without anything around them, in every order that chance finds.
     Journals,
+    /// As any, with workers that are no nodes, and jobs for them.
+    Outside,
 }
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Any, Self::Pair, Self::Leases, Self::Journals];
+    pub const ALL: [Self; 5] = [Self::Any, Self::Pair, Self::Leases, Self::Journals, Self::Outside];
 
     /// Its name in commands and reports.
     #[must_use]
@@ -30,6 +32,7 @@ impl Profile {
             Self::Pair => "pair",
             Self::Leases => "leases",
             Self::Journals => "journals",
+            Self::Outside => "outside",
         }
     }
 
@@ -52,6 +55,10 @@ impl Profile {
             Self::Any | Self::Journals => Plan::new(dice),
             Self::Pair => super::pair::plan(dice),
             Self::Leases => super::leases::plan(dice),
+            Self::Outside => {
+                let any = Plan::new(dice);
+                Plan { outside: dice.range(2, 4) as usize, ..any }
+            }
         }
     }
 }

@@ -21,15 +21,13 @@ pub struct PayloadError {
 /// Checks the payload of a job of the given kind.
 ///
 /// # Errors
-/// With the first thing that is wrong; a kind that is not one of `exec`, `http` and `noop` is wrong itself.
+/// With the first thing that is wrong. What jobs of another kind are given is between them and who runs them.
 pub fn check(kind: &str, payload: &Value) -> Result<(), PayloadError> {
     match kind {
         "exec" => ExecPayload::parse(payload).map(drop),
         "http" => HttpPayload::parse(payload).map(drop),
         "noop" => NoopPayload::parse(payload).map(drop),
-        _ => {
-            Err(PayloadError { pointer: "/kind".to_owned(), message: format!("`{kind}` is none of exec, http, noop") })
-        }
+        _ => Ok(()),
     }
 }
 

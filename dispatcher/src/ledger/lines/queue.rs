@@ -135,6 +135,12 @@ impl Queue {
         Some((*turn, requires.clone()))
     }
 
+    /// All jobs of lines that have one to start, and that `takes` takes.
+    pub(super) fn jobs_taken_by(&self, takes: &impl Fn(&Requires) -> bool) -> impl Iterator<Item = JobId> {
+        let lines = self.heads.values().filter(move |requires| takes(requires));
+        lines.filter_map(|requires| self.lines.get(requires)).flat_map(Line::jobs)
+    }
+
     pub(super) fn wait_later(&mut self, job: JobId) {
         self.later.insert(job);
     }

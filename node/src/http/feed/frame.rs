@@ -92,7 +92,7 @@ fn job_of(event: &Event) -> Option<JobId> {
 
 fn told<'a>(event: &'a Event, ledger: &Ledger, names: &Names) -> Option<(String, Data<'a>)> {
     let of_attempt = |name: &str, job: &JobId, node: &NodeId, fence: u64| {
-        let data = Data { job: Some(Id(*job)), node: Some(names.name(*node)), fence: Some(fence), ..Data::default() };
+        let data = Data { job: Some(Id(*job)), node: names.place(*node), fence: Some(fence), ..Data::default() };
         Some((name.to_owned(), data))
     };
     match event {

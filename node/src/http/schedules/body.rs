@@ -167,7 +167,7 @@ mod tests {
             (with("job", Value::Null), "/job"),
             (with("job", json!("echo")), "/job"),
             (with("job", json!([])), "/job"),
-            (job("kind", json!("dance")), "/job/kind"),
+            (job("kind", json!("Dance!")), "/job/kind"),
             (job("queue", json!("A B")), "/job/queue"),
             (job("priority", json!(101)), "/job/priority"),
             (job("run_at", json!("2027-01-01T00:00:00Z")), "/job/run_at"),
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
-        let body = json!({"cron": "x", "time_zone": "x", "job": {"kind": "x", "priority": -1}, "missed": "x"});
+        let body = json!({"cron": "x", "time_zone": "x", "job": {"kind": "X", "priority": -1}, "missed": "x"});
         let found = pointers(&body);
         assert!(found.len() >= 4 && found.contains(&"/job/priority".to_owned()), "{found:?}");
     }

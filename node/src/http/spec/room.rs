@@ -14,6 +14,7 @@ pub(super) fn requires(raw: RawRequires<'_>, errors: &mut Errors) -> Requires {
         cpu_millis: raw.cpu.map_or(0, |cores| cpu_millis(cores, errors)),
         memory_bytes: raw.memory.map_or(0, |text| memory_bytes(&text, errors)),
         labels: labels(raw.labels, "/requires/labels", errors),
+        kind: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::raw::{RawRetry, RawSpec, Text};
 use super::{METADATA_BYTES_MAX, notify, room, shared, unreadable};
 use crate::http::json::escaped;
+use crate::http::leases::is_type;
 use crate::http::problem::FieldError;
 use relais_protocol::job::ErrorKind;
 use relais_protocol::spec::{
@@ -30,17 +31,28 @@ pub(super) fn push(errors: &mut Errors, pointer: &str, detail: &str) {
 /// What is wrong with a kind, if anything.
 pub(super) fn kind_error(kind: &str) -> Option<String> {
     match kind {
-        "exec" | "http" | "noop" => None,
-        "external" | "copy" => Some(format!("`{kind}` is not supported by this version; use exec, http or noop")),
-        _ => Some(format!("`{kind}` is an unknown kind; there are exec, http and noop")),
+        "copy" => Some("`copy` is not supported by this version".to_owned()),
+        _ if is_kind(kind) => None,
+        _ => Some(
+            "a kind is 1 to 64 of a-z 0-9 . _ - and starts with a letter: exec, http, noop, external, or one that a \
+             node of yours offers"
+                .to_owned(),
+        ),
     }
+}
+
+/// Whether a text can be the name of a kind. Whether it is one is known only where it is applied.
+#[must_use]
+pub fn is_kind(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
+    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.len() <= 64 && text.chars().all(fits)
 }
 
 /// The spec without its payload, or `None` when it has no kind; what is wrong goes to `errors`.
 pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut Errors) -> Option<JobSpec> {
     refuse_later_fields(&raw, errors);
     match raw.kind.as_ref().map(|kind| kind_error(&kind.0)) {
-        None => push(errors, "/kind", "is missing; it is exec, http or noop"),
+        None => push(errors, "/kind", "is missing; it is exec, http, noop, external, or a kind of your own"),
         Some(Some(wrong)) => push(errors, "/kind", &wrong),
         Some(None) => {}
     }
@@ -172,17 +184,22 @@ fn non_retryable(conditions: Option<&[Text<'_>]>, errors: &mut Errors) -> Vec<St
     }
     for (place, condition) in conditions.iter().enumerate().take(NON_RETRYABLE_MAX) {
         let by_code = condition.0.strip_prefix("exit:").is_some_and(|code| code.parse::<u8>().is_ok());
-        if !by_code && !ERROR_KINDS.iter().any(|kind| kind.as_str() == condition.0) {
+        let by_type = condition.0.strip_prefix("worker:").is_some_and(is_type);
+        if !by_code && !by_type && !ERROR_KINDS.iter().any(|kind| kind.as_str() == condition.0) {
             let pointer = format!("/retry/non_retryable/{place}");
-            push(errors, &pointer, "must be `exit:N` with N from 0 to 255, or exit, signal, timeout, spawn or http");
+            push(
+                errors,
+                &pointer,
+                "must be `exit:N` with N from 0 to 255, exit, signal, timeout, spawn, http, worker, or `worker:TYPE`",
+            );
         }
     }
     conditions.iter().map(|condition| condition.0.to_string()).collect()
 }
 
 /// The errors of an attempt that was tried.
-const ERROR_KINDS: [ErrorKind; 5] =
-    [ErrorKind::Exit, ErrorKind::Signal, ErrorKind::Timeout, ErrorKind::Spawn, ErrorKind::Http];
+const ERROR_KINDS: [ErrorKind; 6] =
+    [ErrorKind::Exit, ErrorKind::Signal, ErrorKind::Timeout, ErrorKind::Spawn, ErrorKind::Http, ErrorKind::Worker];
 
 pub(super) fn labels(labels: Option<Labels>, pointer: &str, errors: &mut Errors) -> Labels {
     let labels = labels.unwrap_or_default();

@@ -12,8 +12,11 @@ use relais_dispatcher::ledger::{Event, Ledger};
 use relais_dispatcher::rows::MemoryRows;
 use relais_protocol::ids::{ClusterId, Fence, Incarnation, Index, JobId, NodeId, RaftId};
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError};
+use relais_protocol::lease::{BeatAnswer, Granted, Lease, LeaseAsk, LeaseBeat};
 use relais_protocol::message::{DrillFault, Holdings, LogPosition};
-use relais_protocol::record::{BATCH_RECORDS_MAX, Batch, Committed, Finish, NodeFacts, Outcomes, RULES, Record};
+use relais_protocol::record::{
+    BATCH_RECORDS_MAX, Batch, Committed, Finish, NodeFacts, Outcome, Outcomes, RULES, Record,
+};
 use relais_protocol::time::UnixMs;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -154,6 +157,26 @@ impl Backend for Rig {
         let token = target.starts_with("/internal");
         let body = if token { r#"{"any_token":false,"any_admin":false,"shown":null}"# } else { r#"{"passed":"on"}"# };
         async move { Ok((200, "application/json".to_owned(), body.as_bytes().to_vec())) }.boxed()
+    }
+
+    fn lease(&self, ask: LeaseAsk, _: std::time::Duration) -> BoxFuture<'static, Result<Granted, ProposeFailed>> {
+        let expires_at = self.now().plus(ask.lease_ms);
+        let answer = self.no_dispatcher().map_or_else(
+            || {
+                let committed = self.apply(vec![Record::Lease(Box::new(ask))]);
+                let Some(Outcome::Leased(leases)) = committed.outcomes.each.first() else { panic!("{committed:?}") };
+                let leases = leases.iter().map(|(job, fence)| Lease { job: *job, fence: *fence, expires_at });
+                Ok(Granted { index: committed.index, leases: leases.collect() })
+            },
+            |why| Err(ProposeFailed::NoDispatcher(why)),
+        );
+        async move { answer }.boxed()
+    }
+
+    fn beat(&self, beat: LeaseBeat) -> BoxFuture<'static, Result<BeatAnswer, ProposeFailed>> {
+        let held = self.ledger.read().outside(beat.job, beat.fence).map(|(own, cancel)| (own.lease_ms, cancel));
+        let held = held.map(|(ms, cancel)| BeatAnswer::Held { expires_at: self.now().plus(ms), cancel });
+        async move { Ok(held.unwrap_or(BeatAnswer::Over)) }.boxed()
     }
 
     fn propose(&self, records: Vec<Record>) -> BoxFuture<'static, Result<Committed, ProposeFailed>> {
