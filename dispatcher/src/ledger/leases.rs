@@ -12,6 +12,10 @@ use relais_protocol::spec::{EVERYWHERE, QueueName};
 use relais_protocol::time::{UnixMs, duration_text};
 use std::collections::BTreeSet;
 
+/// How much longer than its time-out an attempt outside may take, in ms: its worker stops it by a clock of its own and
+/// may have to say so to another dispatcher, whose clock is another one, too.
+const SPARE_MS: u64 = 1_000;
+
 /// When attempts that run outside have taken too long: a node would stop them itself.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Deadlines(BTreeSet<(UnixMs, JobId)>);
@@ -20,7 +24,7 @@ pub(super) struct Deadlines(BTreeSet<(UnixMs, JobId)>);
 fn deadline(job: &Job) -> Option<(UnixMs, JobId)> {
     let JobState::Running { node: NodeId::OUTSIDE, .. } = job.state else { return None };
     let timeout_ms = job.spec.options().timeout_ms?;
-    Some((job.attempts.last()?.started_at.plus(timeout_ms), job.id))
+    Some((job.attempts.last()?.started_at.plus(timeout_ms).plus(SPARE_MS), job.id))
 }
 
 impl Deadlines {

@@ -195,8 +195,8 @@ fn time_outs_expiry_and_cancels_are_as_on_nodes() {
     let timed = JobOptions { timeout_ms: Some(500), ..JobOptions::default() };
     bench.does(external("default", 50, 1, timed));
     bench.granted(asks(1, &[]));
-    assert_eq!(bench.ledger.next_due(), Some(UnixMs(now + 500)));
-    bench.now += 500;
+    assert_eq!(bench.ledger.next_due(), Some(UnixMs(now + 1_500)), "a second to spare");
+    bench.now += 1_500;
     bench.does(Record::Tick);
     let error = bench.ledger.job(JobId(1)).unwrap().error.unwrap();
     assert_eq!((bench.state(1), error.kind), (StateName::Failed, ErrorKind::Timeout));
