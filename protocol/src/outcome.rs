@@ -1,5 +1,6 @@
 //! What became of records: the outcome of each, and why one had no effect. Enums here only ever grow at their end.
 
+use crate::group::GroupId;
 use crate::ids::{Epoch, Index, JobId, NodeId};
 use crate::job::StateName;
 use crate::merge::Merged;
@@ -52,6 +53,15 @@ pub enum Outcome {
     },
     /// Waiting jobs of a queue were cancelled.
     Purged(Purged),
+    /// The group is in the record.
+    Grouped {
+        /// Its id.
+        id: GroupId,
+        /// How many members it has.
+        count: u32,
+        /// Whether it was there before.
+        deduplicated: bool,
+    },
 }
 
 /// Why a record had no effect.
@@ -95,6 +105,18 @@ pub enum Refusal {
     SlotSettled,
     /// An earlier job of the schedule has not ended, and it forbids that they overlap.
     Overlaps(JobId),
+    /// There is no such group.
+    NoSuchGroup,
+    /// The group has ended.
+    GroupEnded(StateName),
+    /// The group has not ended, and its members are kept until then.
+    GroupGoesOn(GroupId),
+    /// The job is a member of this group, and its turn to be made has not come.
+    NotMade(GroupId),
+    /// No node matches.
+    NoNodeMatches,
+    /// Another group has its id.
+    GroupIdTaken,
 }
 
 /// Where in the journal a batch was applied.

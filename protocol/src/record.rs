@@ -5,6 +5,7 @@
 pub use crate::outcome::{Committed, Outcome, Outcomes, Refusal};
 
 use crate::failover::FailoverTale;
+use crate::group::{GroupId, GroupSubmit};
 use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError};
@@ -166,6 +167,15 @@ pub enum Record {
     ScheduleFired(Box<Fire>),
     /// So many slots, this one the newest of them, were due while nobody could fire them.
     ScheduleMissed(Box<Fire>, u64),
+    /// A group of jobs is submitted.
+    SubmitGroup(Box<GroupSubmit>),
+    /// No more of a group is to run.
+    CancelGroup {
+        /// Which.
+        group: GroupId,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A job is submitted.

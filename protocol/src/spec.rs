@@ -1,7 +1,8 @@
 //! What a job is to be: the checked form of a job spec. The edge that reads JSON makes it; whoever has
 //! one need not check it again.
 
-use crate::ids::JobId;
+use crate::group::Origin;
+use crate::ids::{JobId, NodeId};
 use crate::job::StateName;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,10 @@ pub struct JobOptions {
     pub concurrency: Option<Concurrency>,
     /// What it is to be the only one of.
     pub unique: Option<Unique>,
+    /// What is submitted when it has ended.
+    pub on_complete: Option<Box<JobSpec>>,
+    /// What it was made from, where nobody submitted it by itself.
+    pub origin: Option<Origin>,
 }
 
 /// That a job waits for another one to end.
@@ -269,11 +274,13 @@ pub struct Requires {
     pub slots: u32,
     /// Labels that the node must bear.
     pub labels: Labels,
+    /// The one node that it is for.
+    pub node: Option<NodeId>,
 }
 
 impl Default for Requires {
     fn default() -> Self {
-        Self { slots: 1, labels: Labels::new() }
+        Self { slots: 1, labels: Labels::new(), node: None }
     }
 }
 

@@ -105,6 +105,12 @@ impl Nodes {
             .any(|row| self.takes_work(row) && row.facts.slots >= requires.slots && has_labels(row, requires))
     }
 
+    /// All nodes that could run it, were all slots free.
+    pub(super) fn all_that_fit(&self, requires: &Requires) -> Vec<NodeId> {
+        let fit = self.rows.values().filter(|row| self.takes_work(row) && row.facts.slots >= requires.slots);
+        fit.filter(|row| has_labels(row, requires)).map(|row| row.id).collect()
+    }
+
     /// Free slots on all nodes that take work.
     pub(super) fn free_in_all(&self) -> u32 {
         self.rows.values().filter(|row| self.takes_work(row)).map(|row| self.free(row)).sum()
@@ -120,5 +126,6 @@ impl Nodes {
 }
 
 fn has_labels(row: &NodeRow, requires: &Requires) -> bool {
-    requires.labels.iter().all(|(key, value)| row.facts.labels.get(key) == Some(value))
+    requires.node.is_none_or(|node| node == row.id)
+        && requires.labels.iter().all(|(key, value)| row.facts.labels.get(key) == Some(value))
 }

@@ -11,6 +11,7 @@ use relais_protocol::spec::{Condition, Dependency, JobOptions, JobSpec, QueueNam
 
 mod blocked;
 mod clocks;
+mod groups;
 mod heal;
 mod joins;
 mod queues;
@@ -229,7 +230,7 @@ fn settings_are_kept_as_they_came_and_read_as_they_are_known() {
 }
 
 fn any_record() -> impl Strategy<Value = (u8, u8, u8, u16)> {
-    (0u8..18, 0u8..12, 1u8..4, 0u16..2_000)
+    (0u8..24, 0u8..12, 1u8..4, 0u16..2_000)
 }
 
 fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Record {
@@ -270,6 +271,7 @@ fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Re
             submit(100 + u128::from(number % 40), JobOptions { depends_on: parents.to_vec(), ..JobOptions::default() })
         }
         12..=15 => queues::record_of(what, job, number),
+        18..=23 => groups::step(ledger, 0, (what - 18, id, (number % 6) as u8)),
         _ => Record::Promote { node: NodeId(node.into()), incarnation: Incarnation(1) },
     }
 }

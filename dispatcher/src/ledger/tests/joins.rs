@@ -13,7 +13,7 @@ use relais_protocol::spec::{Concurrency, OnConflict, OnLost, Unique};
 pub(super) type Step = (u8, u8, u8);
 
 pub(super) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec((0u8..21, 0u8..12, 0u8..6), 0..count)
+    proptest::collection::vec((0u8..27, 0u8..12, 0u8..6), 0..count)
 }
 
 /// Of the job with this number: one id is one body on every side.
@@ -83,6 +83,7 @@ impl Bench {
                 incarnation: Incarnation(1),
                 standing: [Standing::Offline, Standing::Online, Standing::Suspect][usize::from(b % 3)],
             },
+            (21..=26, _) => groups::step(&self.ledger, side, (kind - 21, a, b)),
             (17..=20, _) => schedules::step(&self.ledger, side, self.now, (kind - 3, a, b)),
             _ => Record::Tick,
         };
