@@ -212,6 +212,13 @@ impl Groups {
         self.look_at(id, |_| {});
     }
 
+    /// A row of a member comes in from the other side of a split: how the group stands is seen when all have.
+    pub(super) fn heal(&mut self, id: JobId, stamp: Stamp) {
+        if let Some(group) = self.of_member(id).filter(|entry| !entry.row.healing).map(|entry| entry.row.id) {
+            self.change(group, stamp, |row| row.healing = true);
+        }
+    }
+
     /// The group whose member `id` is, if that is why the job is kept: it has not ended, or its key still stands.
     pub(super) fn that_keeps(&self, id: JobId, now: UnixMs) -> Option<GroupId> {
         let row = &self.of_member(id)?.row;

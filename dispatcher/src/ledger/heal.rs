@@ -218,6 +218,7 @@ impl Ledger {
         job.changed = self.stamp();
         merged.jobs += 1;
         merged.duplicates += job.duplicate_executions().saturating_sub(duplicates);
+        self.groups.heal(id, job.changed);
         self.enter_table(job);
         self.follow_up(id, merged);
     }

@@ -265,7 +265,8 @@ pub fn join_groups(a: &GroupRow, b: &GroupRow) -> GroupRow {
     GroupRow {
         made: a.made.max(b.made),
         halt: halts.min_by_key(|halt| (halt.wish.at, halt.aborted, halt.wish.reason.clone())).cloned(),
-        swept: a.swept.min(b.swept),
+        // What one side has cancelled is so in the members' own rows.
+        swept: a.swept.max(b.swept),
         ended: [a.ended, b.ended].into_iter().flatten().min(),
         completed: a.completed || b.completed,
         healing: a.healing || b.healing,

@@ -35,6 +35,11 @@ impl Entry {
         self.live.is_empty() && self.unmade() == 0
     }
 
+    /// The highest id of a member that was made; the group's own if none was.
+    fn last_made(&self) -> JobId {
+        JobId(self.row.id.as_job().0 + u128::from(self.row.made))
+    }
+
     /// What is to be done next, a function of the row and of its members' states.
     pub(super) fn work(&self) -> Option<Work> {
         let row = &self.row;
@@ -46,7 +51,7 @@ impl Entry {
             Some(_) if self.known() == 0 && row.made > 0 => Some(Work::Forget),
             Some(_) => None,
             None if row.halt.is_none() && too_many => Some(Work::Abort),
-            None if row.halt.is_some() && row.swept < row.id.last() => Some(Work::Sweep),
+            None if row.halt.is_some() && row.swept < self.last_made() => Some(Work::Sweep),
             None if self.unmade() > 0 && is_low => Some(Work::Fill),
             None => self.has_ended().then_some(Work::End),
         }
@@ -148,7 +153,7 @@ impl Ledger {
         let rest = entry.live.range((Excluded(entry.row.swept), Unbounded));
         let some: Vec<JobId> = rest.take(*left as usize).copied().collect();
         let is_all = some.len() < *left as usize;
-        let swept = some.last().copied().filter(|_| !is_all).unwrap_or(id.last());
+        let swept = some.last().copied().filter(|_| !is_all).unwrap_or(entry.last_made());
         *left -= some.len() as u32;
         for job in some {
             self.cancel(job, reason.clone());
