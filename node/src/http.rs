@@ -19,6 +19,7 @@ mod counters;
 mod drill;
 mod failovers;
 mod graph;
+mod groups;
 mod jobs;
 mod json;
 mod logs;
@@ -233,6 +234,8 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::JobEvents(id) => story::list(api, request, id).await,
         Route::JobResult(id) => story::result(api, request, id).await,
         Route::JobExplain(id) => jobs::explain(api, request, id).await,
+        Route::Group(id) => groups::show(api, request, id).await,
+        Route::GroupCancel(id) => groups::cancel(api, request, id).await,
         Route::Nodes => nodes::list(api, request).await,
         Route::Node(name) => nodes::one(api, request, name).await,
         Route::NodeDrill(name) => drill::strike(api, request, name).await,

@@ -94,7 +94,7 @@ pub fn completion_of(ended: JobId) -> JobId {
 pub enum Origin {
     /// It is a member of a group.
     Member {
-        /// Which, from 0.
+        /// Which, as it is told to it.
         index: u32,
         /// Its own input: JSON text.
         input: Option<String>,
@@ -117,6 +117,8 @@ pub struct GroupSubmit {
     pub spec: JobSpec,
     /// How many.
     pub size: GroupSize,
+    /// The index of the first of them, as it is told to it.
+    pub first: u32,
     /// After more members than this failed, the rest is cancelled.
     pub max_failures: Option<u32>,
     /// A hash of the submitted body, to tell a repeat from a misuse of its key.
@@ -203,6 +205,8 @@ pub struct GroupSpec {
     pub id: GroupId,
     /// What each member is to be; its `on_complete` is the group's.
     pub spec: JobSpec,
+    /// The index of the first member, as it is told to it.
+    pub first: u32,
     /// Who submitted it.
     pub submitted_by: String,
     /// The node of each member, where each has its own.

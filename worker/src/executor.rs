@@ -7,6 +7,7 @@
 mod exec;
 mod http;
 mod noop;
+pub mod origin;
 pub mod payload;
 
 pub use exec::{Exec, Grace, clear_work_folder};

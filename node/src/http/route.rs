@@ -25,6 +25,8 @@ pub(super) enum Route {
     JobExplain(String),
     JobEvents(String),
     JobResult(String),
+    Group(String),
+    GroupCancel(String),
     Nodes,
     Node(String),
     NodeDrain(String, bool),
@@ -78,7 +80,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 45;
+pub(super) const ROUTES: usize = 47;
 
 impl Route {
     /// The route of a request.
@@ -107,6 +109,11 @@ impl Route {
             ["jobs:retry"] => pick(method, [("POST", Self::JobsRetry)]),
             ["jobs:count"] => pick(method, [("GET", Self::JobCount)]),
             ["jobs", name, rest @ ..] if !name.is_empty() => Self::of_job(method, name, rest),
+            ["groups", id] if !id.is_empty() => match id.rsplit_once(':') {
+                Some((id, "cancel")) => pick(method, [("POST", Self::GroupCancel(id.to_owned()))]),
+                Some(_) => Err(NoRoute::Unknown),
+                None => pick(method, [("GET", Self::Group((*id).to_owned()))]),
+            },
             ["nodes"] => pick(method, [("GET", Self::Nodes)]),
             ["nodes", name] if !name.is_empty() => match name.rsplit_once(':') {
                 Some((name, "drain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), true))]),
@@ -178,14 +185,14 @@ impl Route {
         match self {
             Self::Page | Self::Live | Self::Ready => Needs::Nothing,
             Self::Metrics => Needs::Metrics,
-            Self::JobEvents(_) | Self::JobResult(_) => Needs::Read,
+            Self::JobEvents(_) | Self::JobResult(_) | Self::Group(_) => Needs::Read,
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
                 Needs::Read
             }
             Self::Queues | Self::Queue(_) => Needs::Read,
             Self::QueueSet(_) | Self::QueuePause(..) | Self::QueuePurge(_) => Needs::Admin,
             Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers | Self::Journal => Needs::Read,
-            Self::JobsCancel | Self::JobsRetry => Needs::Submit,
+            Self::JobsCancel | Self::JobsRetry | Self::GroupCancel(_) => Needs::Submit,
             Self::Schedules | Self::Schedule(_) | Self::Firings(_) => Needs::Read,
             Self::ScheduleSet(_) | Self::ScheduleRemove(_) | Self::ScheduleTrigger(_) => Needs::Submit,
             Self::SchedulePause(..) => Needs::Submit,
@@ -216,6 +223,7 @@ impl Route {
                 | Self::JobExplain(_)
                 | Self::JobEvents(_)
                 | Self::JobResult(_)
+                | Self::Group(_)
                 | Self::Nodes
                 | Self::Node(_)
                 | Self::Cluster
@@ -261,6 +269,8 @@ impl Route {
             Self::JobLogs(_) => (13, "/v1/jobs/{id}/logs"),
             Self::JobEvents(_) => (43, "/v1/jobs/{id}/events"),
             Self::JobResult(_) => (44, "/v1/jobs/{id}/result"),
+            Self::Group(_) => (45, "/v1/groups/{id}"),
+            Self::GroupCancel(_) => (46, "/v1/groups/{id}:cancel"),
             Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
             Self::Nodes => (15, "/v1/nodes"),
             Self::Node(_) => (16, "/v1/nodes/{name}"),

@@ -1,6 +1,8 @@
 //! A job as the API shows it: the spec as it was sent, defaults filled in, and what the server adds.
 
+use super::schedules::view::{SpecView, spec};
 use relais_dispatcher::ledger::Ledger;
+use relais_protocol::group::{GroupId, Origin};
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::job::{Attempt, Ending, Job, JobError, JobState};
 use relais_protocol::spec::{
@@ -84,7 +86,12 @@ pub(super) struct JobView<'a> {
     depends_on: Vec<DependencyView>,
     labels: &'a Labels,
     metadata: &'a RawValue,
-    group: Option<()>,
+    group: Option<Id>,
+    /// Its place in its array, and its own input.
+    array: Option<ArrayView<'a>>,
+    on_complete: Option<Box<SpecView<'a>>>,
+    /// What it follows on, if it is the `on_complete` of something.
+    completes: Option<CompletesView>,
     state: &'static str,
     /// When a job that is scheduled or retrying is due.
     due_at: Option<Time>,
@@ -163,6 +170,37 @@ pub(super) struct RetryView<'a> {
 pub(super) struct RequiresView<'a> {
     pub(super) slots: u32,
     pub(super) labels: &'a Labels,
+}
+
+#[derive(Serialize)]
+struct ArrayView<'a> {
+    index: u32,
+    input: Option<&'a RawValue>,
+}
+
+impl<'a> ArrayView<'a> {
+    fn of(origin: &'a Origin) -> Option<Self> {
+        match origin {
+            Origin::Member { index, input } => Some(Self { index: *index, input: input.as_deref().map(raw) }),
+            Origin::Completion { .. } => None,
+        }
+    }
+}
+
+/// The id of a job or a group, and how that ended.
+#[derive(Serialize)]
+struct CompletesView {
+    id: Id,
+    state: &'static str,
+}
+
+impl CompletesView {
+    fn of(origin: &Origin) -> Option<Self> {
+        match origin {
+            Origin::Completion { of, state } => Some(Self { id: Id(*of), state: state.as_str() }),
+            Origin::Member { .. } => None,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -307,11 +345,14 @@ impl<'a> JobView<'a> {
             unique: options.unique.as_ref().map(UniqueView::of),
             concurrency: options.concurrency.as_ref().map(ConcurrencyView::of),
             requires: RequiresView { slots: options.requires.slots, labels: &options.requires.labels },
-            placement: "spread",
+            placement: if options.requires.node.is_some() { "every" } else { "spread" },
             depends_on: options.depends_on.iter().map(dependency).collect(),
             labels: &options.labels,
             metadata: raw(given(&options.metadata).unwrap_or("{}")),
-            group: None,
+            group: matches!(options.origin, Some(Origin::Member { .. })).then(|| Id(GroupId::of(job.id).as_job())),
+            array: options.origin.as_ref().and_then(ArrayView::of),
+            on_complete: options.on_complete.as_deref().map(|follows| Box::new(spec(follows))),
+            completes: options.origin.as_ref().and_then(CompletesView::of),
             state: job.state.name().as_str(),
             due_at: match job.state {
                 JobState::Scheduled { at } | JobState::Retrying { at } => Some(Time(at)),

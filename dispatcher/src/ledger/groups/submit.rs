@@ -102,9 +102,9 @@ impl Ledger {
 
     /// Keeps what the members are to be made from.
     fn keep_members(&mut self, submit: GroupSubmit, nodes: Vec<NodeId>) {
-        let GroupSubmit { id, spec, size, submitted_by, .. } = submit;
+        let GroupSubmit { id, spec, size, first, submitted_by, .. } = submit;
         let born = self.stamp();
-        self.keep_group_spec(&GroupSpec { id, spec, submitted_by, nodes, born });
+        self.keep_group_spec(&GroupSpec { id, spec, first, submitted_by, nodes, born });
         if let GroupSize::Inputs(lines) = size {
             for (first, lines) in parts(&lines) {
                 self.keep_group_inputs(&GroupInputs { id, first, lines, born });

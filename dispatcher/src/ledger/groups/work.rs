@@ -264,7 +264,7 @@ fn member(row: &GroupRow, spec: &GroupSpec, index: u32, input: Option<String>) -
     let options = own.options.get_or_insert_default();
     options.on_complete = None;
     options.idempotency_key = None;
-    options.origin = Some(Origin::Member { index, input });
+    options.origin = Some(Origin::Member { index: spec.first.saturating_add(index), input });
     if let Some(node) = spec.nodes.get(index as usize) {
         options.requires.node = Some(*node);
     }

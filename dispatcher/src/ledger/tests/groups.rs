@@ -18,6 +18,7 @@ fn submit_limited(number: u128, size: GroupSize, options: JobOptions, max_failur
         id: group(number),
         spec: spec(options),
         size,
+        first: 0,
         max_failures,
         body_hash: 7,
         submitted_by,

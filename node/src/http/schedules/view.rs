@@ -49,7 +49,7 @@ struct Counts {
 
 /// What each slot submits.
 #[derive(Serialize)]
-struct SpecView<'a> {
+pub(in crate::http) struct SpecView<'a> {
     kind: &'a str,
     name: Option<&'a str>,
     queue: &'a str,
@@ -64,6 +64,7 @@ struct SpecView<'a> {
     requires: RequiresView<'a>,
     labels: &'a Labels,
     metadata: &'a RawValue,
+    on_complete: Option<Box<SpecView<'a>>>,
 }
 
 /// The newest firings.
@@ -144,7 +145,8 @@ fn firing(one: &Firing) -> FiringView<'_> {
     }
 }
 
-fn spec(spec: &JobSpec) -> SpecView<'_> {
+/// A spec, so that it can be sent back.
+pub(in crate::http) fn spec(spec: &JobSpec) -> SpecView<'_> {
     let options = spec.options();
     SpecView {
         kind: &spec.kind,
@@ -164,5 +166,6 @@ fn spec(spec: &JobSpec) -> SpecView<'_> {
         requires: RequiresView { slots: options.requires.slots, labels: &options.requires.labels },
         labels: &options.labels,
         metadata: raw(given(&options.metadata).unwrap_or("{}")),
+        on_complete: options.on_complete.as_deref().map(|follows| Box::new(self::spec(follows))),
     }
 }

@@ -66,6 +66,8 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
         depends_on,
         concurrency: raw.concurrency.and_then(|raw| shared::concurrency(&raw.0, errors)),
         unique: raw.unique.and_then(|raw| shared::unique(&raw.0, errors)),
+        on_complete: None,
+        origin: None,
     };
     let spec = JobSpec {
         kind: raw.kind?.0.into_owned(),
@@ -79,8 +81,6 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
 
 fn refuse_later_fields(raw: &RawSpec<'_>, errors: &mut Errors) {
     let later = [
-        ("/array", raw.array),
-        ("/on_complete", raw.on_complete),
         ("/notify", raw.notify),
         ("/requires/cpu", raw.requires.as_ref().and_then(|requires| requires.0.cpu)),
         ("/requires/memory", raw.requires.as_ref().and_then(|requires| requires.0.memory)),
@@ -89,11 +89,9 @@ fn refuse_later_fields(raw: &RawSpec<'_>, errors: &mut Errors) {
         push(errors, pointer, "is not supported by this version yet; leave it out");
     }
     match raw.placement.as_ref().map(|placement| &*placement.0) {
-        None | Some("spread") => {}
-        Some("pack" | "every") => {
-            push(errors, "/placement", "this version knows only `spread`; `pack` and `every` are not supported yet");
-        }
-        Some(_) => push(errors, "/placement", "must be `spread`"),
+        None | Some("spread" | "every") => {}
+        Some("pack") => push(errors, "/placement", "`pack` is not supported by this version yet"),
+        Some(_) => push(errors, "/placement", "must be `spread` or `every`"),
     }
 }
 
@@ -201,6 +199,7 @@ fn requires(raw: RawRequires<'_>, errors: &mut Errors) -> Requires {
     Requires {
         slots: bounded(raw.slots, "/requires/slots", 1, SLOTS_MAX, 1, errors) as u32,
         labels: labels(raw.labels, "/requires/labels", errors),
+        node: None,
     }
 }
 
