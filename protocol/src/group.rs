@@ -18,6 +18,11 @@ pub const MEMBERS_MAX: u32 = 1_000_000;
 pub const INPUTS_BYTES_MAX: usize = 2 << 20;
 /// Bytes that the payload of an array may have: each member bears it.
 pub const ARRAY_PAYLOAD_BYTES_MAX: usize = 64 << 10;
+/// Members that wait in line, at most.
+pub const WINDOW_MAX: u32 = 1_000;
+/// Rough bytes of those that wait, and of one of them beside its texts.
+const WINDOW_BYTES: usize = 4 << 20;
+const MEMBER_BYTES: usize = 500;
 /// Bits of an id that tell the members of a group apart.
 const MEMBER_BITS: u32 = 20;
 
@@ -89,6 +94,14 @@ pub fn completion_of(ended: JobId) -> JobId {
     JobId::v7(ended.unix_ms(), xxhash_rust::xxh3::xxh3_128(&bytes))
 }
 
+/// How many members of such a spec are to wait in line: fewer of large ones.
+#[must_use]
+pub fn window_of(spec: &JobSpec) -> u32 {
+    let options = spec.options();
+    let bytes = MEMBER_BYTES + spec.payload.len() + options.metadata.len() + options.depends_on.len() * 20;
+    (WINDOW_BYTES / bytes).min(WINDOW_MAX as usize) as u32
+}
+
 /// What a job was made from, where nobody submitted it by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
@@ -119,6 +132,8 @@ pub struct GroupSubmit {
     pub size: GroupSize,
     /// The index of the first of them, as it is told to it.
     pub first: u32,
+    /// So many members wait in line: [`window_of`] its spec.
+    pub window: u32,
     /// After more members than this failed, the rest is cancelled.
     pub max_failures: Option<u32>,
     /// A hash of the submitted body, to tell a repeat from a misuse of its key.
@@ -180,7 +195,7 @@ pub struct GroupRow {
     pub keyed: bool,
     /// After more members than this failed, the rest is cancelled.
     pub max_failures: Option<u32>,
-    /// So many of its members are made before the first of them start.
+    /// So many of its members wait in line, if there are.
     pub window: u32,
     /// That no more of it is to run.
     pub halt: Option<Halt>,

@@ -20,6 +20,7 @@
 //!
 //! Not modelled: output of jobs, gossip, the wire.
 
+mod arrays;
 mod beginning;
 mod bench;
 mod client;
@@ -116,6 +117,7 @@ pub(crate) struct World {
     /// What only a world of two nodes has.
     pair: Option<Box<Pair>>,
     schedules: Vec<ScheduleSet>,
+    arrays: Vec<arrays::Wanted>,
 }
 
 impl World {
@@ -158,6 +160,7 @@ impl World {
             voter_changes: 0,
             broken: Vec::new(),
             // What both sides of a split fire is the ledger's tests' affair.
+            arrays: if pair.is_some() { Vec::new() } else { arrays::of_seed(seed) },
             schedules: if pair.is_some() { Vec::new() } else { crons::of_seed(seed, plan.nodes) },
             pair,
             plan,
@@ -182,7 +185,7 @@ impl World {
             self.at(fault.until, Event::End(number));
         }
         self.at(self.plan.heal_at, Event::Heal);
-        if !self.schedules.is_empty() {
+        if !self.schedules.is_empty() || !self.arrays.is_empty() {
             self.at(600, Event::Schedules);
         }
     }

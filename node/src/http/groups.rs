@@ -10,7 +10,7 @@ use super::{Api, json, read};
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use relais_dispatcher::ledger::GroupView;
-use relais_protocol::group::{GroupId, GroupSubmit, completion_of};
+use relais_protocol::group::{GroupId, GroupSubmit, completion_of, window_of};
 use relais_protocol::ids::JobId;
 use relais_protocol::job::StateName;
 use relais_protocol::record::{Outcome, Record};
@@ -65,12 +65,13 @@ pub(super) async fn submit(api: &Api, request: &Request, checked: Checked, array
         let detail = "`wait` is for one job; submit the array without it, then GET /v1/groups/ID?wait=30s";
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
-    let id = GroupId::of(api.backend.new_job_id());
+    let (id, window) = (GroupId::of(api.backend.new_job_id()), window_of(&checked.spec));
     let record = Record::SubmitGroup(Box::new(GroupSubmit {
         id,
         spec: checked.spec,
         size: array.size,
         first: array.first,
+        window,
         max_failures: array.max_failures,
         body_hash: checked.body_hash,
         submitted_by: request.caller.name.clone(),

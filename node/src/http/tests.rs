@@ -5,6 +5,7 @@ mod batch;
 mod bulk;
 mod cluster;
 mod graph;
+mod groups;
 mod jobs;
 mod listing;
 mod logs;

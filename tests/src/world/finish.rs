@@ -1,6 +1,7 @@
 //! The end of a run: after the heal, is everything as it must be, and what is in the record?
 
 use super::World;
+use super::arrays;
 use super::crons;
 use super::log::Load;
 use super::node::Life;
@@ -74,6 +75,7 @@ impl World {
             stuck.push(format!("{} is {:?}", job.id, job.state));
         }
         stuck.extend(Self::schedules_that_go_on(&life.ledger));
+        stuck.extend(self.arrays_that_go_on(&life.ledger));
         stuck.extend(life.ledger.nodes().filter(|row| row.draining).map(|row| format!("node {} drains", row.id)));
         for node in &self.nodes {
             let Some(other) = node.life.as_deref() else { continue };
@@ -133,6 +135,8 @@ impl World {
         let Some(life) = lives.max_by_key(|life| (life.core.reign().is_some(), life.applied)) else { return };
         let jobs = life.ledger.list(&JobFilter::default(), None, usize::MAX, usize::MAX).0;
         let wrong = Self::check_schedules(&life.ledger, &jobs);
+        let wrong_arrays = self.check_arrays(&life.ledger, &jobs);
+        self.history.submits.extend(jobs.iter().filter_map(arrays::made));
         let made = jobs.iter().filter(|job| crons::made(job)).map(|job| job.id);
         let made = made.map(|id| Submitted { key: None, sent_as: vec![id], acked: Vec::new() });
         self.history.submits.extend(made);
@@ -149,6 +153,9 @@ impl World {
             }
         });
         self.history.finals = finals.collect();
+        for wrong in wrong_arrays {
+            self.broken("one-job-per-member", wrong);
+        }
         for wrong in wrong {
             self.broken("one-job-per-slot", wrong);
         }

@@ -6,30 +6,14 @@ use super::super::merge::join_groups;
 use super::{Entry, inputs_key, spec_key};
 use relais_protocol::codec;
 use relais_protocol::group::{
-    GroupId, GroupInputs, GroupRow, GroupSize, GroupSpec, GroupSubmit, MEMBERS_MAX,
+    GroupId, GroupInputs, GroupRow, GroupSize, GroupSpec, GroupSubmit, MEMBERS_MAX, WINDOW_MAX,
 };
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::job::Place;
 use relais_protocol::record::{Outcome, Refusal};
-use relais_protocol::spec::JobSpec;
 
 /// Bytes of inputs in one row, about.
 const INPUTS_A_ROW: usize = 16 << 10;
-/// Members that wait in line, at most; fewer of large ones.
-const WINDOW_MAX: usize = 1_000;
-const WINDOW_MIN: usize = 16;
-/// Rough bytes of those that wait.
-const WINDOW_BYTES: usize = 4 << 20;
-/// Rough bytes of a member beside its texts.
-const MEMBER_BYTES: usize = 500;
-
-/// How many members of such a spec wait in line.
-fn window(spec: &JobSpec) -> u32 {
-    let options = spec.options();
-    let bytes = MEMBER_BYTES + spec.payload.len() + options.metadata.len() + options.depends_on.len() * 20;
-    (WINDOW_BYTES / bytes).clamp(WINDOW_MIN, WINDOW_MAX) as u32
-}
-
 /// Cuts lines into parts for a row each: of which member the first line is, and the lines.
 fn parts(lines: &str) -> Vec<(u32, String)> {
     let mut parts: Vec<(u32, String)> = Vec::new();
@@ -89,7 +73,7 @@ impl Ledger {
             body_hash: submit.body_hash,
             keyed: submit.spec.options().idempotency_key.is_some(),
             max_failures: submit.max_failures,
-            window: window(&submit.spec),
+            window: submit.window.clamp(1, WINDOW_MAX),
             halt: None,
             swept: submit.id.as_job(),
             ended: None,

@@ -44,7 +44,7 @@ impl Entry {
     pub(super) fn work(&self) -> Option<Work> {
         let row = &self.row;
         let too_many = row.max_failures.is_some_and(|most| self.failed() > u64::from(most));
-        let is_low = self.waiting() < u64::from(row.window / 2);
+        let is_low = self.waiting() < u64::from((row.window / 2).max(1));
         match row.ended {
             _ if row.healing => None,
             Some(_) if !self.has_ended() => Some(Work::Reopen),

@@ -9,16 +9,23 @@ pub(super) fn group(number: u128) -> GroupId {
 }
 
 pub(super) fn submit_group(number: u128, size: GroupSize, options: JobOptions) -> Record {
-    submit_limited(number, size, options, None)
+    submit_limited(number, size, options, None, 1_000)
 }
 
-fn submit_limited(number: u128, size: GroupSize, options: JobOptions, max_failures: Option<u32>) -> Record {
+fn submit_limited(
+    number: u128,
+    size: GroupSize,
+    options: JobOptions,
+    max_failures: Option<u32>,
+    window: u32,
+) -> Record {
     let submitted_by = "t".to_owned();
     Record::SubmitGroup(Box::new(GroupSubmit {
         id: group(number),
         spec: spec(options),
         size,
         first: 0,
+        window,
         max_failures,
         body_hash: 7,
         submitted_by,
@@ -53,7 +60,8 @@ pub(super) fn step(ledger: &Ledger, side: u128, (kind, a, b): (u8, u8, u8)) -> R
             let retry = RetryPolicy { max_attempts: u16::from(a % 3) + 1, ..RetryPolicy::default() };
             let idempotency_key = (a % 4 == 3).then(|| "g".to_owned());
             let options = JobOptions { on_complete, retry, idempotency_key, ..JobOptions::default() };
-            submit_limited(number, GroupSize::Count(u32::from(a % 4) + 1), options, (a % 3 == 1).then_some(0))
+            let limit = (a % 3 == 1).then_some(0);
+            submit_limited(number, GroupSize::Count(u32::from(a % 4) * 2 + 1), options, limit, u32::from(a % 3) + 1)
         }
         (2, Some((id, fence))) => finish(id, fence, AttemptOutcome::Succeeded),
         (3, Some((id, fence))) => finish(id, fence, AttemptOutcome::Failed),
@@ -140,7 +148,7 @@ fn an_array_under_a_key_is_one_group() {
 #[test]
 fn more_failures_than_allowed_end_the_rest() {
     let mut bench = Bench::new(2);
-    bench.does(submit_limited(1, GroupSize::Count(3_000), followed(), Some(3)));
+    bench.does(submit_limited(1, GroupSize::Count(3_000), followed(), Some(3), 1_000));
     bench.ends_running(AttemptOutcome::Failed);
     bench.ends_running(AttemptOutcome::Succeeded);
     let running = bench.runs();
