@@ -295,7 +295,9 @@ impl Ledger {
     /// Rough bytes of change waiting for a checkpoint.
     #[must_use]
     pub fn changed_bytes(&self) -> usize {
-        self.sheet.changed_bytes() + self.jobs.changed_bytes() + self.schedules.changed_bytes()
+        self.sheet.changed_bytes()
+            + self.jobs.changed_bytes()
+            + self.schedules.changed_bytes()
             + self.groups.changed_bytes()
     }
 

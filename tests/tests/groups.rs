@@ -72,7 +72,8 @@ fn each_member_of_an_array_succeeds_once_through_a_failover() {
     let (said, after) = (folder.path().join("said"), folder.path().join("after"));
     let shell = |script: String| json!({"command": ["/bin/sh", "-c", script]});
     let retry = json!({"max_lost": 100});
-    let inputs: Vec<Value> = (0..MEMBERS).map(|n| if n % 2 == 0 { json!(format!("in {n}")) } else { json!(n) }).collect();
+    let inputs: Vec<Value> =
+        (0..MEMBERS).map(|n| if n % 2 == 0 { json!(format!("in {n}")) } else { json!(n) }).collect();
     let spec = json!({
         "kind": "exec", "retry": retry, "array": {"inputs": inputs},
         "payload": shell(format!("echo \"$RELAIS_ARRAY_INDEX=$RELAIS_ARRAY_INPUT\" >> {}", said.display())),
@@ -148,7 +149,10 @@ fn what_is_given_up_or_cancelled_stays_so_through_a_failover() {
     assert_eq!((&given_up["state"], given_up["ended"].as_u64()), (&json!("failed"), Some(MANY)));
     assert!(failed > 10 && failed <= 11 + 3 * 8, "{failed} failed, those beside that were under way");
     assert!(given_up["reason"].as_str().unwrap_or_default().contains("`max_failures` is 10"), "{given_up}");
-    assert_eq!(group(&cluster.nodes[next], &failing).map(|group| group["counts"].clone()), Some(given_up["counts"].clone()));
+    assert_eq!(
+        group(&cluster.nodes[next], &failing).map(|group| group["counts"].clone()),
+        Some(given_up["counts"].clone())
+    );
 
     cluster.nodes[hit].start();
     cluster.await_whole();

@@ -116,8 +116,7 @@ impl Ledger {
                 return false;
             }
             looked_at += 1;
-            let may_go =
-                self.groups.that_keeps(job.id, now).is_none() && job.state.is_terminal() && !has_key(job, now);
+            let may_go = self.groups.that_keeps(job.id, now).is_none() && job.state.is_terminal() && !has_key(job, now);
             found = may_go && kept.is_over(job, self.groups.ended_with(job)) || looked_at == ROWS_A_STEP;
             !found
         });

@@ -46,7 +46,8 @@ fn any_wanted(dice: &mut Dice) -> Wanted {
     let follows = spec(Script { ms: 10, ..Script::default() }, JobOptions::default());
     let fails = if dice.chance(15) { 9 } else { 0 };
     let retry = RetryPolicy { initial_interval_ms: 100, max_lost: 20, ..RetryPolicy::default() };
-    let options = JobOptions { on_complete: dice.chance(70).then(|| Box::new(follows)), retry, ..JobOptions::default() };
+    let options =
+        JobOptions { on_complete: dice.chance(70).then(|| Box::new(follows)), retry, ..JobOptions::default() };
     let spec = spec(Script { ms: dice.range(5, 60), fails, lag: 5 }, options);
     if dice.chance(20) {
         let submit = Submit { id, spec, body_hash: 1, submitted_by: "arrays".to_owned() };

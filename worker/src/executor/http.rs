@@ -15,11 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a member of an array says of itself. An input that no header can hold is left out.
-const OF_ORIGIN: [(&str, &str); 3] = [
-    (origin::GROUP, "Relais-Group-Id"),
-    (origin::INDEX, "Relais-Array-Index"),
-    (origin::INPUT, "Relais-Array-Input"),
-];
+const OF_ORIGIN: [(&str, &str); 3] =
+    [(origin::GROUP, "Relais-Group-Id"), (origin::INDEX, "Relais-Array-Index"), (origin::INPUT, "Relais-Array-Input")];
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

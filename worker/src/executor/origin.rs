@@ -41,7 +41,9 @@ mod tests {
     #[test]
     fn a_member_hears_its_index_and_its_input() {
         let job = GroupId::of(JobId(5 << 20)).member(7);
-        for (input, told) in [(r#""a b""#, "a b"), ("7", "7"), (r#"{"x": [1]}"#, r#"{"x": [1]}"#), (r#""a\u0000""#, "a")] {
+        for (input, told) in
+            [(r#""a b""#, "a b"), ("7", "7"), (r#"{"x": [1]}"#, r#"{"x": [1]}"#), (r#""a\u0000""#, "a")]
+        {
             let all = variables(job, Some(&Origin::Member { index: 7, input: Some(input.to_owned()) }));
             assert_eq!(all[1..], [(INDEX.to_owned(), "7".to_owned()), (INPUT.to_owned(), told.to_owned())]);
         }

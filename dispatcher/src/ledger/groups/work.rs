@@ -101,7 +101,8 @@ impl Ledger {
                 let Some(state) = self.groups.entries.get(&id).map(Entry::ending) else { return false };
                 let was_completed = self.groups.entries.get(&id).is_some_and(|entry| entry.row.completed);
                 self.groups.change(id, stamp, |row| (row.ended, row.completed) = (Some((now, state)), true));
-                if !was_completed && let Some(spec) = self.group_spec(id).and_then(|row| row.spec.options?.on_complete) {
+                if !was_completed && let Some(spec) = self.group_spec(id).and_then(|row| row.spec.options?.on_complete)
+                {
                     self.groups.completions.push(Completion { of: id.as_job(), state, spec });
                 }
                 self.events.push(Event::Group(id));
@@ -210,7 +211,8 @@ impl Ledger {
         let mut job = member(&entry.row, &spec, index, input);
         if let Some(halt) = &entry.row.halt {
             job.state = JobState::Cancelled;
-            job.error = Some(JobError { kind: ErrorKind::Cancelled, message: format!("not made: {}", halt_text(halt)) });
+            job.error =
+                Some(JobError { kind: ErrorKind::Cancelled, message: format!("not made: {}", halt_text(halt)) });
             job.finished_at = Some(halt.wish.at);
             job.cancel = Some(halt.wish.clone());
         } else if !self.has_open_parent(&job) {

@@ -210,7 +210,8 @@ fn members_are_kept_until_their_group_has_ended_and_it_goes_with_the_last() {
     assert_eq!((bench.view(1).forgotten, bench.view(1).ended()), (1, 2));
     assert_eq!(bench.does(forget(ended + 1)), Outcome::Forgot { count: 1, next: None });
     assert!(bench.ledger.group(group(1)).is_none() && bench.ledger.job(group(1).member(1)).is_none());
-    let left: Vec<u8> = bench.ledger.drain_changes().iter().filter(|(_, row)| row.is_some()).map(|(k, _)| k[0]).collect();
+    let left: Vec<u8> =
+        bench.ledger.drain_changes().iter().filter(|(_, row)| row.is_some()).map(|(k, _)| k[0]).collect();
     assert!(![keys::GROUP, keys::GROUP_SPEC, keys::JOB].iter().any(|table| left.contains(table)), "{left:?}");
 }
 

@@ -106,4 +106,3 @@ pub(super) fn on_complete(raw: &RawSpec<'_>, errors: &mut Errors) -> Option<Box<
     }
     Some(Box::new(spec))
 }
-

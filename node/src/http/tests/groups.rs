@@ -27,7 +27,10 @@ async fn an_array_is_a_group_of_jobs_each_with_its_input() {
     let shown = served.get(&format!("/v1/groups/{group}")).await.json();
     assert_eq!((&shown["total"], &shown["state"], &shown["progress"]), (&json!(3), &json!("running"), &json!(0.0)));
     assert_eq!((&shown["counts"]["running"], &shown["counts"]["queued"]), (&json!(1), &json!(2)));
-    assert_eq!((&shown["name"], &shown["max_failures"], &shown["first_id"]), (&json!("scan"), &json!(0), &json!(first)));
+    assert_eq!(
+        (&shown["name"], &shown["max_failures"], &shown["first_id"]),
+        (&json!("scan"), &json!(0), &json!(first))
+    );
     let listed = served.get(&format!("/v1/jobs?group={group}&limit=2")).await.json();
     assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(2));
     assert_eq!(listed["jobs"][0]["array"], json!({"index": 3, "input": {"z": [1, 2]}}));
