@@ -345,6 +345,24 @@ impl From<Refusal> for Problem {
             Refusal::TooManySchedules => {
                 conflict("there are as many schedules as there can be; remove some".to_owned())
             }
+            Refusal::NoSuchGroup
+            | Refusal::GroupEnded(_)
+            | Refusal::GroupGoesOn(_)
+            | Refusal::NotMade(_)
+            | Refusal::NoNodeMatches
+            | Refusal::GroupIdTaken => Self::of_group(refusal),
+            Refusal::Overlaps(job) => conflict(format!(
+                "job {job} of this schedule has not ended, and `overlap` is `forbid`; wait for it, or cancel it"
+            )),
+        }
+    }
+}
+
+impl Problem {
+    /// Why a group, or one of its members, is not to be had or changed.
+    fn of_group(refusal: Refusal) -> Self {
+        let conflict = |detail: String| Self::new(Kind::Conflict, detail);
+        match refusal {
             Refusal::NoSuchGroup => Self::new(Kind::NotFound, "there is no such group; a job's `group` names its own"),
             Refusal::GroupEnded(state) => {
                 conflict(format!("the group has ended already, it is {}; nothing was changed", state.as_str()))
@@ -360,9 +378,7 @@ impl From<Refusal> for Problem {
                 "no node that takes work has what it requires; GET /v1/nodes shows their slots and labels".to_owned(),
             ),
             Refusal::GroupIdTaken => conflict("jobs are in the way of the group's id; send it again".to_owned()),
-            Refusal::Overlaps(job) => conflict(format!(
-                "job {job} of this schedule has not ended, and `overlap` is `forbid`; wait for it, or cancel it"
-            )),
+            other => Self::new(Kind::Internal, format!("a group was refused with {other:?}")),
         }
     }
 }
