@@ -169,7 +169,8 @@ impl Pulse {
             last_log: position.unwrap_or_default(),
             voters: status.voting_nodes(),
             sets: status.voting_sets(),
-            learns: status.learns(),
+            id: status.id,
+            journals: status.voters.clone(),
             history: status.history.unwrap_or_default(),
         }));
     }

@@ -9,6 +9,7 @@ use crate::record::{Finish, NodeFacts, Outcomes, Record};
 use crate::spec::OnDisconnect;
 use crate::time::{Mono, UnixMs};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Cap of a datagram, in bytes.
 pub const DATAGRAM_BYTES_MAX: usize = 1_200;
@@ -69,6 +70,8 @@ pub struct Confirm {
     pub last_log: LogPosition,
     /// The highest reign that it knows: the one it believes to be over.
     pub reign: Reign,
+    /// The journals whose votes it counts, as its log says. Who is asked may not have heard yet that it votes.
+    pub journals: BTreeSet<RaftId>,
 }
 
 /// The answer to [`Confirm`].
@@ -97,7 +100,7 @@ pub enum Verdict {
     ConfirmedAnother,
     /// It knows a higher reign.
     ReignHigher,
-    /// It has no vote: its journal is new, whatever its node had before.
+    /// Who asks does not count it: its journal is another than the one that votes, whatever its node had before.
     NoVoter,
 }
 

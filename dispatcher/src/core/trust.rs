@@ -57,14 +57,18 @@ impl Core {
         if crate::planted::is_planted("stamp-of-the-wall-clock") {
             return now.unix;
         }
-        let flown = self.flow.0.plus(now.mono.since(self.flow.1));
+        let mut flown = self.flow.0.plus(now.mono.since(self.flow.1));
         if ledger.now() > flown {
             self.flow = (ledger.now(), now.mono);
+            flown = ledger.now();
         }
-        // Where there is no time yet, any clock will do.
-        let is_held = self.trust.holds(now) || ledger.now() == UnixMs(0);
-        let wall = if is_held { now.unix } else { UnixMs(0) };
-        wall.max(flown).max(ledger.now())
+        // Where there is no time yet, any clock will do. Before its reign a node can't tell: the ledger of one
+        // that has just started stands at zero until its log is applied, so its `Promote` brings no time along.
+        let is_first = ledger.now() == UnixMs(0) && self.reign.is_some();
+        if self.trust.holds(now) || is_first {
+            return now.unix.max(flown);
+        }
+        if ledger.now() == UnixMs(0) { UnixMs(0) } else { flown }
     }
 }
 

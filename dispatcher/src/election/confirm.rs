@@ -23,7 +23,12 @@ impl Election {
     pub(super) fn on_asked(&mut self, now: Mono, question: &Confirm, effects: &mut Vec<Effect>) {
         self.learn_log(now, question);
         let held = self.held(now, question);
-        let verdict = if !self.has_vote(question) {
+        // An entry that never came here may have made this node a voter, so that who asks can't do without it;
+        // or this node's vote is by a journal that it has lost. Which of the two, only who asks can tell.
+        let is_counted = question.journals.contains(&self.journal.id);
+        // Who has more, and no vote by it, never stands: it must not send away who can win without it.
+        let is_behind = self.is_behind(question.last_log);
+        let verdict = if !self.journal.voters.contains(&self.me) && (!is_counted || is_behind) {
             Verdict::NoVoter
         } else if matches!(self.phase, Phase::Leading | Phase::Promoting) || !self.believed_dead(now) {
             if let Some(dispatcher) = self.dispatcher.filter(|d| *d != self.me && *d != question.candidate) {
@@ -34,11 +39,13 @@ impl Election {
             // Another history. Within one, the log alone tells: who was restarted may have the longest one, and
             // know of no reign in it before somebody leads.
             Verdict::ReignHigher
-        } else if self.is_behind(question.last_log) {
+        } else if is_behind {
             // As in the bully's election, who turns a lesser one down stands itself, at once: both would wait for
             // each other else, for as long as the better one backs off from what it had tried in vain before.
             self.end_back_off(now);
             Verdict::LogLonger
+        } else if !is_counted {
+            Verdict::NoVoter
         } else if held {
             Verdict::ConfirmedAnother
         } else {
@@ -51,13 +58,6 @@ impl Election {
         let refuses_votes_ms = self.votes_from().since(now);
         let answer = ConfirmAnswer { round: question.round, from: self.me, verdict, refuses_votes_ms };
         effects.push(Effect::Answer(question.candidate, answer));
-    }
-
-    /// Whether this node has a vote, as far as it can know. Who asks may count it by a journal that it has
-    /// lost; or it was made a voter by an entry that never came here, and then who asks can't do without it.
-    fn has_vote(&self, question: &Confirm) -> bool {
-        let in_the_making = self.journal.learns && question.last_log > self.journal.last_log;
-        self.journal.voters.contains(&self.me) || in_the_making
     }
 
     /// Whether a log that ends there lacks what this one has.
@@ -140,8 +140,13 @@ impl Election {
     pub(super) fn ask(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         self.round += 1;
         self.give_word(now, self.me, self.journal.last_log);
-        let question =
-            Confirm { candidate: self.me, round: self.round, last_log: self.journal.last_log, reign: self.reign };
+        let question = Confirm {
+            candidate: self.me,
+            round: self.round,
+            last_log: self.journal.last_log,
+            reign: self.reign,
+            journals: self.journal.journals.clone(),
+        };
         let until = now.plus(self.config.round_ms);
         self.phase = Phase::Asking { round: self.round, until, yes: BTreeSet::from([self.me]) };
         let others: Vec<NodeId> = self.journal.voters.iter().copied().filter(|node| *node != self.me).collect();

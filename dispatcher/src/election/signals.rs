@@ -1,6 +1,6 @@
 //! What goes into an election, what comes out of it, and its times.
 
-use relais_protocol::ids::{Generation, NodeId, Reign};
+use relais_protocol::ids::{Generation, NodeId, RaftId, Reign};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition};
 use relais_protocol::time::Mono;
 use std::collections::BTreeSet;
@@ -58,8 +58,10 @@ pub struct JournalView {
     /// While voters change: the old ones and the new ones, of whom a majority each must agree. Empty
     /// otherwise.
     pub sets: Vec<BTreeSet<NodeId>>,
-    /// Whether it receives the journal without a vote, and no other journal of this node has one.
-    pub learns: bool,
+    /// Which of this node's journals it is.
+    pub id: RaftId,
+    /// The journals that vote, those of this node that were put aside included.
+    pub journals: BTreeSet<RaftId>,
     /// The history that it follows; 0 as long as it is empty.
     pub history: Generation,
 }

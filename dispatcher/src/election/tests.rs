@@ -4,8 +4,18 @@ mod histories;
 mod words;
 
 use super::*;
-use relais_protocol::ids::{Epoch, Incarnation};
+use relais_protocol::ids::{Epoch, Incarnation, RaftId};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, Verdict};
+
+/// The first journals of these nodes.
+fn journals(nodes: impl IntoIterator<Item = u32>) -> BTreeSet<RaftId> {
+    nodes.into_iter().map(|node| RaftId::new(NodeId(node), 1)).collect()
+}
+
+/// The first question of a node whose log ends there, and in which five vote.
+fn asked_by(candidate: u32, last_log: LogPosition) -> Confirm {
+    Confirm { candidate: NodeId(candidate), round: 1, last_log, reign: Reign::default(), journals: journals(1..=5) }
+}
 
 /// Three elections and a journal that lets whoever stands with a majority up win at once.
 struct World {
@@ -65,6 +75,8 @@ impl World {
             term: self.term,
             last_log: self.log(id),
             voters: [1, 2, 3].map(NodeId).into(),
+            id: RaftId::new(id, 1),
+            journals: journals(1..=3),
             ..JournalView::default()
         };
         self.input(id, Input::Journal(view));
@@ -335,12 +347,7 @@ fn while_voters_change_a_majority_of_the_old_and_of_the_new_must_confirm() {
 fn a_longer_log_is_never_confirmed_away() {
     let mut world = World::new();
     world.now = 1_000;
-    let question = Confirm {
-        candidate: NodeId(1),
-        round: 1,
-        last_log: LogPosition { term: 1, index: 4 },
-        reign: Reign::default(),
-    };
+    let question = asked_by(1, LogPosition { term: 1, index: 4 });
     let effects = world.nodes.get_mut(&NodeId(2)).unwrap().handle(Mono(1_000), Input::Asked(question));
     let verdict = |effects: &[Effect]| match &effects[0] {
         Effect::Answer(_, answer) => answer.verdict,
@@ -355,8 +362,7 @@ fn whoever_was_restarted_with_the_longest_log_is_confirmed_though_it_knows_of_no
     world.run(1_000);
     world.down.insert(NodeId(3));
     world.now += 1_000;
-    let last_log = LogPosition { term: 1, index: 9 };
-    let question = Confirm { candidate: NodeId(1), round: 1, last_log, reign: Reign::default() };
+    let question = asked_by(1, LogPosition { term: 1, index: 9 });
     let now = Mono(world.now);
     let effects = world.nodes.get_mut(&NodeId(2)).unwrap().handle(now, Input::Asked(question));
     let says = |verdict| effects.iter().any(|e| matches!(e, Effect::Answer(_, answer) if answer.verdict == verdict));
@@ -373,25 +379,4 @@ fn a_candidate_with_a_shorter_log_gives_way_to_the_better_one_at_once() {
     world.view(NodeId(1));
     world.run(130);
     assert_eq!(world.leaders(), [NodeId(1)]);
-}
-
-#[test]
-fn who_has_no_vote_says_so_unless_it_may_have_got_one_meanwhile() {
-    let verdict = |voters: [u32; 2], learns, index| {
-        let last_log = LogPosition { term: 9, index };
-        let question = Confirm { candidate: NodeId(1), round: 7, last_log, reign: Reign::default() };
-        let last_log = LogPosition { term: 9, index: 8 };
-        let view = JournalView { voters: voters.map(NodeId).into(), learns, last_log, ..JournalView::default() };
-        let mut node = Election::new(ElectionConfig::default(), NodeId(3), 3, Mono(0));
-        node.handle(Mono(1_000), Input::Journal(view));
-        let effects = node.handle(Mono(2_000), Input::Asked(question));
-        effects.into_iter().find_map(|effect| match effect {
-            Effect::Answer(NodeId(1), ConfirmAnswer { verdict, .. }) => Some(verdict),
-            _ => None,
-        })
-    };
-    assert_eq!(verdict([1, 3], false, 9), Some(Verdict::Yes));
-    assert_eq!(verdict([1, 2], false, 9), Some(Verdict::NoVoter), "its journal is new");
-    assert_eq!(verdict([1, 2], true, 8), Some(Verdict::NoVoter), "it has all, and no vote by it");
-    assert_eq!(verdict([1, 2], true, 9), Some(Verdict::Yes), "what it lacks may have made it a voter");
 }

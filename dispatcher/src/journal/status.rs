@@ -74,12 +74,6 @@ impl JournalStatus {
         self.voter_sets.iter().map(|set| self.nodes_of(set)).collect()
     }
 
-    /// Whether this journal has no vote yet, and no other one of this node has.
-    #[must_use]
-    pub fn learns(&self) -> bool {
-        self.learners.contains(&self.id) && !self.voters.iter().any(|raft| raft.node() == self.id.node())
-    }
-
     fn nodes_of(&self, voters: &BTreeSet<RaftId>) -> BTreeSet<NodeId> {
         let is_past = |raft: &RaftId| raft.node() == self.id.node() && *raft != self.id;
         voters.iter().filter(|raft| !is_past(raft)).map(|raft| raft.node()).collect()
@@ -158,15 +152,10 @@ mod tests {
     #[test]
     fn a_node_whose_journal_was_put_aside_has_no_vote_by_the_old_one() {
         let raft_id = |(node, journal)| RaftId::new(NodeId(node), journal);
-        let [one, old, new, third] = [(1, 1), (2, 1), (2, 2), (3, 1)].map(raft_id);
+        let [one, old, new] = [(1, 1), (2, 1), (2, 2)].map(raft_id);
         let voters = BTreeSet::from([one, old]);
         let nodes = |id| JournalStatus { id, voters: voters.clone(), ..JournalStatus::default() }.voting_nodes();
         assert_eq!(nodes(new), [NodeId(1)].into());
-        let learns = |id| {
-            let (voters, learners) = (voters.clone(), BTreeSet::from([new, third]));
-            JournalStatus { id, voters, learners, ..JournalStatus::default() }.learns()
-        };
-        assert_eq!([one, new, third].map(learns), [false, false, true]);
         assert_eq!(nodes(old), [1, 2].map(NodeId).into());
         assert_eq!(nodes(one), [1, 2].map(NodeId).into(), "others cannot know which of its journals lives");
     }

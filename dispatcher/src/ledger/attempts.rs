@@ -11,7 +11,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 impl Ledger {
     /// A worker says how an attempt ended. It counts unless a newer attempt has started, the job has ended,
     /// or it was told before; so also after the attempt was given up.
-    pub(super) fn finish(&mut self, finish: Finish) -> Outcome {
+    ///
+    /// An attempt that was stopped though nobody had cancelled its job is lost: its node stopped it, since it had
+    /// lost touch with the dispatcher or was about to end.
+    pub(super) fn finish(&mut self, mut finish: Finish) -> Outcome {
         let Some(mut job) = self.jobs.take(&self.sheet, finish.job) else {
             return Outcome::Refused(Refusal::NoSuchJob);
         };
@@ -23,6 +26,12 @@ impl Ledger {
                 if job.state.is_terminal() { Refusal::JobEnded(job.state.name()) } else { Refusal::StaleFence };
             self.jobs.put_back(job);
             return Outcome::Refused(refusal);
+        }
+        if finish.outcome == AttemptOutcome::Cancelled && job.cancel.is_none() {
+            finish.outcome = AttemptOutcome::Lost;
+            if let Some(error) = &mut finish.error {
+                error.kind = ErrorKind::Lost;
+            }
         }
         match job.attempts.last().and_then(|attempt| attempt.end.as_ref()).map(|end| end.outcome) {
             None => {}
@@ -43,8 +52,8 @@ impl Ledger {
                 job.ended_by = Some(finish.fence);
                 self.change_state(job, JobState::Succeeded);
             }
-            AttemptOutcome::Cancelled if job.cancel.is_some() => self.end_cancelled(job),
-            AttemptOutcome::Lost | AttemptOutcome::Cancelled => self.after_loss(job),
+            AttemptOutcome::Cancelled => self.end_cancelled(job),
+            AttemptOutcome::Lost => self.after_loss(job),
             AttemptOutcome::Failed | AttemptOutcome::TimedOut => self.after_failure(job),
         }
         Outcome::Done

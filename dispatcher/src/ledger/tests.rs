@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use relais_protocol::ids::Generation;
 use relais_protocol::job::{AttemptOutcome, ErrorKind, JobError, JobState};
 use relais_protocol::record::{Finish, NodeFacts, RULES, Standing, Submit};
-use relais_protocol::spec::{Condition, Dependency, JobOptions, JobSpec, QueueName, RetryPolicy, StartTime};
+use relais_protocol::spec::{Condition, Dependency, JobOptions, JobSpec, OnLost, QueueName, RetryPolicy, StartTime};
 
 mod blocked;
 mod clocks;
@@ -191,6 +191,22 @@ fn a_cancel_ends_what_waits_and_asks_for_what_runs() {
     assert_eq!(bench.state(1), StateName::Cancelled);
     let ended = bench.does(Record::Cancel { job: JobId(1), reason: "no".into() });
     assert_eq!(ended, Outcome::Refused(Refusal::JobEnded(StateName::Cancelled)));
+}
+
+#[test]
+fn an_attempt_that_its_node_stopped_is_lost_and_counts_once() {
+    let mut bench = Bench::new(2);
+    let retry = RetryPolicy { on_lost: OnLost::Fail, ..RetryPolicy::default() };
+    bench.does(submit(1, JobOptions::default()));
+    bench.does(submit(2, JobOptions { retry, ..JobOptions::default() }));
+    for job in [1, 2] {
+        bench.does(finish(job, bench.fence(job), AttemptOutcome::Cancelled));
+    }
+    let ends =
+        |job| bench.ledger.job(JobId(job)).map(|job| (job.attempts[0].end.as_ref().map(|e| e.outcome), job.losses));
+    assert_eq!(ends(1), Some((Some(AttemptOutcome::Lost), 1)));
+    assert_eq!(ends(2), Some((Some(AttemptOutcome::Lost), 1)));
+    assert_eq!((bench.state(1), bench.state(2)), (StateName::Running, StateName::Failed));
 }
 
 #[test]

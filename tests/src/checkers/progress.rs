@@ -4,6 +4,8 @@ use crate::history::History;
 
 /// How long a healed cluster may be without a dispatcher, in ms.
 const DISPATCHER_WITHIN_MS: u64 = 5_000;
+/// How much of what is stuck is named.
+const TOLD_MAX: usize = 8;
 
 /// A cluster that did not recover, and in what.
 #[must_use]
@@ -19,7 +21,10 @@ pub fn check(history: &History) -> Vec<String> {
     }
     if let Some(at) = recovery.gave_up {
         let waited = at.0 - recovery.healed.0;
-        seen.push(format!("after {waited} ms without a fault: {}", recovery.stuck.join("; ")));
+        let told = recovery.stuck.iter().take(TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
+        let more = recovery.stuck.len().saturating_sub(TOLD_MAX);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        seen.push(format!("after {waited} ms without a fault: {told}{more}"));
     }
     seen
 }

@@ -4,7 +4,7 @@
 use relais_node::membership::{Effect, Identity, Input, Membership};
 use relais_protocol::codec;
 use relais_protocol::group::{GroupId, GroupSize, GroupSubmit, Origin};
-use relais_protocol::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId, Reign};
+use relais_protocol::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId, RaftId, Reign};
 use relais_protocol::job::AttemptOutcome;
 use relais_protocol::message::{
     Beat, Call, Confirm, ConfirmAnswer, Control, ControlAnswer, Datagram, LogPosition, Order, Orders, OrdersAnswer,
@@ -169,7 +169,8 @@ fn groups() -> Vec<Record> {
 
 pub(super) fn records() -> Seeds {
     let (job, fence) = (JobId(7), Fence::new(Epoch(1), 1));
-    let confirm = Confirm { candidate: NodeId(2), round: 5, last_log: LAST, reign: REIGN };
+    let journals = [RaftId::new(NodeId(1), 1), RaftId::new(NodeId(2), 3)].into();
+    let confirm = Confirm { candidate: NodeId(2), round: 5, last_log: LAST, reign: REIGN, journals };
     let answer = ConfirmAnswer { round: 5, from: NodeId(3), verdict: Verdict::LogLonger, refuses_votes_ms: 40 };
     let start = StartOrder {
         job,

@@ -287,7 +287,8 @@ fn view(status: &JournalStatus) -> JournalView {
         last_log: last.unwrap_or_default(),
         voters: status.voting_nodes(),
         sets: status.voting_sets(),
-        learns: status.learns(),
+        id: status.id,
+        journals: status.voters.clone(),
         history: status.history.unwrap_or_default(),
     }
 }

@@ -131,7 +131,9 @@ impl World {
         let mut follows: BTreeMap<JobId, Vec<StateName>> = BTreeMap::new();
         for job in jobs {
             if let Some(Origin::Completion { of, state }) = job.spec.options().origin {
-                follows.entry(of).or_default().push(state);
+                // One under another id would be one too many.
+                let is_right = job.id == completion_of(of);
+                follows.entry(of).or_default().push(if is_right { state } else { StateName::Blocked });
             }
         }
         let of_wanted = self.arrays.iter().filter(|wanted| is_there(ledger, wanted));

@@ -3,10 +3,16 @@
 use super::World;
 use super::event::Event;
 use super::net::CLEAR;
+use super::node::Node;
 use super::plan::FaultPlan;
 use relais_dispatcher::election::Input as ElectionInput;
 use relais_protocol::ids::NodeId;
 use relais_protocol::record::Record;
+use relais_protocol::schedule::Missed;
+
+/// By how much a wall clock goes wrong, in ms.
+const FAR_MS: i64 = 3_600_000;
+const NEAR_MS: i64 = 2_500;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -320,9 +326,14 @@ impl World {
         Struck { noisy: true, ..Struck::default() }
     }
 
-    /// The wall clock goes wrong, by seconds or by an hour; it stays so.
+    /// The wall clock goes wrong, by seconds or by an hour; it stays so. While one is off by an hour, no other
+    /// one goes so far where a schedule makes up for what it missed: two wrong clocks of three are believed, and
+    /// an hour of slots is more work than there is time for.
     fn jump(&mut self, node: NodeId, strength: u64) -> Struck {
-        let by = [3_600_000, -3_600_000, 2_500, -2_500][strength as usize % 4];
+        let is_far = |other: &Node| other.id != node && other.skew.unsigned_abs() > FAR_MS.unsigned_abs() / 2;
+        let makes_up = self.schedules.iter().any(|set| set.schedule.missed == Missed::All);
+        let far = if makes_up && self.nodes.iter().any(is_far) { NEAR_MS } else { FAR_MS };
+        let by = [far, -far, NEAR_MS, -NEAR_MS][strength as usize % 4];
         self.node(node).skew += by;
         Struck::default()
     }

@@ -229,7 +229,8 @@ impl Life {
             term: self.raft.stable.term,
             last_log: self.raft.last(),
             voters: nodes(&members.voters()),
-            learns: members.learners.contains(&me) && !members.voters().iter().any(|raft| raft.node() == me.node()),
+            id: me,
+            journals: members.voters(),
             sets: if members.is_joint() { members.sets.iter().map(nodes).collect() } else { Vec::new() },
             history: Generation(0),
         }

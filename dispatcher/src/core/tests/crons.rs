@@ -246,6 +246,22 @@ fn a_clock_that_is_set_back_fires_nothing_twice_and_one_set_forward_fires_nothin
 }
 
 #[test]
+fn before_its_log_is_applied_a_node_brings_no_time_of_a_clock_that_nobody_compared() {
+    let mut world = World::new();
+    world.input(Input::Clock(ClockWord::Unknown));
+    world.ledger = Ledger::new(Arc::new(MemoryRows::default()));
+    let config = CoreConfig { clock_compared: true, ..CoreConfig::default() };
+    world.core = Core::new(config, NodeId(1), Incarnation(2));
+    world.unix += 3_600_000;
+    let effects = world.core.handle(world.now(), &world.ledger, Input::Promote(NodeId(1), Incarnation(2)));
+    let stamps = effects.iter().filter_map(|effect| match effect {
+        Effect::Propose(batch) => Some(batch.stamp),
+        _ => None,
+    });
+    assert_eq!(stamps.collect::<Vec<_>>(), [UnixMs(0)]);
+}
+
+#[test]
 fn nothing_is_proposed_while_proposals_are_held_and_all_of_it_is_afterwards() {
     let mut world = World::new();
     world.proposes(set("a", "* * * * * *", Missed::All));

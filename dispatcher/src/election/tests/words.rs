@@ -11,13 +11,14 @@ fn position(index: u64) -> LogPosition {
 fn voter(id: u32, index: u64) -> Election {
     let mut node = Election::new(ElectionConfig::default(), NodeId(id), u64::from(id), Mono(0));
     let voters = [1, 2, 3, 4, 5].map(NodeId).into();
-    let view = JournalView { voters, term: 2, last_log: position(index), ..JournalView::default() };
+    let (id, journals, last_log) = (RaftId::new(NodeId(id), 1), journals(1..=5), position(index));
+    let view = JournalView { voters, id, journals, term: 2, last_log, ..JournalView::default() };
     node.handle(Mono(0), Input::Journal(view));
     node
 }
 
 fn question(candidate: u32, index: u64) -> Confirm {
-    Confirm { candidate: NodeId(candidate), round: 1, last_log: position(index), reign: Reign::default() }
+    asked_by(candidate, position(index))
 }
 
 #[test]
@@ -153,4 +154,49 @@ fn who_backs_off_asks_when_a_voter_is_heard_again() {
     // The question comes to nothing: how often it then asks is not for the beats to say.
     let asked = (30..300).step_by(5).filter(|ms| asks(&node.handle(now.plus(*ms), heard(3)))).count();
     assert!(asked < 3, "{asked}");
+}
+
+/// What a node says to a candidate with 28 entries: which of its journals it has and up to where, and who votes
+/// as it knows; and whose votes the candidate counts.
+fn says(journal: u32, index: u64, voters: &[u32], counted: &[(u32, u32)]) -> Verdict {
+    let mut node = Election::new(ElectionConfig::default(), NodeId(2), 2, Mono(0));
+    let view = JournalView {
+        voters: voters.iter().copied().map(NodeId).collect(),
+        id: RaftId::new(NodeId(2), journal),
+        term: 2,
+        last_log: position(index),
+        ..JournalView::default()
+    };
+    node.handle(Mono(0), Input::Journal(view));
+    let journals = counted.iter().map(|(node, journal)| RaftId::new(NodeId(*node), *journal)).collect();
+    let question = Confirm { journals, ..question(1, 28) };
+    let answers = node.handle(Mono(1_000), Input::Asked(question)).into_iter().filter_map(|effect| match effect {
+        Effect::Answer(_, answer) => Some(answer.verdict),
+        _ => None,
+    });
+    let answers: Vec<_> = answers.collect();
+    let [verdict] = answers[..] else { panic!("{answers:?}") };
+    verdict
+}
+
+/// The first voter makes a second one of a node that has only a snapshot from before it was a member, and falls
+/// before the entry is there: when it is back, it can't do without the second's word.
+#[test]
+fn who_was_made_a_voter_by_an_entry_that_it_never_got_gives_its_word() {
+    let both = [(1, 1), (2, 1)];
+    assert_eq!(says(1, 13, &[1], &both), Verdict::Yes, "its snapshot names it neither voter nor learner");
+    assert_eq!(says(1, 0, &[], &both), Verdict::Yes, "it has nothing yet");
+    assert_eq!(says(1, 13, &[1, 2], &both), Verdict::Yes, "it knows that it votes");
+    assert_eq!(says(1, 29, &[1], &both), Verdict::NoVoter, "it knows more: it is none any longer");
+    assert_eq!(says(1, 29, &[1, 2], &both), Verdict::LogLonger, "it knows more, and stands itself");
+}
+
+#[test]
+fn nobody_gives_the_word_of_a_journal_that_it_has_lost() {
+    let first = [(1, 1), (2, 1), (3, 1)];
+    assert_eq!(says(2, 13, &[1, 3], &first), Verdict::NoVoter, "its second journal has no vote");
+    assert_eq!(says(2, 13, &[1, 2, 3], &first), Verdict::NoVoter, "it got one, but who asks counts the first");
+    assert_eq!(says(2, 29, &[1, 2, 3], &first), Verdict::LogLonger, "who votes and has more says so");
+    let second = [(1, 1), (2, 2), (3, 1), (4, 1)];
+    assert_eq!(says(2, 13, &[1, 3], &second), Verdict::Yes, "the entry that gave it one never came here");
 }

@@ -53,11 +53,12 @@ impl Ledger {
             GroupSize::Inputs(lines) => lines.lines().count() as u32,
             GroupSize::EveryNode => nodes.len() as u32,
         };
+        let count = count.min(MEMBERS_MAX);
         if count == 0 {
             return Outcome::Refused(Refusal::NoNodeMatches);
         }
         self.keep_key(&submit.spec, id.as_job(), submit.body_hash);
-        let row = self.new_row(place, &submit, count.min(MEMBERS_MAX));
+        let row = self.new_row(place, &submit, count);
         self.keep_members(submit, nodes);
         self.groups.insert(Entry::new(row));
         Outcome::Grouped { id, count, deduplicated: false }
