@@ -160,7 +160,7 @@ impl World {
             voter_changes: 0,
             broken: Vec::new(),
             // What both sides of a split fire is the ledger's tests' affair.
-            arrays: if pair.is_some() { Vec::new() } else { arrays::of_seed(seed) },
+            arrays: arrays::of_seed(seed),
             schedules: if pair.is_some() { Vec::new() } else { crons::of_seed(seed, plan.nodes) },
             pair,
             plan,
