@@ -23,6 +23,7 @@ mod keys;
 mod lines;
 pub mod merge;
 mod nodes;
+mod notices;
 mod place;
 mod queues;
 mod read;
@@ -43,6 +44,7 @@ use graves::Graves;
 use groups::Groups;
 use lines::Lines;
 use nodes::Nodes;
+use notices::Notices;
 use relais_protocol::codec::{self, CodecError};
 use relais_protocol::failover::FailoverTale;
 use relais_protocol::group::GroupId;
@@ -174,6 +176,7 @@ pub struct Ledger {
     lines: Lines,
     blocked: Blocked,
     nodes: Nodes,
+    notices: Notices,
     tokens: BTreeMap<u64, TokenRow>,
     settings: BTreeMap<String, SettingRow>,
     /// The same, typed.
@@ -199,6 +202,7 @@ impl Ledger {
             lines: Lines::with_aging(Settings::default().priority_aging_ms),
             blocked: Blocked::default(),
             nodes: Nodes::default(),
+            notices: Notices::default(),
             tokens: BTreeMap::new(),
             settings: BTreeMap::new(),
             typed_settings: Settings::default(),
@@ -341,6 +345,9 @@ impl Ledger {
         keys::each_row(&*rows, keys::LINEAGE, |row: Lineage| ledger.lineage.push(row))?;
         ledger.load_queues(&*rows)?;
         ledger.load_jobs(&*rows)?;
+        if crate::planted::is_planted("notices-in-memory") {
+            ledger.notices = Notices::default();
+        }
         ledger.load_flows(&*rows)?;
         ledger.load_blocked(&*rows)?;
         ledger.groups.find_work();

@@ -41,6 +41,7 @@
 //! | A pair's heal drops nothing and ends every job once | property tests of the merge; pair worlds of the simulator; F34 |
 //! | A limit of a queue or key is never exceeded, a unique key makes one job, over failovers too | property tests of the ledger; checker `limits_hold`; `queues` |
 //! | Each slot of a schedule makes one job | `schedules`, with three failovers; F9; the simulator |
+//! | The end of a job with a webhook is told at least once, and what was told is true | the simulator's courier (`ends-are-told`, `told-once`); `webhooks`, with the dispatcher killed before anybody listens |
 //! | A job starts only after all that it depends on, and is cancelled when it can never start | property tests of the ledger and of the merge; `graph`, 1,000 jobs with a failover |
 //!
 //! That the checkers can fail is shown by planted bugs (`world`, `planted`, `replicas`): each must be found.

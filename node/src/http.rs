@@ -24,6 +24,7 @@ mod jobs;
 mod json;
 mod logs;
 mod nodes;
+mod notified;
 mod passed_on;
 mod probes;
 mod problem;
@@ -43,6 +44,7 @@ mod view;
 mod waiters;
 
 pub use batch::specs_of;
+pub(crate) use notified::message as ended_message;
 pub use spec::spec_of;
 
 use crate::backend::Backend;

@@ -7,6 +7,7 @@ pub mod config;
 pub mod datadir;
 pub mod drill;
 pub mod guarantees;
+pub mod hooks;
 pub mod http;
 pub mod hub;
 pub mod identity;

@@ -2,6 +2,7 @@
 
 use crate::history::Stamp;
 use crate::ids::{Epoch, Fence, Incarnation, Index, JobId, NodeId};
+use crate::notice::Notice;
 use crate::spec::JobSpec;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,8 @@ pub struct Job {
     pub alias_of: Option<JobId>,
     /// The job that took its unique key while it was not done, and for which it was cancelled.
     pub replaced_by: Option<JobId>,
+    /// That somebody is to be told of its end, or was; of the life that it is in.
+    pub notice: Option<Box<Notice>>,
 }
 
 /// An ending of a job beside the one that stands.

@@ -13,6 +13,7 @@ pub mod job;
 pub mod merge;
 pub mod message;
 pub mod node;
+pub mod notice;
 pub mod outcome;
 pub mod queue;
 pub mod record;

@@ -10,6 +10,7 @@ use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError};
 use crate::merge::Merge;
+use crate::notice::Noticed;
 use crate::queue::QueueChange;
 use crate::schedule::{Fire, ScheduleName, ScheduleSet};
 use crate::spec::{JobSpec, Labels};
@@ -167,6 +168,8 @@ pub enum Record {
     ScheduleFired(Box<Fire>),
     /// So many slots, this one the newest of them, were due while nobody could fire them.
     ScheduleMissed(Box<Fire>, u64),
+    /// What came of telling of a job's end.
+    Noticed(Box<Noticed>),
     /// A group of jobs is submitted.
     SubmitGroup(Box<GroupSubmit>),
     /// No more of a group is to run.

@@ -4,6 +4,7 @@
 use crate::group::Origin;
 use crate::ids::{JobId, NodeId};
 use crate::job::StateName;
+use crate::notice::Webhook;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -106,6 +107,8 @@ pub struct JobOptions {
     pub concurrency: Option<Concurrency>,
     /// What it is to be the only one of.
     pub unique: Option<Unique>,
+    /// Whom to tell of its end.
+    pub notify: Option<Webhook>,
     /// What is submitted when it has ended.
     pub on_complete: Option<Box<JobSpec>>,
     /// What it was made from, where nobody submitted it by itself.

@@ -7,6 +7,7 @@
 use relais_protocol::ids::{Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, StateName};
 use relais_protocol::spec::{Concurrency, QueueName};
+use std::collections::BTreeMap;
 
 /// Milliseconds since the run began, by the observer's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -19,6 +20,8 @@ pub struct History {
     pub submits: Vec<Submitted>,
     /// Every change of a job's state, in the order of the journal.
     pub steps: Vec<Step>,
+    /// Which end of each life of a job somebody was told of.
+    pub told: BTreeMap<(JobId, u16), StateName>,
     /// Every job that was reopened by a committed `:retry`.
     pub reopened: Vec<(Index, JobId)>,
     /// Every limit of a queue that was set, in the order of the journal.

@@ -17,13 +17,13 @@
 //!
 //! There are other kinds of worlds ([`Profile`]): a pair, which forks its journal and heals, with the rule
 //! and the merge of the product; one that aims at leases; and the journals alone, in any order of events.
-//!
 //! Not modelled: output of jobs, gossip, the wire.
 
 mod arrays;
 mod beginning;
 mod bench;
 mod client;
+mod courier;
 mod crons;
 mod desk;
 pub(crate) mod dice;

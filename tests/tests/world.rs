@@ -28,7 +28,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Every planted bug, where it sits (in the product's own pure cores, or in the simulator's model of what is
 /// not pure: journal, disk, shells), and the kind of world that goes to the place where it shows.
-const PLANTED: [(&str, &str, Profile); 39] = [
+const PLANTED: [(&str, &str, Profile); 40] = [
     // The journal and its disk.
     ("sync-skipped", "model of the store", Profile::Any),
     ("failed-sync-ignored", "model of the store", Profile::Journals),
@@ -64,6 +64,7 @@ const PLANTED: [(&str, &str, Profile); 39] = [
     ("losses-not-counted", "ledger", Profile::Any),
     ("restart-not-noticed", "ledger", Profile::Any),
     ("cron-slot-in-memory", "ledger", Profile::Any),
+    ("notices-in-memory", "ledger", Profile::Any),
     // The worker.
     ("worker-ignores-epoch", "worker's core", Profile::Any),
     ("order-without-incarnation", "worker's core", Profile::Any),

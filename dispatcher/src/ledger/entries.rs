@@ -48,6 +48,7 @@ impl Ledger {
             Record::ScheduleTriggered { name, job, by } => self.trigger(place, &name, job, by),
             Record::ScheduleFired(fire) => self.fire(place, *fire),
             Record::ScheduleMissed(fire, count) => self.miss(*fire, count),
+            Record::Noticed(noticed) => self.noticed(*noticed),
             Record::SubmitGroup(submit) => self.submit_group(place, *submit),
             Record::CancelGroup { group, reason } => self.cancel_group(group, reason),
         }

@@ -63,6 +63,7 @@ impl Ledger {
             endings: Vec::new(),
             alias_of: None,
             replaced_by: None,
+            notice: None,
             spec: submit.spec,
         };
         if let Some(held) = held {
@@ -170,6 +171,7 @@ impl Ledger {
         self.lines.count(&job.spec.queue, Some(state), None);
         self.groups.exit(id, state);
         self.drop_unique(&job);
+        self.notices.exit(id);
         self.jobs.delete(id);
         self.bury(GoneId::Job { job: id, life: job.life });
         self.events.push(Event::Forgotten(id));
@@ -215,6 +217,7 @@ impl Ledger {
         } else {
             job.ended_by = None;
         }
+        self.write_notice(&mut job);
         self.enter_table(job);
     }
 
@@ -234,6 +237,7 @@ impl Ledger {
 
     fn index(&mut self, job: &Job) {
         self.lines.enter(job);
+        self.notices.enter(job);
         if let JobState::Running { node, fence, .. } = job.state {
             let options = job.spec.options();
             let slots = options.requires.slots;
@@ -244,6 +248,7 @@ impl Ledger {
 
     pub(super) fn unindex(&mut self, job: &Job) {
         self.lines.exit(job);
+        self.notices.exit(job.id);
         self.groups.exit(job.id, job.state.name());
         if job.state == JobState::Blocked {
             self.blocked.remove(job);

@@ -67,7 +67,8 @@ fn compare_heads(a: &Job, b: &Job) -> Ordering {
             newest(a).cmp(&newest(b))
         }
     };
-    by_life.then(by_end).then_with(by_state).then_with(|| head_bytes(a).cmp(&head_bytes(b)))
+    let by_bytes = || head_bytes(a).cmp(&head_bytes(b));
+    by_life.then(by_end).then_with(by_state).then_with(by_bytes).then_with(|| a.notice.cmp(&b.notice))
 }
 
 /// Of a job that has not ended: the newest attempt that the row knows, whether it knows its end, and when it

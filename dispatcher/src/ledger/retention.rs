@@ -99,6 +99,7 @@ impl Ledger {
         over.retain(|(id, ..)| self.blocked.child_of(*id).is_none());
         for (id, state, queue) in &over {
             self.lines.count(queue, Some(*state), None);
+            self.notices.exit(*id);
             self.groups.exit(*id, *state);
             self.jobs.delete(*id);
             self.events.push(Event::Forgotten(*id));

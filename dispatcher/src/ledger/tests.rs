@@ -14,6 +14,7 @@ mod clocks;
 mod groups;
 mod heal;
 mod joins;
+mod notices;
 mod queues;
 mod retention;
 mod schedules;

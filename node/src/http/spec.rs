@@ -5,6 +5,7 @@
 
 mod group;
 mod local;
+mod notify;
 mod raw;
 mod rules;
 mod shared;

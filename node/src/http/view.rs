@@ -1,5 +1,6 @@
 //! A job as the API shows it: the spec as it was sent, defaults filled in, and what the server adds.
 
+use super::notified::NotifyView;
 use super::schedules::view::{SpecView, spec};
 use relais_dispatcher::ledger::Ledger;
 use relais_protocol::group::{GroupId, Origin};
@@ -116,6 +117,8 @@ pub(super) struct JobView<'a> {
     endings: Vec<EndingView<'a>>,
     /// The job under the same key that the other side of a split had taken before.
     alias_of: Option<Id>,
+    /// Who is told of its end, and how far that is.
+    notify: Option<NotifyView<'a>>,
     /// The job that took its unique key, for which it was cancelled.
     replaced_by: Option<Id>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -376,6 +379,7 @@ impl<'a> JobView<'a> {
             duplicate_executions: job.duplicate_executions(),
             endings: job.endings.iter().map(ending).collect(),
             alias_of: job.alias_of.map(Id),
+            notify: options.notify.as_ref().map(|webhook| NotifyView::of(webhook, job.notice.as_deref())),
             replaced_by: job.replaced_by.map(Id),
             deduplicated: None,
         }

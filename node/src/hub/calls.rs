@@ -34,7 +34,7 @@ pub(super) struct Barrier {
 
 impl Hub {
     /// Has records committed; cuts what does not fit into one entry.
-    pub(super) async fn propose_anywhere(self: Arc<Self>, records: Vec<Record>) -> Result<Committed, ProposeFailed> {
+    pub(crate) async fn propose_anywhere(self: Arc<Self>, records: Vec<Record>) -> Result<Committed, ProposeFailed> {
         let deadline = Instant::now() + HELD;
         let mut all = Committed { index: Index(0), outcomes: Outcomes::default() };
         for part in parts(records) {

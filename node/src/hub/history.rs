@@ -104,7 +104,7 @@ impl Hub {
     }
 
     /// On how many disks what is acknowledged now is.
-    pub(super) fn durability(&self) -> &'static str {
+    pub(crate) fn durability(&self) -> &'static str {
         let status = self.journal().map(|journal| journal.status().borrow().clone()).unwrap_or_default();
         if status.voters.len() < 2 || self.is_overtaken() { "single" } else { "majority" }
     }

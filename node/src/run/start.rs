@@ -6,6 +6,7 @@ use super::{StartFailed, fail_stop, give_up};
 use crate::clock::Clock;
 use crate::config::StartConfig;
 use crate::datadir::{DataDir, DirOptions};
+use crate::hooks;
 use crate::http;
 use crate::hub::{DispatchOutlet, Hub, HubBackend, HubInbound, HubParts, JournalLink, Me, WorkOutlet, watch_journal};
 use crate::identity::Identity;
@@ -101,6 +102,7 @@ pub(super) async fn start(config: StartConfig, engine: &Handle) -> Result<Runnin
     engine.spawn(hub.clone().compare_replicas());
     engine.spawn(hub.clone().compare_clocks());
     engine.spawn(hub.clone().remove_leftovers());
+    engine.spawn(hooks::deliver(hub.clone()));
     hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
     let join_line = if founded { Some(first_join_line(&hub).await?) } else { None };
     learn_tokens(&config, &hub).await;

@@ -241,6 +241,7 @@ fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs, long: bool) ->
         retry,
         on_disconnect: if dice.chance(20) { OnDisconnect::Continue } else { OnDisconnect::Stop },
         requires: Requires { slots: 1, ..Requires::default() },
+        notify: super::courier::webhook(script.ms),
         ..JobOptions::default()
     };
     let spec = JobSpec {

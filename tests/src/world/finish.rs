@@ -75,6 +75,7 @@ impl World {
             stuck.push(format!("{} is {:?}", job.id, job.state));
         }
         stuck.extend(Self::schedules_that_go_on(&life.ledger));
+        stuck.extend(self.notices_that_wait(&life.ledger));
         stuck.extend(self.arrays_that_go_on(&life.ledger));
         stuck.extend(life.ledger.nodes().filter(|row| row.draining).map(|row| format!("node {} drains", row.id)));
         for node in &self.nodes {
@@ -135,6 +136,7 @@ impl World {
         let Some(life) = lives.max_by_key(|life| (life.core.reign().is_some(), life.applied)) else { return };
         let jobs = life.ledger.list(&JobFilter::default(), None, usize::MAX, usize::MAX).0;
         let wrong = Self::check_schedules(&life.ledger, &jobs);
+        let untold = self.check_told(&jobs);
         let wrong_arrays = self.check_arrays(&life.ledger, &jobs);
         self.history.submits.extend(jobs.iter().filter_map(arrays::made));
         let made = jobs.iter().filter(|job| crons::made(job)).map(|job| job.id);
@@ -158,6 +160,9 @@ impl World {
         }
         for wrong in wrong {
             self.broken("one-job-per-slot", wrong);
+        }
+        for untold in untold {
+            self.broken("ends-are-told", untold);
         }
     }
 }

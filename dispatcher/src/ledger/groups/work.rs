@@ -293,6 +293,7 @@ fn member(row: &GroupRow, spec: &GroupSpec, index: u32, input: Option<String>) -
         life: 0,
         endings: Vec::new(),
         alias_of: None,
+        notice: None,
         replaced_by: None,
     }
 }

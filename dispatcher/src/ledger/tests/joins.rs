@@ -6,6 +6,7 @@ use super::*;
 use crate::ledger::read::JobFilter;
 use relais_protocol::history::{Side, Takeover, TakeoverCause};
 use relais_protocol::job::Job;
+use relais_protocol::notice::{NoticeState, Noticed, Webhook};
 use relais_protocol::record::{Token, TokenRole};
 use relais_protocol::spec::{Concurrency, OnConflict, OnLost, Unique};
 
@@ -13,7 +14,7 @@ use relais_protocol::spec::{Concurrency, OnConflict, OnLost, Unique};
 pub(super) type Step = (u8, u8, u8);
 
 pub(super) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec((0u8..27, 0u8..12, 0u8..6), 0..count)
+    proptest::collection::vec((0u8..28, 0u8..12, 0u8..6), 0..count)
 }
 
 /// Of the job with this number: one id is one body on every side.
@@ -35,7 +36,8 @@ fn options(kind: u8) -> JobOptions {
     let parent = (kind % 4 == 3).then(|| Dependency { job: JobId(u128::from(kind) * 10), on });
     let depends_on = parent.into_iter().collect();
     let idempotency_key = with_key.map(|key| format!("k{key}"));
-    JobOptions { retry, start, idempotency_key, depends_on, concurrency, unique, ..JobOptions::default() }
+    let notify = (kind % 2 == 0).then(|| Webhook { url: "http://h/".into(), secret: None });
+    JobOptions { retry, start, idempotency_key, depends_on, concurrency, unique, notify, ..JobOptions::default() }
 }
 
 impl Bench {
@@ -83,7 +85,12 @@ impl Bench {
                 incarnation: Incarnation(1),
                 standing: [Standing::Offline, Standing::Online, Standing::Suspect][usize::from(b % 3)],
             },
-            (21..=26, _) => groups::step(&self.ledger, side, (kind - 21, a, b)),
+            (21, _) => {
+                let states = [NoticeState::GivenUp { reason: "no".into() }, NoticeState::Delivered { status: 200 }];
+                let state = states[usize::from(b % 2)].clone();
+                Record::Noticed(Box::new(Noticed { job: JobId(id), life: u16::from(b / 3), state }))
+            }
+            (22..=27, _) => groups::step(&self.ledger, side, (kind - 22, a, b)),
             (17..=20, _) => schedules::step(&self.ledger, side, self.now, (kind - 3, a, b)),
             _ => Record::Tick,
         };

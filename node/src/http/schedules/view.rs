@@ -1,6 +1,7 @@
 //! A schedule as the API shows it: what was set, with the job's defaults filled in so that it can be sent back,
 //! and when it is due.
 
+use crate::http::notified::ToldView;
 use crate::http::view::{
     ConcurrencyView, Duration, Id, RequiresView, RetryView, Time, UniqueView, given, on_disconnect, raw, retry,
 };
@@ -64,6 +65,7 @@ pub(in crate::http) struct SpecView<'a> {
     requires: RequiresView<'a>,
     labels: &'a Labels,
     metadata: &'a RawValue,
+    notify: Option<ToldView<'a>>,
     on_complete: Option<Box<SpecView<'a>>>,
 }
 
@@ -166,6 +168,7 @@ pub(in crate::http) fn spec(spec: &JobSpec) -> SpecView<'_> {
         requires: RequiresView { slots: options.requires.slots, labels: &options.requires.labels },
         labels: &options.labels,
         metadata: raw(given(&options.metadata).unwrap_or("{}")),
+        notify: options.notify.as_ref().map(ToldView::of),
         on_complete: options.on_complete.as_deref().map(|follows| Box::new(self::spec(follows))),
     }
 }

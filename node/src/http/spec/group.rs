@@ -38,6 +38,9 @@ pub(super) fn read(raw: &RawSpec<'_>, errors: &mut Errors) -> Option<Array> {
         let detail = "is for one job, and this makes many; an Idempotency-Key makes the whole group one";
         push(errors, "/unique", detail);
     }
+    if raw.notify.is_some() {
+        push(errors, "/notify", "would tell of each job of the group; give it to its on_complete");
+    }
     if raw.payload.is_some_and(|payload| payload.get().len() > ARRAY_PAYLOAD_BYTES_MAX) {
         push(errors, "/payload", "is longer than 64 KiB, and each job of the group bears it; name a file instead");
     }

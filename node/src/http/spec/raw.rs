@@ -85,7 +85,25 @@ pub(super) struct RawSpec<'a> {
     #[serde(borrow)]
     pub(super) metadata: Option<&'a RawValue>,
     #[serde(borrow)]
-    pub(super) notify: Option<&'a RawValue>,
+    pub(super) notify: Option<Object<RawNotify<'a>>>,
+}
+
+/// Whom to tell of its end.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct RawNotify<'a> {
+    #[serde(borrow)]
+    pub(super) webhook: Option<Object<RawWebhook<'a>>>,
+}
+
+/// Where to tell it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct RawWebhook<'a> {
+    #[serde(borrow)]
+    pub(super) url: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) secret: Option<Text<'a>>,
 }
 
 /// How many jobs, and what each is given.

@@ -1,7 +1,7 @@
 //! The rules of a job spec beyond its shape, with its defaults.
 
 use super::raw::{RawRequires, RawRetry, RawSpec, Text};
-use super::{METADATA_BYTES_MAX, shared, unreadable};
+use super::{METADATA_BYTES_MAX, notify, shared, unreadable};
 use crate::http::json::escaped;
 use crate::http::problem::FieldError;
 use relais_protocol::job::ErrorKind;
@@ -66,6 +66,7 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
         depends_on,
         concurrency: raw.concurrency.and_then(|raw| shared::concurrency(&raw.0, errors)),
         unique: raw.unique.and_then(|raw| shared::unique(&raw.0, errors)),
+        notify: raw.notify.and_then(|raw| notify::webhook(&raw.0, errors)),
         on_complete: None,
         origin: None,
     };
@@ -81,7 +82,6 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
 
 fn refuse_later_fields(raw: &RawSpec<'_>, errors: &mut Errors) {
     let later = [
-        ("/notify", raw.notify),
         ("/requires/cpu", raw.requires.as_ref().and_then(|requires| requires.0.cpu)),
         ("/requires/memory", raw.requires.as_ref().and_then(|requires| requires.0.memory)),
     ];

@@ -21,7 +21,7 @@ fn wrong(text: &str) -> Vec<String> {
 }
 
 /// A field's name and value beside a good kind and payload, and where it is refused.
-pub(in crate::http) const FIELDS: [(&str, &str, &str); 136] = [
+pub(in crate::http) const FIELDS: [(&str, &str, &str); 146] = [
     ("name", "5", "/name"),
     ("name", "[]", "/name"),
     ("name", "\"a\\u0000b\"", "/name"),
@@ -153,7 +153,17 @@ pub(in crate::http) const FIELDS: [(&str, &str, &str); 136] = [
     ("labels", "\"team\"", "/labels"),
     ("metadata", "5", "/metadata"),
     ("metadata", "[]", "/metadata"),
-    ("notify", "{\"webhook\":{\"url\":\"http://x\"}}", "/notify"),
+    ("notify", "5", "/notify"),
+    ("notify", "{}", "/notify/webhook"),
+    ("notify", "{\"mail\":{}}", "/notify/mail"),
+    ("notify", "{\"webhook\":\"http://x\"}", "/notify/webhook"),
+    ("notify", "{\"webhook\":{}}", "/notify/webhook/url"),
+    ("notify", "{\"webhook\":{\"url\":5}}", "/notify/webhook/url"),
+    ("notify", "{\"webhook\":{\"url\":\"x\"}}", "/notify/webhook/url"),
+    ("notify", "{\"webhook\":{\"url\":\"ftp://x/\"}}", "/notify/webhook/url"),
+    ("notify", "{\"webhook\":{\"url\":\"http://x\",\"secret\":5}}", "/notify/webhook/secret"),
+    ("notify", "{\"webhook\":{\"url\":\"http://x\",\"secret\":\"\"}}", "/notify/webhook/secret"),
+    ("notify", "{\"webhook\":{\"url\":\"http://x\",\"secret\":\"whsec_%\"}}", "/notify/webhook/secret"),
     ("shell", "true", "/shell"),
     ("Kind", "\"noop\"", "/Kind"),
     ("state", "\"queued\"", "/state"),

@@ -103,6 +103,7 @@ async fn what_makes_a_group_goes_alone() {
     refused("unique", json!({"key": "k"})).await;
     refused("placement", json!("every")).await;
     refused("ref", json!("a")).await;
+    refused("notify", json!({"webhook": {"url": "http://127.0.0.1:1/"}})).await;
     let long = json!({"kind": "exec", "array": {"count": 2}, "payload": {"command": ["x".repeat(70_000)]}});
     let problem = served.post("/v1/jobs", &long.to_string()).await.problem(400);
     assert_eq!(problem["errors"][0]["pointer"], "/payload");
