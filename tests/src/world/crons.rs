@@ -75,8 +75,8 @@ impl World {
         self.on_arrays();
         if !self.schedules.is_empty() {
             self.compare_clocks();
+            self.deliver_notices();
         }
-        self.deliver_notices();
         let is_healed = self.history.recovery.is_some();
         let known = |ledger: &Ledger, name: &ScheduleName| ledger.schedule(name).map(|(row, _)| row.paused);
         let life = self.dispatcher().and_then(|id| self.nodes[id.0 as usize - 1].life.as_deref());
