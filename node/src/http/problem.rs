@@ -345,15 +345,10 @@ impl From<Refusal> for Problem {
             Refusal::TooManySchedules => {
                 conflict("there are as many schedules as there can be; remove some".to_owned())
             }
-            Refusal::NoSuchGroup
-            | Refusal::GroupEnded(_)
-            | Refusal::GroupGoesOn(_)
-            | Refusal::NotMade(_)
-            | Refusal::NoNodeMatches
-            | Refusal::GroupIdTaken => Self::of_group(refusal),
             Refusal::Overlaps(job) => conflict(format!(
                 "job {job} of this schedule has not ended, and `overlap` is `forbid`; wait for it, or cancel it"
             )),
+            of_group => Self::of_group(of_group),
         }
     }
 }

@@ -307,6 +307,13 @@ fn attempt<'a>(attempt: &'a Attempt, names: &Names) -> AttemptView<'a> {
     }
 }
 
+fn due_at(job: &Job) -> Option<Time> {
+    match job.state {
+        JobState::Scheduled { at } | JobState::Retrying { at } => Some(Time(at)),
+        _ => None,
+    }
+}
+
 fn dependency(one: &Dependency) -> DependencyView {
     DependencyView { id: Id(one.job), on: one.on.as_str() }
 }
@@ -357,10 +364,7 @@ impl<'a> JobView<'a> {
             on_complete: options.on_complete.as_deref().map(|follows| Box::new(spec(follows))),
             completes: options.origin.as_ref().and_then(CompletesView::of),
             state: job.state.name().as_str(),
-            due_at: match job.state {
-                JobState::Scheduled { at } | JobState::Retrying { at } => Some(Time(at)),
-                _ => None,
-            },
+            due_at: due_at(job),
             attempt: last.map_or(0, |last| last.number),
             created_at: Time(job.created_at),
             queued_at: job.queued_at.map(Time),
