@@ -128,6 +128,8 @@ pub enum Event {
     },
     /// A schedule was set, removed, paused or resumed.
     Schedule(ScheduleName),
+    /// The ledger was loaded from rows: nobody was told of what is in them.
+    Loaded,
     /// A group has ended, or no more of it is to run.
     Group(GroupId),
 }

@@ -52,6 +52,7 @@ impl Machine for LedgerMachine {
     fn load(&self, rows: Arc<dyn Rows>) -> Result<(), LoadError> {
         let loaded = Ledger::load(rows, Index(0)).map_err(|error| LoadError(error.to_string()))?;
         *self.ledger.write() = loaded;
+        (self.sink)(Index(0), vec![Event::Loaded]);
         Ok(())
     }
 }

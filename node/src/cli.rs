@@ -28,6 +28,7 @@ mod view;
 mod cancel;
 mod cluster;
 mod drill;
+mod events;
 mod explain;
 mod job;
 mod jobs;
@@ -75,6 +76,7 @@ enum Command {
     Job(job::Job),
     Logs(logs::Logs),
     Explain(explain::Explain),
+    Events(events::Events),
     Cancel(cancel::Cancel),
     Retry(retry::Retry),
     Wait(wait::Wait),
@@ -129,6 +131,7 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Job(job) => job.run().await,
         Command::Logs(logs) => logs.run().await,
         Command::Explain(explain) => explain.run().await,
+        Command::Events(events) => events.run().await,
         Command::Cancel(cancel) => cancel.run().await,
         Command::Retry(retry) => retry.run().await,
         Command::Wait(wait) => wait.run().await,

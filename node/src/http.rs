@@ -18,6 +18,7 @@ mod cluster;
 mod counters;
 mod drill;
 mod failovers;
+mod feed;
 mod graph;
 mod groups;
 mod jobs;
@@ -100,6 +101,7 @@ pub struct Api {
     tokens: access::TokenCache,
     guesses: parking_lot::Mutex<access::Guesses>,
     waiters: waiters::Waiters,
+    feed: feed::Feed,
     counters: counters::Counters,
 }
 
@@ -129,6 +131,7 @@ impl Api {
         let waiters = waiters::Waiters::default();
         waiters.follow(&*backend);
         Arc::new(Self {
+            feed: feed::Feed::of(&backend),
             backend,
             config,
             tokens: access::TokenCache::default(),
@@ -234,6 +237,7 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::JobRetry(id) => jobs::retry(api, request, id).await,
         Route::JobLogs(id) => logs::logs(api, request, id).await,
         Route::JobEvents(id) => story::list(api, request, id).await,
+        Route::Events => feed::answer(api, request),
         Route::JobResult(id) => story::result(api, request, id).await,
         Route::JobExplain(id) => jobs::explain(api, request, id).await,
         Route::Group(id) => groups::show(api, request, id).await,

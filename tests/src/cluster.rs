@@ -8,6 +8,7 @@
 //! It waits for conditions, each with a deadline, and never for time to pass. One cluster runs at a time in
 //! a test program: two would measure each other. What the nodes logged is printed when a test fails.
 
+mod act;
 pub mod binary;
 pub mod http;
 pub mod job;
@@ -18,6 +19,7 @@ mod ports;
 pub mod schedule;
 pub mod wait;
 
+pub use act::Gate;
 pub use node::Node;
 pub use ports::free_address;
 

@@ -5,13 +5,17 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
-/// Reads a body of a known shape.
+/// Reads a body of a known shape, which is an object.
 ///
 /// # Errors
 /// Malformed JSON, or the first field that does not fit.
 pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Problem> {
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::new(Kind::Malformed, "the body is empty; it must be a JSON object"));
+    }
+    // A struct would be read from an array too, as its fields in their order: nobody means that.
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::field("", "must be an object"));
     }
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| of_json(error.path(), error.inner()))?;

@@ -5,6 +5,7 @@ use super::answer::{Answer, Answered};
 use super::jobs::{Nothing, commit, seen};
 use super::problem::{FieldError, Kind, Problem};
 use super::request::Request;
+use super::spec::Object;
 use super::view::{Duration, Time};
 use super::{Api, json, read};
 use relais_dispatcher::ledger::{Hold, QueueView};
@@ -172,15 +173,15 @@ fn named(text: &str) -> Result<QueueName, Problem> {
 struct RawQueue {
     weight: Option<i64>,
     concurrency: Option<i64>,
-    rate: Option<RawRate>,
-    retention: Option<RawRetention>,
+    rate: Option<Object<RawRate>>,
+    retention: Option<Object<RawRetention>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 struct RawRate {
-    count: i64,
-    per: String,
+    count: Option<i64>,
+    per: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -192,6 +193,16 @@ struct RawRetention {
 
 fn config(raw: &RawQueue) -> Result<QueueConfig, Problem> {
     let mut errors = Vec::new();
+    let (rate, retention) = (raw.rate.as_ref().map(|rate| &rate.0), raw.retention.as_ref().map(|kept| &kept.0));
+    for (pointer, is_missing) in [
+        ("/rate/count", rate.is_some_and(|rate| rate.count.is_none())),
+        ("/rate/per", rate.is_some_and(|rate| rate.per.is_none())),
+    ] {
+        if is_missing {
+            let detail = "is missing; a rate is like {\"count\": 100, \"per\": \"1s\"}".to_owned();
+            errors.push(FieldError { pointer: pointer.to_owned(), detail });
+        }
+    }
     let mut number = |number: i64, pointer: &str, least: i64, most: i64| {
         if !(least..=most).contains(&number) {
             let detail = format!("is {number}, but must be a whole number from {least} to {most}");
@@ -202,8 +213,9 @@ fn config(raw: &RawQueue) -> Result<QueueConfig, Problem> {
     let weight = number(raw.weight.unwrap_or(1), "/weight", 1, WEIGHT_MAX.into()) as u32;
     let most = i64::from(CONCURRENCY_MAX);
     let concurrency = raw.concurrency.map(|limit| number(limit, "/concurrency", 1, most) as u32);
-    let count = raw.rate.as_ref().map(|rate| number(rate.count, "/rate/count", 1, RATE_COUNT_MAX.into()) as u32);
-    let kept = raw.retention.as_ref().and_then(|retention| retention.count);
+    let count = rate.and_then(|rate| rate.count);
+    let count = count.map(|count| number(count, "/rate/count", 1, RATE_COUNT_MAX.into()) as u32);
+    let kept = retention.and_then(|retention| retention.count);
     let kept = kept.map(|count| number(count, "/retention/count", 0, i64::MAX) as u64);
     let mut span = |text: &str, pointer: &str, least: u64, most: u64| {
         let detail = match parse_duration_ms(text) {
@@ -214,8 +226,9 @@ fn config(raw: &RawQueue) -> Result<QueueConfig, Problem> {
         errors.push(FieldError { pointer: pointer.to_owned(), detail });
         None
     };
-    let per_ms = raw.rate.as_ref().and_then(|rate| span(&rate.per, "/rate/per", 1, RATE_PER_MS_MAX));
-    let age = raw.retention.as_ref().and_then(|retention| retention.age.as_deref());
+    let per_ms = rate.and_then(|rate| rate.per.as_deref());
+    let per_ms = per_ms.and_then(|per| span(per, "/rate/per", 1, RATE_PER_MS_MAX));
+    let age = retention.and_then(|retention| retention.age.as_deref());
     let age_ms = age.and_then(|age| span(age, "/retention/age", 1, u64::MAX));
     if !errors.is_empty() {
         return Err(Problem::fields(errors));

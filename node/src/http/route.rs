@@ -25,6 +25,7 @@ pub(super) enum Route {
     JobExplain(String),
     JobEvents(String),
     JobResult(String),
+    Events,
     Group(String),
     GroupCancel(String),
     Nodes,
@@ -80,7 +81,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 47;
+pub(super) const ROUTES: usize = 48;
 
 impl Route {
     /// The route of a request.
@@ -133,6 +134,7 @@ impl Route {
                     pick(method, [("GET", Self::Queue(name())), ("PUT", Self::QueueSet(name()))])
                 }
             },
+            ["events"] => pick(method, [("GET", Self::Events)]),
             ["cluster"] => pick(method, [("GET", Self::Cluster)]),
             ["cluster", "failovers"] => pick(method, [("GET", Self::Failovers)]),
             ["cluster", "settings"] => pick(method, [("GET", Self::Settings), ("PATCH", Self::SettingsChange)]),
@@ -185,7 +187,7 @@ impl Route {
         match self {
             Self::Page | Self::Live | Self::Ready => Needs::Nothing,
             Self::Metrics => Needs::Metrics,
-            Self::JobEvents(_) | Self::JobResult(_) | Self::Group(_) => Needs::Read,
+            Self::JobEvents(_) | Self::JobResult(_) | Self::Group(_) | Self::Events => Needs::Read,
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
                 Needs::Read
             }
@@ -269,8 +271,9 @@ impl Route {
             Self::JobLogs(_) => (13, "/v1/jobs/{id}/logs"),
             Self::JobEvents(_) => (43, "/v1/jobs/{id}/events"),
             Self::JobResult(_) => (44, "/v1/jobs/{id}/result"),
-            Self::Group(_) => (45, "/v1/groups/{id}"),
-            Self::GroupCancel(_) => (46, "/v1/groups/{id}:cancel"),
+            Self::Events => (45, "/v1/events"),
+            Self::Group(_) => (46, "/v1/groups/{id}"),
+            Self::GroupCancel(_) => (47, "/v1/groups/{id}:cancel"),
             Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
             Self::Nodes => (15, "/v1/nodes"),
             Self::Node(_) => (16, "/v1/nodes/{name}"),

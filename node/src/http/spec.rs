@@ -12,6 +12,7 @@ mod shared;
 
 pub(super) use group::Array;
 pub(super) use local::{Local, ref_pointer};
+pub(super) use raw::Object;
 
 use super::problem::{FieldError, Kind, Problem};
 use raw::RawSpec;

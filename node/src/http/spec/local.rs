@@ -1,7 +1,7 @@
 //! Names that hold within one batch: a job's `ref`, and the `ref`s of jobs that it depends on. Ids are given
 //! when the whole batch has been read; until then a job only says whom it means.
 
-use super::raw::{RawDependency, Text};
+use super::raw::{Object, RawDependency, Text};
 use super::rules::{one_of, push};
 use crate::http::problem::FieldError;
 use relais_protocol::ids::JobId;
@@ -43,7 +43,7 @@ fn reference(text: &Text<'_>, pointer: &str, errors: &mut Vec<FieldError>) -> St
 /// Reads `ref` and `depends_on`: the dependencies that are known by id, and what is left to the batch.
 pub(super) fn read(
     own: Option<&Text<'_>>,
-    depends_on: Option<&[RawDependency<'_>]>,
+    depends_on: Option<&[Object<RawDependency<'_>>]>,
     errors: &mut Vec<FieldError>,
 ) -> (Vec<Dependency>, Local) {
     let mut local = Local { name: own.map(|own| reference(own, "/ref", errors)), parents: Vec::new() };
@@ -53,7 +53,7 @@ pub(super) fn read(
         push(errors, "/depends_on", "has more than 1000 jobs; put a job between that gathers some of them");
         return (known, local);
     }
-    for (place, one) in depends_on.iter().enumerate() {
+    for (place, Object(one)) in depends_on.iter().enumerate() {
         let pointer = format!("/depends_on/{place}");
         let conditions =
             [("succeeded", Condition::Succeeded), ("finished", Condition::Finished), ("failed", Condition::Failed)];

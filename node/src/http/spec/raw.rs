@@ -16,7 +16,7 @@ pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// An object, and no array of its fields in their order, which a struct alone would take too.
 #[derive(Debug)]
-pub(super) struct Object<T>(pub(super) T);
+pub(in crate::http) struct Object<T>(pub(in crate::http) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
@@ -74,7 +74,7 @@ pub(super) struct RawSpec<'a> {
     #[serde(borrow)]
     pub(super) placement: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) depends_on: Option<Vec<RawDependency<'a>>>,
+    pub(super) depends_on: Option<Vec<Object<RawDependency<'a>>>>,
     #[serde(rename = "ref", borrow)]
     pub(super) reference: Option<Text<'a>>,
     #[serde(borrow)]
