@@ -16,6 +16,7 @@ mod entries;
 mod export;
 mod fit;
 mod graves;
+mod groups;
 mod heal;
 mod history;
 mod jobs;
@@ -35,6 +36,7 @@ mod table;
 mod unique;
 
 pub use check::Violation;
+pub use groups::GroupView;
 pub use load::Load;
 pub use queues::{Hold, QueueView, Waiting};
 pub use read::JobFilter;
@@ -43,12 +45,14 @@ pub use relais_protocol::node::NodeRow;
 use crate::rows::{Change, Rows, Sheet};
 use blocked::Blocked;
 use graves::Graves;
+use groups::Groups;
 use leases::Deadlines;
 use lines::Lines;
 use nodes::Nodes;
 use notices::Notices;
 use relais_protocol::codec::{self, CodecError};
 use relais_protocol::failover::FailoverTale;
+use relais_protocol::group::GroupId;
 use relais_protocol::history::{Lineage, Side, Takeover};
 use relais_protocol::ids::{ClusterId, Epoch, Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{Place, StateName};
@@ -131,6 +135,8 @@ pub enum Event {
     Schedule(ScheduleName),
     /// The ledger was loaded from rows: nobody was told of what is in them.
     Loaded,
+    /// A group has ended, or no more of it is to run.
+    Group(GroupId),
 }
 
 /// What applying one entry came to.
@@ -185,6 +191,7 @@ pub struct Ledger {
     typed_settings: Settings,
     graves: Graves,
     schedules: Schedules,
+    groups: Groups,
     failovers: BTreeMap<Epoch, Failover>,
     lineage: Vec<Lineage>,
     tales: BTreeMap<Epoch, FailoverTale>,
@@ -210,6 +217,7 @@ impl Ledger {
             typed_settings: Settings::default(),
             graves: Graves::default(),
             schedules: Schedules::default(),
+            groups: Groups::default(),
             failovers: BTreeMap::new(),
             lineage: Vec::new(),
             tales: BTreeMap::new(),
@@ -251,7 +259,7 @@ impl Ledger {
             effects.outcomes.each.push(outcome);
         }
         self.come_due();
-        self.release();
+        self.come_to_rest();
         self.place();
         self.write_flows();
         self.write_head();
@@ -293,13 +301,17 @@ impl Ledger {
     /// When something becomes due by the stamp alone: the dispatcher then proposes a `Tick`.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMs> {
-        self.lines.next_due().into_iter().chain(self.deadlines.next()).min()
+        let at_once = self.groups.has_work().then_some(self.head.now);
+        at_once.into_iter().chain(self.lines.next_due()).chain(self.deadlines.next()).min()
     }
 
     /// Rough bytes of change waiting for a checkpoint.
     #[must_use]
     pub fn changed_bytes(&self) -> usize {
-        self.sheet.changed_bytes() + self.jobs.changed_bytes() + self.schedules.changed_bytes()
+        self.sheet.changed_bytes()
+            + self.jobs.changed_bytes()
+            + self.schedules.changed_bytes()
+            + self.groups.changed_bytes()
     }
 
     /// All rows changed since the last call, each once however often it changed.
@@ -307,6 +319,7 @@ impl Ledger {
         self.jobs.write_changed(&mut self.sheet);
         self.nodes.write_changed(&mut self.sheet);
         self.schedules.write_changed(&mut self.sheet);
+        self.groups.write_changed(&mut self.sheet);
         let mut changes = self.sheet.drain();
         if crate::planted::is_planted("keys-not-kept") {
             changes.retain(|(key, _)| key[0] != keys::KEY);
@@ -337,6 +350,7 @@ impl Ledger {
         ledger.type_settings();
         ledger.graves = Graves::load(&*rows)?;
         ledger.schedules = Schedules::load(&*rows)?;
+        ledger.groups = Groups::load(&*rows)?;
         keys::each_row(&*rows, keys::LINEAGE, |row: Lineage| ledger.lineage.push(row))?;
         ledger.load_queues(&*rows)?;
         ledger.load_jobs(&*rows)?;
@@ -345,6 +359,7 @@ impl Ledger {
         }
         ledger.load_flows(&*rows)?;
         ledger.load_blocked(&*rows)?;
+        ledger.groups.find_work();
         Ok(ledger)
     }
 

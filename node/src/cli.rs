@@ -15,6 +15,7 @@ mod client;
 mod dev;
 mod failure;
 mod filter;
+mod group;
 mod job_ref;
 mod query;
 mod remote;

@@ -21,6 +21,7 @@ mod explain;
 mod failovers;
 mod feed;
 mod graph;
+mod groups;
 mod jobs;
 mod json;
 mod leases;
@@ -246,6 +247,8 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Events => feed::answer(api, request),
         Route::JobResult(id) => story::result(api, request, id).await,
         Route::JobExplain(id) => explain::explain(api, request, id).await,
+        Route::Group(id) => groups::show(api, request, id).await,
+        Route::GroupCancel(id) => groups::cancel(api, request, id).await,
         Route::Nodes => nodes::list(api, request).await,
         Route::Node(name) => nodes::one(api, request, name).await,
         Route::NodeSet(name) => node_set::set(api, request, name).await,

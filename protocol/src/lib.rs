@@ -6,6 +6,7 @@
 
 pub mod codec;
 pub mod failover;
+pub mod group;
 pub mod history;
 pub mod ids;
 pub mod job;

@@ -1,5 +1,6 @@
 //! What one side of a split tells the other when it heals: the rows that it changed since.
 
+use crate::group::{GroupInputs, GroupRow, GroupSpec, Origin};
 use crate::history::Stamp;
 use crate::ids::{JobId, NodeId, Reign};
 use crate::job::Job;
@@ -56,6 +57,12 @@ pub enum MergeRow {
     Queue(Box<QueueRow>),
     /// A schedule, and what became of its slots.
     Schedule(Box<ScheduleRow>, Box<FiringLog>),
+    /// What the members of a group are made from.
+    GroupSpec(Box<GroupSpec>),
+    /// Some of a group's inputs.
+    GroupInputs(GroupInputs),
+    /// A group.
+    Group(Box<GroupRow>),
 }
 
 impl MergeRow {
@@ -70,6 +77,9 @@ impl MergeRow {
             Self::Failover(_) | Self::Gone(_) | Self::Queue(_) => BASE,
             Self::Key(key, _) => BASE + key.len(),
             Self::Job(job) => 2 * BASE + job_bytes(job),
+            Self::Group(_) => 2 * BASE,
+            Self::GroupSpec(row) => BASE + spec_bytes(&row.spec) + row.nodes.len() * 4,
+            Self::GroupInputs(row) => BASE + row.lines.len(),
             Self::Schedule(row, log) => 5 * BASE + spec_bytes(&row.schedule.job) + log.firings.len() * 60,
         }
     }
@@ -94,7 +104,12 @@ fn spec_bytes(spec: &JobSpec) -> usize {
     let keys = options.concurrency.as_ref().map_or(0, |one| one.key.len())
         + options.unique.as_ref().map_or(0, |one| one.key.len());
     let texts = options.metadata.len() + options.name.len() + options.labels.len() * 100;
-    spec.payload.len() + keys + texts + options.depends_on.len() * 20
+    let completion = options.on_complete.as_ref().map_or(0, |spec| spec_bytes(spec));
+    let input = match &options.origin {
+        Some(Origin::Member { input, .. }) => input.as_ref().map_or(0, String::len),
+        _ => 0,
+    };
+    spec.payload.len() + keys + texts + completion + input + options.depends_on.len() * 20
 }
 
 /// A setting of the cluster.

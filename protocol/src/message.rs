@@ -2,6 +2,7 @@
 //!
 //! Enums here only ever grow at their end; every message bears the reign that it speaks of.
 
+use crate::group::Origin;
 use crate::history::Lineage;
 use crate::ids::{Fence, Generation, Incarnation, Index, JobId, NodeId, RaftId, Reign};
 use crate::lease::{AskId, BeatAnswer, Granted, LeaseBeat, LeaseWish};
@@ -191,6 +192,8 @@ pub struct StartOrder {
     pub on_disconnect: OnDisconnect,
     /// Slots that it takes.
     pub slots: u32,
+    /// What the job was made from, where nobody submitted it by itself.
+    pub origin: Option<Origin>,
 }
 
 /// A worker's answer to [`Orders`].

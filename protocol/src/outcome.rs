@@ -1,5 +1,6 @@
 //! What became of records: the outcome of each, and why one had no effect. Enums here only ever grow at their end.
 
+use crate::group::GroupId;
 use crate::ids::{Epoch, Fence, Index, JobId, NodeId};
 use crate::job::StateName;
 use crate::merge::Merged;
@@ -56,6 +57,15 @@ pub enum Outcome {
     Leased(Vec<(JobId, Fence)>),
     /// The attempt has ended, and its job is in this state.
     LeaseEnded(StateName),
+    /// The group is in the record.
+    Grouped {
+        /// Its id.
+        id: GroupId,
+        /// How many members it has.
+        count: u32,
+        /// Whether it was there before.
+        deduplicated: bool,
+    },
 }
 
 /// Why a record had no effect.
@@ -103,6 +113,18 @@ pub enum Refusal {
     LeaseOver,
     /// No node has ever offered this kind.
     UnknownKind(String),
+    /// There is no such group.
+    NoSuchGroup,
+    /// The group has ended.
+    GroupEnded(StateName),
+    /// The group has not ended, and its members are kept until then.
+    GroupGoesOn(GroupId),
+    /// The job is a member of this group, and its turn to be made has not come.
+    NotMade(GroupId),
+    /// No node matches.
+    NoNodeMatches,
+    /// Another group has its id.
+    GroupIdTaken,
 }
 
 /// Where in the journal a batch was applied.

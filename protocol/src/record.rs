@@ -5,6 +5,7 @@
 pub use crate::outcome::{Committed, Outcome, Outcomes, Refusal};
 
 use crate::failover::FailoverTale;
+use crate::group::{GroupId, GroupSubmit};
 use crate::history::Takeover;
 use crate::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, JobId, NodeId};
 use crate::job::{AttemptOutcome, JobError};
@@ -177,6 +178,15 @@ pub enum Record {
     Lease(Box<LeaseAsk>),
     /// An attempt that ran outside of the nodes is over.
     LeaseEnd(Box<LeaseEnd>),
+    /// A group of jobs is submitted.
+    SubmitGroup(Box<GroupSubmit>),
+    /// No more of a group is to run.
+    CancelGroup {
+        /// Which.
+        group: GroupId,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A job is submitted.

@@ -1,7 +1,8 @@
 //! What a job is to be: the checked form of a job spec. The edge that reads JSON makes it; whoever has
 //! one need not check it again.
 
-use crate::ids::JobId;
+use crate::group::Origin;
+use crate::ids::{JobId, NodeId};
 use crate::job::StateName;
 use crate::notice::Webhook;
 use crate::time::UnixMs;
@@ -113,6 +114,10 @@ pub struct JobOptions {
     pub placement: Placement,
     /// Whom to tell of its end.
     pub notify: Option<Webhook>,
+    /// What is submitted when it has ended.
+    pub on_complete: Option<Box<JobSpec>>,
+    /// What it was made from, where nobody submitted it by itself.
+    pub origin: Option<Origin>,
 }
 
 /// Which of the nodes that fit a job goes to. One that did not fail it last goes before any that did.
@@ -293,11 +298,13 @@ pub struct Requires {
     pub labels: Labels,
     /// The kind that it must offer; `None` for those that every node has. [`JobSpec::with_options`] sets it.
     pub kind: Option<String>,
+    /// The one node that it is for.
+    pub node: Option<NodeId>,
 }
 
 impl Default for Requires {
     fn default() -> Self {
-        Self { slots: 1, cpu_millis: 0, memory_bytes: 0, labels: Labels::new(), kind: None }
+        Self { slots: 1, cpu_millis: 0, memory_bytes: 0, labels: Labels::new(), kind: None, node: None }
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! The checkers know nothing of the simulator: real processes fill the same history.
 
+pub mod bad_input;
 pub mod checkers;
 pub mod cluster;
 pub mod disk;

@@ -17,9 +17,9 @@
 //!
 //! There are other kinds of worlds ([`Profile`]): a pair, which forks its journal and heals, with the rule
 //! and the merge of the product; one that aims at leases; and the journals alone, in any order of events.
-//!
 //! Not modelled: output of jobs, gossip, the wire.
 
+mod arrays;
 mod beginning;
 mod bench;
 mod client;
@@ -119,6 +119,7 @@ pub(crate) struct World {
     /// What only a world of two nodes has.
     pair: Option<Box<Pair>>,
     schedules: Vec<ScheduleSet>,
+    arrays: Vec<arrays::Wanted>,
     outside: outside::Outside,
 }
 
@@ -162,6 +163,7 @@ impl World {
             voter_changes: 0,
             broken: Vec::new(),
             // What both sides of a split fire is the ledger's tests' affair.
+            arrays: arrays::of_seed(seed),
             schedules: if pair.is_some() { Vec::new() } else { crons::of_seed(seed, plan.nodes) },
             outside: outside::Outside::new(plan.outside, &mut profile.dice(!seed)),
             pair,
@@ -188,7 +190,7 @@ impl World {
         }
         self.at(self.plan.heal_at, Event::Heal);
         self.begin_outside();
-        if !self.schedules.is_empty() {
+        if !self.schedules.is_empty() || !self.arrays.is_empty() {
             self.at(600, Event::Schedules);
         }
     }
@@ -393,9 +395,5 @@ impl World {
         for inside in ordered.into_iter().flatten() {
             self.on_inside(id, inside);
         }
-    }
-
-    fn broken(&mut self, property: &'static str, seen: String) {
-        self.broken.push(Violation { property, seen });
     }
 }

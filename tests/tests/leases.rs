@@ -96,6 +96,11 @@ fn leases_outlive_the_dispatcher_end_once_and_run_out() {
         assert_eq!(refused.status, 409, "{verb}: {}", refused.text());
         assert_eq!(refused.header("content-type"), Some("application/problem+json"));
     }
+    let first = format!("/v1/jobs/{}", leases[0]["job"]["id"].as_str().unwrap());
+    cluster.until("its progress to be shown by all nodes", |cluster| {
+        assert_eq!(say(&all, &leases[0], "heartbeat", &json!({"progress": "half"})).status, 200);
+        (0..3).all(|node| cluster.nodes[node].read(&first).is_some_and(|job| job["progress"] == "half")).then_some(())
+    });
     assert_eq!(say(&all, &again, "complete", &json!({"result": 3})).json()["state"], "succeeded");
     assert_eq!(say(&all, &leases[0], "complete", &json!({"result": 1})).json()["state"], "succeeded");
     cluster.await_whole();

@@ -8,7 +8,7 @@ mod progress;
 mod remembered;
 
 use crate::core::{Effect, Input, Worker, WorkerCounts};
-use crate::executor::{Ended, ErrorType, Executors, Outcome, Stop, Task};
+use crate::executor::{Ended, ErrorType, Executors, Outcome, Stop, Task, origin};
 use crate::output::Output;
 use crate::spawner::Spawner;
 use actix::prelude::*;
@@ -302,7 +302,7 @@ impl WorkerActor {
             payload: payload.unwrap_or(serde_json::Value::Null),
             timeout_ms: order.timeout_ms,
             node_name: self.parts.name.clone(),
-            extra_env: Vec::new(),
+            extra_env: origin::variables(order.job, order.origin.as_ref()),
             work_dir: self.parts.work_dir.clone(),
             leased: order.on_disconnect == OnDisconnect::Stop,
             output: self.parts.output.capture(order.job, order.fence.number()),

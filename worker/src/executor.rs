@@ -8,6 +8,7 @@ mod exec;
 pub mod handler;
 mod http;
 mod noop;
+pub mod origin;
 pub mod payload;
 
 pub use exec::{Exec, Grace, clear_work_folder};

@@ -167,6 +167,7 @@ fn rough_bytes(record: &Record) -> usize {
                 let options = set.schedule.job.options();
                 set.schedule.job.payload.len() + options.metadata.len() + options.name.len()
             }
+            Record::SubmitGroup(submit) => submit.rough_bytes(),
             _ => 0,
         }
 }

@@ -48,6 +48,7 @@ impl Ledger {
             broken = Some(format!("blocked jobs wait for {open:?}, kept {:?}", self.blocked.open()));
         }
         let broken = broken.or_else(|| self.schedules.broken());
+        let broken = broken.or_else(|| self.groups_broken());
         let broken = broken.or_else(|| self.index_broken(&running, counts));
         broken.map_or(Ok(()), |text| Err(Violation(text)))
     }

@@ -3,6 +3,7 @@
 use super::unique::UniqueRow;
 use super::{Head, Ledger, LoadError, Violation, keys};
 use crate::rows::Rows;
+use relais_protocol::group::{GroupInputs, GroupRow, GroupSpec};
 use relais_protocol::history::Lineage;
 use relais_protocol::ids::Index;
 use relais_protocol::job::Job;
@@ -37,6 +38,9 @@ enum Typed {
     Unique(String, UniqueRow),
     Schedule(Box<ScheduleRow>),
     Firings(FiringLog),
+    Group(Box<GroupRow>),
+    GroupSpec(Box<GroupSpec>),
+    GroupInputs(GroupInputs),
 }
 
 /// The row under `key`; `None` for one that only serves to find others.
@@ -63,6 +67,9 @@ pub fn dump(key: &[u8], row: &[u8]) -> Result<Option<DumpRow>, LoadError> {
         }
         Some(&keys::SCHEDULE) => Typed::Schedule(keys::decode_row(key, row)?),
         Some(&keys::FIRINGS) => Typed::Firings(keys::decode_row(key, row)?),
+        Some(&keys::GROUP) => Typed::Group(keys::decode_row(key, row)?),
+        Some(&keys::GROUP_SPEC) => Typed::GroupSpec(keys::decode_row(key, row)?),
+        Some(&keys::GROUP_INPUTS) => Typed::GroupInputs(keys::decode_row(key, row)?),
         _ if key == keys::HEAD => Typed::Head(keys::decode_row(key, row)?),
         _ => return Ok(None),
     };

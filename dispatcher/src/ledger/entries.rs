@@ -52,6 +52,8 @@ impl Ledger {
             Record::Noticed(noticed) => self.noticed(*noticed),
             Record::Lease(ask) => self.grant(&ask),
             Record::LeaseEnd(end) => self.end_lease(*end),
+            Record::SubmitGroup(submit) => self.submit_group(place, *submit),
+            Record::CancelGroup { group, reason } => self.cancel_group(group, reason),
         }
     }
 

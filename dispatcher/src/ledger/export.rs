@@ -2,14 +2,15 @@
 
 use super::keys;
 use super::{Ledger, graves};
+use relais_protocol::group::{GroupInputs, GroupSpec};
 use relais_protocol::history::Stamp;
 use relais_protocol::ids::{Epoch, JobId, NodeId};
 use relais_protocol::merge::{KeyRow, MERGE_BYTES_MAX, MERGE_ROWS_MAX, MergeChunk, MergeCursor, MergeRow};
 use std::ops::Bound::{Excluded, Unbounded};
 
 /// The order of an export: nodes before what runs on them, tombstones and keys before jobs, so that no job
-/// is placed that is to stay deleted or is an alias.
-const TABLES: [u8; 9] = [
+/// is placed that is to stay deleted or is an alias; groups before their members.
+const TABLES: [u8; 12] = [
     keys::NODE,
     keys::SETTING,
     keys::QUEUE,
@@ -17,6 +18,9 @@ const TABLES: [u8; 9] = [
     keys::FAILOVER,
     keys::GONE,
     keys::KEY,
+    keys::GROUP_SPEC,
+    keys::GROUP_INPUTS,
+    keys::GROUP,
     keys::JOB,
     keys::SCHEDULE,
 ];
@@ -107,6 +111,7 @@ impl Ledger {
             }
             keys::KEY => self.export_keys(since, after, filling),
             keys::SCHEDULE => self.export_schedules(since, after, filling),
+            keys::GROUP | keys::GROUP_SPEC | keys::GROUP_INPUTS => self.export_groups(table, since, after, filling),
             _ => self.export_jobs(since, after, filling),
         }
     }
@@ -118,6 +123,41 @@ impl Ledger {
             let key = row.schedule.name.as_str().as_bytes().to_vec();
             filling.take(key, MergeRow::Schedule(Box::new(row.clone()), Box::new(log.clone())))
         })
+    }
+
+    fn export_groups(&self, table: u8, since: Stamp, after: Option<&[u8]>, filling: &mut Filling) -> bool {
+        let mut whole = true;
+        let mut from = keys::key(table, after.unwrap_or_default());
+        if after.is_some() {
+            from.push(0);
+        }
+        let mut take = |key: &[u8], row: Option<MergeRow>| {
+            whole = row.is_none_or(|row| filling.take(key.to_vec(), row));
+            whole
+        };
+        if table == keys::GROUP {
+            // As they are now: the stored rows may be older.
+            let rows = self.groups.rows().filter(|row| row.changed > since);
+            for row in rows {
+                let key = row.id.as_job().0.to_be_bytes();
+                let is_next = after.is_none_or(|after| key.as_slice() > after);
+                if is_next && !take(&key, Some(MergeRow::Group(Box::new(row.clone())))) {
+                    break;
+                }
+            }
+            return whole;
+        }
+        self.sheet.scan(&from, &[table + 1], false, |full, row| {
+            let row = if table == keys::GROUP_SPEC {
+                let row = keys::decode_row::<GroupSpec>(full, row).ok().filter(|row| row.born > since);
+                row.map(|row| MergeRow::GroupSpec(Box::new(row)))
+            } else {
+                let row = keys::decode_row::<GroupInputs>(full, row).ok().filter(|row| row.born > since);
+                row.map(MergeRow::GroupInputs)
+            };
+            take(&full[1..], row)
+        });
+        whole
     }
 
     fn export_keys(&self, since: Stamp, after: Option<&[u8]>, filling: &mut Filling) -> bool {

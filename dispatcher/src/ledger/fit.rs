@@ -63,6 +63,10 @@ impl Ledger {
         if self.nodes.bearing(requires).next().is_some() {
             return None;
         }
+        if let Some(node) = requires.node {
+            let name = self.node(node).map_or_else(|| node.to_string(), |row| row.name.clone());
+            return Some(format!("it is for node {name} alone, which takes no work or has lost what it requires"));
+        }
         let offers = |kind: &String| takers.iter().any(|row| row.facts.kinds.contains(kind));
         if let Some(kind) = requires.kind.as_ref().filter(|kind| !offers(kind)) {
             return Some(format!("no online node offers kind `{kind}`"));

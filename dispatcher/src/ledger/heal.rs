@@ -29,6 +29,7 @@ impl Ledger {
         }
         if merge.last {
             self.settle_contested(&mut merged);
+            self.end_healing();
         }
         self.head.duplicates += u64::from(merged.duplicates);
         if merge.last {
@@ -67,6 +68,9 @@ impl Ledger {
             MergeRow::Job(job) => self.merge_job(*job, merged),
             MergeRow::Queue(row) => self.merge_queue(*row, since, merged),
             MergeRow::Schedule(row, log) => self.merge_schedule(*row, *log, since, merged),
+            MergeRow::GroupSpec(row) => self.keep_group_spec(&row),
+            MergeRow::GroupInputs(row) => self.keep_group_inputs(&row),
+            MergeRow::Group(row) => self.merge_group(*row),
         }
     }
 
@@ -215,6 +219,7 @@ impl Ledger {
         job.changed = self.stamp();
         merged.jobs += 1;
         merged.duplicates += job.duplicate_executions().saturating_sub(duplicates);
+        self.groups.heal(id, job.changed);
         self.enter_table(job);
         self.follow_up(id, merged);
     }

@@ -13,6 +13,7 @@ use relais_protocol::ids::JobId;
 use relais_protocol::job::{Cancel, ErrorKind, Job, JobError, JobState, Place};
 use relais_protocol::merge::{GoneId, KeyRow};
 use relais_protocol::record::{Outcome, Refusal, Submit};
+use relais_protocol::spec::JobSpec;
 use relais_protocol::time::UnixMs;
 
 /// How long an idempotency key is kept, in ms.
@@ -28,7 +29,7 @@ impl Ledger {
         if let Some(known) = self.jobs.read(&self.sheet, submit.id) {
             return Outcome::Submitted { id: known.id, deduplicated: true, state: known.state.name() };
         }
-        if let Some(known) = self.known_by_key(&submit) {
+        if let Some(known) = self.known_by_key(&submit.spec, submit.body_hash) {
             return known;
         }
         if !self.knows_kind(&submit.spec.kind) {
@@ -41,7 +42,7 @@ impl Ledger {
             Ok(held) => held,
             Err(answer) => return answer,
         };
-        self.keep_key(&submit);
+        self.keep_key(&submit.spec, submit.id, submit.body_hash);
         let now = self.head.now;
         let job = Job {
             id: submit.id,
@@ -82,7 +83,7 @@ impl Ledger {
     }
 
     pub(super) fn cancel(&mut self, id: JobId, reason: String) -> Outcome {
-        let Some(mut job) = self.jobs.take(&self.sheet, id) else { return Outcome::Refused(Refusal::NoSuchJob) };
+        let Some(mut job) = self.jobs.take(&self.sheet, id) else { return self.not_there(id) };
         let wish = Cancel { at: self.head.now, reason };
         match job.state {
             JobState::Running { node, fence, .. } => {
@@ -121,7 +122,7 @@ impl Ledger {
     }
 
     pub(super) fn retry(&mut self, id: JobId) -> Outcome {
-        let Some(mut job) = self.jobs.take(&self.sheet, id) else { return Outcome::Refused(Refusal::NoSuchJob) };
+        let Some(mut job) = self.jobs.take(&self.sheet, id) else { return self.not_there(id) };
         if !job.state.is_terminal() || job.state == JobState::Succeeded {
             let state = job.state.name();
             self.jobs.put_back(job);
@@ -157,17 +158,22 @@ impl Ledger {
     }
 
     pub(super) fn delete(&mut self, id: JobId) -> Outcome {
-        let Some(job) = self.jobs.take(&self.sheet, id) else { return Outcome::Refused(Refusal::NoSuchJob) };
+        let Some(job) = self.jobs.take(&self.sheet, id) else { return self.not_there(id) };
         let state = job.state.name();
         if !state.is_terminal() {
             self.jobs.put_back(job);
             return Outcome::Refused(Refusal::JobNotEnded(state));
+        }
+        if let Some(group) = self.groups.that_keeps(id, self.head.now) {
+            self.jobs.put_back(job);
+            return Outcome::Refused(Refusal::GroupGoesOn(group));
         }
         if let Some(child) = self.blocked.child_of(id) {
             self.jobs.put_back(job);
             return Outcome::Refused(Refusal::JobNeeded(child));
         }
         self.lines.count(&job.spec.queue, Some(state), None);
+        self.groups.exit(id, state);
         self.drop_unique(&job);
         self.notices.exit(id);
         self.jobs.delete(id);
@@ -202,7 +208,7 @@ impl Ledger {
         self.enter_state(job, state);
     }
 
-    fn enter_state(&mut self, mut job: Job, state: JobState) {
+    pub(super) fn enter_state(&mut self, mut job: Job, state: JobState) {
         job.changed = self.stamp();
         job.moved = job.changed;
         job.state = state;
@@ -212,6 +218,7 @@ impl Ledger {
         if job.state.is_terminal() {
             job.finished_at = Some(self.head.now);
             self.release_unique(&job);
+            self.groups.note_end(&job);
         } else {
             job.ended_by = None;
         }
@@ -223,6 +230,7 @@ impl Ledger {
     pub(super) fn enter_table(&mut self, job: Job) {
         let name = job.state.name();
         self.lines.count(&job.spec.queue, None, Some(name));
+        self.groups.enter(job.id, name);
         self.index(&job);
         if job.state == JobState::Blocked {
             self.block(&job);
@@ -248,6 +256,7 @@ impl Ledger {
         self.lines.exit(job);
         self.deadlines.exit(job);
         self.notices.exit(job.id);
+        self.groups.exit(job.id, job.state.name());
         if job.state == JobState::Blocked {
             self.blocked.remove(job);
         }
@@ -259,6 +268,7 @@ impl Ledger {
     pub(super) fn load_jobs(&mut self, rows: &dyn Rows) -> Result<(), LoadError> {
         keys::each_row(rows, keys::JOB, |job: Job| {
             self.lines.count(&job.spec.queue, None, Some(job.state.name()));
+            self.groups.enter(job.id, job.state.name());
             self.index(&job);
             if matches!(job.state, JobState::Running { .. }) {
                 self.jobs.put_back(job);
@@ -266,21 +276,24 @@ impl Ledger {
         })
     }
 
-    fn known_by_key(&self, submit: &Submit) -> Option<Outcome> {
-        let key = submit.spec.options().idempotency_key.as_ref().filter(|_| !is_planted("dedupe-skipped"))?;
+    /// What a submit with this spec and body is answered with when its key was used before.
+    pub(super) fn known_by_key(&self, spec: &JobSpec, body_hash: u64) -> Option<Outcome> {
+        let key = spec.options().idempotency_key.as_ref().filter(|_| !is_planted("dedupe-skipped"))?;
         let row = self.key_row(key)?;
-        let job = self.jobs.read(&self.sheet, row.job)?;
-        Some(if row.body_hash == submit.body_hash {
-            Outcome::Submitted { id: job.id, deduplicated: true, state: job.state.name() }
-        } else {
-            Outcome::Refused(Refusal::KeyReused(job.id))
-        })
+        let known = match self.groups.known(row.job) {
+            Some(group) => group,
+            None => {
+                let job = self.jobs.read(&self.sheet, row.job)?;
+                Outcome::Submitted { id: job.id, deduplicated: true, state: job.state.name() }
+            }
+        };
+        Some(if row.body_hash == body_hash { known } else { Outcome::Refused(Refusal::KeyReused(row.job)) })
     }
 
-    fn keep_key(&mut self, submit: &Submit) {
-        let Some(key) = submit.spec.options().idempotency_key.as_ref() else { return };
+    pub(super) fn keep_key(&mut self, spec: &JobSpec, job: JobId, body_hash: u64) {
+        let Some(key) = spec.options().idempotency_key.as_ref() else { return };
         let ends_at = self.head.now.plus(KEY_KEPT_MS);
-        let row = KeyRow { job: submit.id, body_hash: submit.body_hash, ends_at, changed: self.stamp() };
+        let row = KeyRow { job, body_hash, ends_at, changed: self.stamp() };
         self.write_key(key, &row);
     }
 
@@ -313,6 +326,7 @@ impl Ledger {
             self.sheet.write(end, None);
         }
         self.forget_ended_uniques();
+        self.groups.forget_unmade(self.head.now);
         self.lines.forget_idle();
         self.forget_graves();
         Outcome::Done

@@ -42,6 +42,10 @@ pub(super) const CONTESTED: u8 = b'w';
 pub(super) const SCHEDULE: u8 = b'c';
 /// What became of their slots, by name.
 pub(super) const FIRINGS: u8 = b'r';
+/// Groups, by id; what their members are made from; their inputs, by id and first member.
+pub(super) const GROUP: u8 = b'a';
+pub(super) const GROUP_SPEC: u8 = b'b';
+pub(super) const GROUP_INPUTS: u8 = b'i';
 
 /// No row is longer: a job's payload, result and texts, with room.
 const ROW_BYTES_MAX: usize = 16 << 20;

@@ -11,6 +11,7 @@
 //! one, its end included; so such a wish is not lost to the ending that it was about.
 
 use relais_protocol::codec;
+use relais_protocol::group::GroupRow;
 use relais_protocol::history::Stamp;
 use relais_protocol::ids::Fence;
 use relais_protocol::job::{Attempt, AttemptEnd, AttemptOutcome, Cancel, Ending, ErrorKind, Job, JobError, JobState};
@@ -258,5 +259,23 @@ pub fn join_logs(a: &FiringLog, b: &FiringLog) -> FiringLog {
         },
         firings: firings.values().skip(firings.len().saturating_sub(FIRINGS_KEPT)).cloned().collect(),
         changed: a.changed.max(b.changed),
+    }
+}
+
+/// Two rows of one group as one. Whether it has ended is looked at again when all rows of its members are there.
+#[must_use]
+pub fn join_groups(a: &GroupRow, b: &GroupRow) -> GroupRow {
+    let first = if (a.born, a.place) <= (b.born, b.place) { a } else { b };
+    let halts = [&a.halt, &b.halt].into_iter().flatten();
+    GroupRow {
+        made: a.made.max(b.made),
+        halt: halts.min_by_key(|halt| (halt.wish.at, halt.aborted, halt.wish.reason.clone())).cloned(),
+        // What one side has cancelled is so in the members' own rows.
+        swept: a.swept.max(b.swept),
+        ended: [a.ended, b.ended].into_iter().flatten().min(),
+        completed: a.completed || b.completed,
+        healing: a.healing || b.healing,
+        changed: a.changed.max(b.changed),
+        ..first.clone()
     }
 }

@@ -125,6 +125,13 @@ impl Nodes {
         self.rows.values().filter(|row| takes_work(row))
     }
 
+    /// All nodes that could run it, if nothing else ran.
+    pub(super) fn all_that_fit(&self, requires: &Requires) -> Vec<NodeId> {
+        let asks = Load::of(requires);
+        let could = |row: &&NodeRow| Load::default().has_room(Load::whole(row), asks);
+        self.bearing(requires).filter(could).map(|row| row.id).collect()
+    }
+
     /// Free slots on all nodes that take work.
     pub(super) fn free_in_all(&self) -> u32 {
         self.takers().map(|row| row.slots().saturating_sub(self.used(row.id).slots)).sum()
@@ -135,10 +142,11 @@ pub(super) fn takes_work(row: &NodeRow) -> bool {
     row.standing == Standing::Online && !row.draining && !row.facts.witness
 }
 
-/// Whether a node offers the kind and bears the labels.
+/// Whether a node is the one that is meant, offers the kind and bears the labels.
 pub(super) fn has_labels(row: &NodeRow, requires: &Requires) -> bool {
     if requires.kind.as_ref().is_some_and(|kind| !row.facts.kinds.contains(kind)) {
         return false;
     }
-    requires.labels.iter().all(|(key, value)| row.label(key) == Some(value))
+    requires.node.is_none_or(|node| node == row.id)
+        && requires.labels.iter().all(|(key, value)| row.label(key) == Some(value))
 }

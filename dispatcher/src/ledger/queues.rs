@@ -233,6 +233,10 @@ impl Ledger {
     /// Why a queued job still waits, in words.
     #[must_use]
     pub fn why_it_waits(&self, job: &Job) -> String {
+        if self.unmade(job.id).is_some() {
+            return "other members of its group are in line before it; it is put in line when they have started"
+                .to_owned();
+        }
         let Some(waiting) = self.waiting(job) else { return "it does not wait".to_owned() };
         let queue = &job.spec.queue;
         let ahead = match waiting.ahead {

@@ -2,6 +2,7 @@
 
 use super::{Ledger, Load};
 use relais_protocol::failover::FailoverTale;
+use relais_protocol::group::GroupId;
 use relais_protocol::ids::{Epoch, Fence, JobId, NodeId};
 use relais_protocol::job::{Job, JobState, StateName};
 use relais_protocol::message::StartOrder;
@@ -28,6 +29,8 @@ pub struct JobFilter {
     pub since: Option<UnixMs>,
     /// Created before this.
     pub until: Option<UnixMs>,
+    /// In this group.
+    pub group: Option<GroupId>,
 }
 
 impl JobFilter {
@@ -46,10 +49,10 @@ impl JobFilter {
 }
 
 impl Ledger {
-    /// The job with this id.
+    /// The job with this id; of a member of a group that was not made yet, what it is to be.
     #[must_use]
     pub fn job(&self, id: JobId) -> Option<Job> {
-        self.jobs.read(&self.sheet, id)
+        self.jobs.read(&self.sheet, id).or_else(|| self.unmade(id))
     }
 
     /// Jobs whose id is in the range, newest first, `limit` at most.
@@ -73,9 +76,13 @@ impl Ledger {
         limit: usize,
         looked_at_max: usize,
     ) -> (Vec<Job>, Option<JobId>) {
-        let to = before.map_or(JobId(u128::MAX), |before| JobId(before.0.saturating_sub(1)));
+        let (from, last) = match filter.group {
+            Some(group) => (group.as_job(), group.last()),
+            None => (JobId(0), JobId(u128::MAX)),
+        };
+        let to = before.map_or(last, |before| last.min(JobId(before.0.saturating_sub(1))));
         let (mut found, mut looked_at, mut last, mut more) = (Vec::new(), 0, None, false);
-        self.jobs.newest_first(&self.sheet, JobId(0), to, |job| {
+        self.jobs.newest_first(&self.sheet, from, to, |job| {
             if found.len() == limit || looked_at == looked_at_max {
                 more = true;
                 return false;
@@ -173,6 +180,7 @@ impl Ledger {
             slots: options.requires.slots,
             kind: job.spec.kind.clone(),
             payload: job.spec.payload.clone(),
+            origin: options.origin.clone(),
         })
     }
 
@@ -189,6 +197,7 @@ impl Ledger {
         self.jobs.write_changed(&mut self.sheet);
         self.nodes.write_changed(&mut self.sheet);
         self.schedules.write_changed(&mut self.sheet);
+        self.groups.write_changed(&mut self.sheet);
         let mut digest = 0u128;
         self.sheet.scan(&[0], &[0xff], false, |key, row| {
             let mut whole = key.to_vec();

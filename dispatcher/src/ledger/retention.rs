@@ -6,11 +6,13 @@
 //! table needs no index of its own.
 //!
 //! Kept beyond their time are: a job whose idempotency key still stands, so that its repeat is known; a job that
-//! a blocked one waits for; and whatever has not ended. No tombstone is made: a side of a split that still has
+//! a blocked one waits for; whatever has not ended; and all members of a group that has not, whose time is counted
+//! from the end of the last of them. No tombstone is made: a side of a split that still has
 //! the job brings it back, and its time is over there just as well.
 
 use super::jobs::KEY_KEPT_MS;
 use super::{Event, Ledger};
+use relais_protocol::group::Origin;
 use relais_protocol::ids::JobId;
 use relais_protocol::job::{Job, StateName};
 use relais_protocol::queue::Retention;
@@ -43,10 +45,10 @@ impl Kept {
     }
 
     /// Whether the time of a job is over, or it is one too many; that it goes is counted.
-    fn is_over(&mut self, job: &Job) -> bool {
+    fn is_over(&mut self, job: &Job, ended_at: Option<UnixMs>) -> bool {
         let own = self.queues.get_mut(&job.spec.queue);
         let before = own.as_ref().and_then(|own| own.before).unwrap_or(self.before);
-        if job.finished_at.is_some_and(|at| at < before) {
+        if ended_at.is_some_and(|at| at < before) {
             return true;
         }
         let surplus = match own {
@@ -77,7 +79,7 @@ impl Ledger {
         let mut kept = self.retained(now, before, surplus.into());
         let (mut looked_at, mut next, mut over) = (0, None, Vec::new());
         self.jobs.oldest_first(&self.sheet, from, JobId(u128::MAX), |job| {
-            if kept.is_past(job.created_at) {
+            if !is_late(job) && kept.is_past(job.created_at) {
                 return false;
             }
             if looked_at == ROWS_A_STEP {
@@ -85,7 +87,11 @@ impl Ledger {
                 return false;
             }
             looked_at += 1;
-            if job.state.is_terminal() && !has_key(job, now) && kept.is_over(job) {
+            if self.groups.that_keeps(job.id, now).is_none()
+                && job.state.is_terminal()
+                && !has_key(job, now)
+                && kept.is_over(job, self.groups.ended_with(job))
+            {
                 over.push((job.id, job.state.name(), job.spec.queue.clone()));
             }
             true
@@ -94,6 +100,7 @@ impl Ledger {
         for (id, state, queue) in &over {
             self.lines.count(queue, Some(*state), None);
             self.notices.exit(*id);
+            self.groups.exit(*id, *state);
             self.jobs.delete(*id);
             self.events.push(Event::Forgotten(*id));
         }
@@ -106,11 +113,12 @@ impl Ledger {
         let mut kept = self.retained(now, before, 0);
         let (mut looked_at, mut found) = (0, false);
         self.jobs.oldest_first(&self.sheet, JobId(0), JobId(u128::MAX), |job| {
-            if kept.is_past(job.created_at) {
+            if !is_late(job) && kept.is_past(job.created_at) {
                 return false;
             }
             looked_at += 1;
-            found = job.state.is_terminal() && !has_key(job, now) && kept.is_over(job) || looked_at == ROWS_A_STEP;
+            let may_go = self.groups.that_keeps(job.id, now).is_none() && job.state.is_terminal() && !has_key(job, now);
+            found = may_go && kept.is_over(job, self.groups.ended_with(job)) || looked_at == ROWS_A_STEP;
             !found
         });
         found
@@ -129,6 +137,11 @@ impl Ledger {
 
 fn ended(counts: &[u64; StateName::ALL.len()]) -> u64 {
     StateName::ALL.iter().zip(counts).filter(|(state, _)| state.is_terminal()).map(|(_, count)| count).sum()
+}
+
+/// Whether its id tells of an earlier time than that of its submit: it was submitted when another job ended.
+fn is_late(job: &Job) -> bool {
+    matches!(job.spec.options().origin, Some(Origin::Completion { .. }))
 }
 
 fn has_key(job: &Job, now: UnixMs) -> bool {

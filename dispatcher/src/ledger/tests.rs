@@ -11,6 +11,7 @@ use relais_protocol::spec::{Condition, Dependency, JobOptions, JobSpec, OnLost, 
 
 mod blocked;
 mod clocks;
+mod groups;
 mod heal;
 mod joins;
 mod leases;
@@ -250,7 +251,7 @@ fn settings_are_kept_as_they_came_and_read_as_they_are_known() {
 }
 
 fn any_record() -> impl Strategy<Value = (u8, u8, u8, u16)> {
-    (0u8..19, 0u8..12, 1u8..4, 0u16..2_000)
+    (0u8..25, 0u8..12, 1u8..4, 0u16..2_000)
 }
 
 fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Record {
@@ -292,6 +293,7 @@ fn record_of(ledger: &Ledger, (what, id, node, number): (u8, u8, u8, u16)) -> Re
         }
         12..=15 => queues::record_of(what, job, number),
         17 => room::record_of(job, node, number),
+        18..=23 => groups::step(ledger, 0, (what - 18, id, (number % 6) as u8)),
         _ => Record::Promote { node: NodeId(node.into()), incarnation: Incarnation(1) },
     }
 }

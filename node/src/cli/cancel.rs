@@ -3,6 +3,7 @@
 use super::bulk::Bulk;
 use super::client::{Answer, Call, Client};
 use super::failure::Failure;
+use super::group;
 use super::job_ref::JobRef;
 use super::remote::Remote;
 use super::screen::{Format, Screen};
@@ -17,7 +18,7 @@ Examples:
   relais cancel 01963a0c 01963a0d --reason 'wrong input'
   relais cancel --queue reports --state queued --dry-run")]
 pub(crate) struct Cancel {
-    /// The jobs: ids, beginnings of ids, or `last`
+    /// The jobs: ids, beginnings of ids, or `last`; or whole ids of groups
     #[arg(value_name = "ID")]
     ids: Vec<JobRef>,
     #[command(flatten)]
@@ -82,6 +83,9 @@ async fn one(
     said: &impl Fn(&Answer, &view::Job) -> String,
 ) -> Result<(), Failure> {
     let id = id.resolve(client).await?;
+    if verb == "cancel" && group::is_group(&id) {
+        return group::cancel(client, screen, &id, body).await;
+    }
     let answer = client.call(&Call::post(format!("/v1/jobs/{id}:{verb}"), body.to_string())).await?;
     match screen.format {
         Format::Json => screen.json(&answer),

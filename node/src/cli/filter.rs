@@ -25,18 +25,22 @@ pub(crate) struct Filter {
     /// Only jobs created at or after this time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
+    /// Only jobs of this group
+    #[arg(long, value_name = "ID")]
+    group: Option<String>,
     /// Only jobs created before this time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<String>,
 }
 
 impl Filter {
-    fn single(&self) -> [(&'static str, &Option<String>); 6] {
+    fn single(&self) -> [(&'static str, &Option<String>); 7] {
         [
             ("state", &self.state),
             ("queue", &self.queue),
             ("name", &self.name),
             ("node", &self.node),
+            ("group", &self.group),
             ("since", &self.since),
             ("until", &self.until),
         ]

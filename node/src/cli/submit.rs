@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::logs::{Selection, follow::Follow};
 use super::remote::Remote;
 use super::screen::{Format, Screen};
-use super::{job, view, wait};
+use super::{group, job, view, wait};
 use input::Input;
 use rand::TryRngCore;
 use serde_json::Value;
@@ -27,6 +27,7 @@ Examples:
   relais submit -- sha256sum /etc/hosts
   relais submit --wait --timeout 1h --retries 3 --queue reports -- python3 report.py
   relais submit --follow --env TZ=UTC -- date
+  relais submit --array 1-100 --progress -- sh -c 'convert page-$RELAIS_ARRAY_INDEX.tif'
   relais submit -f job.json
   find . -type f | jq -Rc '{kind: \"exec\", payload: {command: [\"sha256sum\", .]}}' | relais submit -f -")]
 pub(crate) struct Submit {
@@ -42,7 +43,7 @@ pub(crate) struct Submit {
     #[arg(long, group = "until_end")]
     wait: bool,
     /// The same, showing the job's output as it comes
-    #[arg(long, group = "until_end", conflicts_with = "file")]
+    #[arg(long, group = "until_end", conflicts_with_all = ["file", "array"])]
     follow: bool,
     /// The same, with a line that shows how it goes
     #[arg(long, group = "until_end")]
@@ -73,6 +74,16 @@ impl Submit {
         };
         let client = self.remote.client()?;
         let answer = client.call(&Call::post("/v1/jobs", one).keyed(key)).await?;
+        if let Some(accepted) = group::Accepted::of(&answer) {
+            if !self.waits() || screen.format == Format::Table {
+                accepted.tell(screen, &answer)?;
+            }
+            return if self.waits() {
+                group::wait(&client, screen, &accepted.group, self.progress).await
+            } else {
+                Ok(0)
+            };
+        }
         let id = accepted_id(&answer)?;
         if !self.waits() {
             return tell(screen, &answer, &id).map(|()| 0);
@@ -122,7 +133,7 @@ fn with_id(failure: Failure, id: &str) -> Failure {
 
 fn accepted_id(answer: &Answer) -> Result<String, Failure> {
     let body: Value = answer.json()?;
-    let id = ["id", "first_id"].iter().find_map(|key| body.get(key)).and_then(Value::as_str);
+    let id = body.get("id").and_then(Value::as_str);
     id.map(str::to_owned).ok_or_else(|| {
         Failure::Local("the node's answer names no job; is it a Relais node of this version?".to_owned())
     })

@@ -2,6 +2,7 @@
 
 use super::client::{Answer, Call, Client, POLL_WAIT};
 use super::failure::{EXIT_CANCELLED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TIMED_OUT, Failure, one_line};
+use super::group;
 use super::job::{error_text, show};
 use super::job_ref::JobRef;
 use super::remote::Remote;
@@ -28,7 +29,7 @@ Examples:
   relais wait last
   relais wait 01963a0c 01963a0d && echo both succeeded")]
 pub(crate) struct Wait {
-    /// The jobs: ids, beginnings of ids, or `last`
+    /// The jobs: ids, beginnings of ids, or `last`; or whole ids of groups
     #[arg(required = true, value_name = "ID")]
     ids: Vec<JobRef>,
     #[command(flatten)]
@@ -42,6 +43,14 @@ impl Wait {
         let mut code = 0;
         for id in &self.ids {
             let id = id.resolve(&client).await?;
+            if group::is_group(&id) {
+                let own = group::wait(&client, screen, &id, false).await?;
+                if own == EXIT_INTERRUPTED {
+                    return Ok(own);
+                }
+                code = if code == 0 { own } else { code };
+                continue;
+            }
             let Some(end) = unless_interrupted(until_end(&client, &id)).await else {
                 return Ok(leave(&id));
             };

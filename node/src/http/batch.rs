@@ -12,6 +12,7 @@ use super::spec::{self, Checked, Local};
 use super::submit::record;
 use actix_web::http::StatusCode;
 use relais_protocol::codec;
+use relais_protocol::group::GroupSize;
 use relais_protocol::ids::JobId;
 use relais_protocol::record::{BATCH_BYTES_MAX, Outcome, Record, Refusal};
 use relais_protocol::spec::JobSpec;
@@ -132,6 +133,15 @@ fn too_many(jobs_max: usize) -> Problem {
 impl Read {
     fn take(&mut self, api: &Api, request: &Request, checked: Result<Checked, Problem>) {
         match checked {
+            Ok(checked) if checked.array.is_some() => {
+                let pointer = if checked.array.is_some_and(|array| array.size == GroupSize::EveryNode) {
+                    "/placement"
+                } else {
+                    "/array"
+                };
+                let detail = "makes a group of jobs; submit it by itself, to POST /v1/jobs";
+                self.items.push(Err(Problem::field(pointer, detail)));
+            }
             Ok(mut checked) => {
                 let local = std::mem::take(&mut checked.local);
                 if !local.is_empty() {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The parameters that say which jobs.
-pub(super) const FILTER_PARAMETERS: [&str; 7] = ["state", "queue", "label", "name", "node", "since", "until"];
+pub(super) const FILTER_PARAMETERS: [&str; 8] = ["state", "queue", "label", "name", "node", "since", "until", "group"];
 /// Rows looked at under one hold of the ledger: applying waits meanwhile.
 pub(super) const ROWS_A_HOLD: usize = 2_000;
 /// Holds for one page; a page that ends here is short, and its cursor goes on.
@@ -94,6 +94,10 @@ pub(super) fn filter(request: &Request, names: &Names) -> Result<JobFilter, Prob
         filter.labels.push((key.to_owned(), value.to_owned()));
     }
     filter.name = query.one("name")?.map(str::to_owned);
+    if let Some(group) = query.one("group")? {
+        let group = group.parse().map_err(|_| wrong(format!("`group` is `{group}`, which is no id of a group")))?;
+        filter.group = Some(group);
+    }
     if let Some(name) = query.one("node")? {
         let node = names.id(name);
         filter.node =

@@ -364,6 +364,32 @@ impl From<Refusal> for Problem {
             Refusal::Overlaps(job) => conflict(format!(
                 "job {job} of this schedule has not ended, and `overlap` is `forbid`; wait for it, or cancel it"
             )),
+            of_group => Self::of_group(of_group),
+        }
+    }
+}
+
+impl Problem {
+    /// Why a group, or one of its members, is not to be had or changed.
+    fn of_group(refusal: Refusal) -> Self {
+        let conflict = |detail: String| Self::new(Kind::Conflict, detail);
+        match refusal {
+            Refusal::NoSuchGroup => Self::new(Kind::NotFound, "there is no such group; a job's `group` names its own"),
+            Refusal::GroupEnded(state) => {
+                conflict(format!("the group has ended already, it is {}; nothing was changed", state.as_str()))
+            }
+            Refusal::GroupGoesOn(group) => conflict(format!(
+                "its group {group} has not ended, or its idempotency key still stands: all members are kept until then"
+            )),
+            Refusal::NotMade(group) => conflict(format!(
+                "it is still to be put in line, after other members of group {group}; try again when it is there, or \
+                 cancel the group"
+            )),
+            Refusal::NoNodeMatches => conflict(
+                "no node that takes work has what it requires; GET /v1/nodes shows their slots and labels".to_owned(),
+            ),
+            Refusal::GroupIdTaken => conflict("jobs are in the way of the group's id; send it again".to_owned()),
+            other => Self::new(Kind::Internal, format!("a group was refused with {other:?}")),
         }
     }
 }

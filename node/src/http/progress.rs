@@ -43,5 +43,6 @@ fn can_say(job: &Job) -> bool {
 /// Whoever is known to be away is not waited for.
 fn answers(api: &Api, node: NodeId) -> bool {
     let ledger = api.backend.ledger();
-    ledger.node(node).is_some_and(|row| matches!(row.standing, Standing::Online | Standing::Leaving))
+    node == NodeId::OUTSIDE
+        || ledger.node(node).is_some_and(|row| matches!(row.standing, Standing::Online | Standing::Leaving))
 }

@@ -2,6 +2,9 @@
 //! the paths are taken apart here and not by patterns.
 
 use super::leases::Verb;
+mod segment;
+
+use segment::decoded;
 use std::borrow::Cow;
 
 /// A route, with what its path names.
@@ -27,6 +30,8 @@ pub(super) enum Route {
     JobEvents(String),
     JobResult(String),
     Events,
+    Group(String),
+    GroupCancel(String),
     Nodes,
     Node(String),
     NodeSet(String),
@@ -83,7 +88,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 49;
+pub(super) const ROUTES: usize = 51;
 
 impl Route {
     /// The route of a request.
@@ -112,6 +117,11 @@ impl Route {
             ["jobs:retry"] => pick(method, [("POST", Self::JobsRetry)]),
             ["jobs:count"] => pick(method, [("GET", Self::JobCount)]),
             ["jobs", name, rest @ ..] if !name.is_empty() => Self::of_job(method, name, rest),
+            ["groups", id] if !id.is_empty() => match id.rsplit_once(':') {
+                Some((id, "cancel")) => pick(method, [("POST", Self::GroupCancel(id.to_owned()))]),
+                Some(_) => Err(NoRoute::Unknown),
+                None => pick(method, [("GET", Self::Group((*id).to_owned()))]),
+            },
             ["nodes"] => pick(method, [("GET", Self::Nodes)]),
             ["nodes", name] if !name.is_empty() => match name.rsplit_once(':') {
                 Some((name, "drain")) => pick(method, [("POST", Self::NodeDrain(name.to_owned(), true))]),
@@ -192,14 +202,14 @@ impl Route {
         match self {
             Self::Page | Self::Live | Self::Ready => Needs::Nothing,
             Self::Metrics => Needs::Metrics,
-            Self::JobEvents(_) | Self::JobResult(_) | Self::Events => Needs::Read,
+            Self::JobEvents(_) | Self::JobResult(_) | Self::Group(_) | Self::Events => Needs::Read,
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
                 Needs::Read
             }
             Self::Queues | Self::Queue(_) => Needs::Read,
             Self::QueueSet(_) | Self::QueuePause(..) | Self::QueuePurge(_) => Needs::Admin,
             Self::Nodes | Self::Node(_) | Self::Cluster | Self::Failovers | Self::Journal => Needs::Read,
-            Self::JobsCancel | Self::JobsRetry => Needs::Submit,
+            Self::JobsCancel | Self::JobsRetry | Self::GroupCancel(_) => Needs::Submit,
             Self::Schedules | Self::Schedule(_) | Self::Firings(_) => Needs::Read,
             Self::ScheduleSet(_) | Self::ScheduleRemove(_) | Self::ScheduleTrigger(_) => Needs::Submit,
             Self::SchedulePause(..) | Self::Lease | Self::LeaseSay(..) => Needs::Submit,
@@ -230,6 +240,7 @@ impl Route {
                 | Self::JobExplain(_)
                 | Self::JobEvents(_)
                 | Self::JobResult(_)
+                | Self::Group(_)
                 | Self::Nodes
                 | Self::Node(_)
                 | Self::NodeSet(_)
@@ -280,6 +291,8 @@ impl Route {
             Self::JobEvents(_) => (43, "/v1/jobs/{id}/events"),
             Self::JobResult(_) => (44, "/v1/jobs/{id}/result"),
             Self::Events => (45, "/v1/events"),
+            Self::Group(_) => (49, "/v1/groups/{id}"),
+            Self::GroupCancel(_) => (50, "/v1/groups/{id}:cancel"),
             Self::JobExplain(_) => (14, "/v1/jobs/{id}/explain"),
             Self::Nodes => (15, "/v1/nodes"),
             Self::Node(_) => (16, "/v1/nodes/{name}"),
@@ -328,26 +341,6 @@ fn pick<const N: usize>(method: &str, offered: [(&str, Route); N]) -> Result<Rou
         }
     }
     Err(NoRoute::Method(methods.join(", ")))
-}
-
-/// A segment without its percent signs; `None` when it is no clean text.
-fn decoded(segment: &str) -> Option<Cow<'_, str>> {
-    if !segment.contains('%') {
-        return Some(Cow::Borrowed(segment));
-    }
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-        let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-        bytes.push(u8::try_from(high * 16 + low).ok()?);
-    }
-    let text = String::from_utf8(bytes).ok()?;
-    (!text.contains(char::is_control)).then_some(Cow::Owned(text))
 }
 
 #[cfg(test)]

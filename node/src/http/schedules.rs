@@ -2,7 +2,7 @@
 //! is, is asked of the dispatcher's crate; that a slot is fired once is the ledger's affair.
 
 mod body;
-mod view;
+pub(super) mod view;
 
 use super::answer::{Answer, Answered};
 use super::jobs::{after, commit, seen};

@@ -3,6 +3,7 @@
 //!
 //! It looks at the text alone: whether a command or a folder exists is known only where the job runs.
 
+mod group;
 mod local;
 mod notify;
 mod raw;
@@ -10,10 +11,10 @@ mod room;
 mod rules;
 mod shared;
 
-pub use rules::is_kind;
-
+pub(super) use group::Array;
 pub(super) use local::{Local, ref_pointer};
 pub(super) use raw::Object;
+pub use rules::is_kind;
 
 use super::problem::{FieldError, Kind, Problem};
 use raw::RawSpec;
@@ -36,6 +37,8 @@ pub(super) struct Checked {
     pub(super) body_hash: u64,
     /// What it says by names of its batch.
     pub(super) local: Local,
+    /// The group that it makes.
+    pub(super) array: Option<Array>,
 }
 
 /// Checks a job spec. `key` is one given beside the body.
@@ -92,9 +95,15 @@ fn check_raw(raw: RawSpec<'_>, key: Option<String>) -> Result<Checked, Problem> 
     }
     let payload = check_payload(&raw, &mut errors);
     let (depends_on, local) = local::read(raw.reference.as_ref(), raw.depends_on.as_deref(), &mut errors);
+    let (array, on_complete) = (group::read(&raw, &mut errors), group::on_complete(&raw, &mut errors));
     let spec = rules::apply(raw, depends_on, &mut errors);
     match (spec, payload) {
-        (Some(spec), Some(payload)) if errors.is_empty() => Ok(with_key(JobSpec { payload, ..spec }, local, key)),
+        (Some(mut spec), Some(payload)) if errors.is_empty() => {
+            if on_complete.is_some() {
+                spec.options.get_or_insert_default().on_complete = on_complete;
+            }
+            Ok(with_key(Checked { spec: JobSpec { payload, ..spec }, body_hash: 0, local, array }, key))
+        }
         _ => Err(refused(errors)),
     }
 }
@@ -106,14 +115,18 @@ pub(super) fn check_key(key: &str) -> Result<(), &'static str> {
 }
 
 /// The spec under its key, hashed without it.
-fn with_key(mut spec: JobSpec, local: Local, key: Option<String>) -> Checked {
-    let Some(key) = key else { return Checked { spec, body_hash: 0, local } };
+fn with_key(checked: Checked, key: Option<String>) -> Checked {
+    let Some(key) = key else { return checked };
+    let Checked { mut spec, local, array, .. } = checked;
     let mut body = codec::encode(codec::FORMAT, &spec);
     if !local.is_empty() {
         body.extend(codec::encode(codec::FORMAT, &local));
     }
+    if let Some(array) = &array {
+        body.extend(codec::encode(codec::FORMAT, array));
+    }
     spec.options.get_or_insert_default().idempotency_key = Some(key);
-    Checked { spec, body_hash: xxh3_64(&body), local }
+    Checked { spec, body_hash: xxh3_64(&body), local, array }
 }
 
 fn check_payload(raw: &RawSpec<'_>, errors: &mut Vec<FieldError>) -> Option<String> {

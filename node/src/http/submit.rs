@@ -6,7 +6,7 @@ use super::read::look;
 use super::request::Request;
 use super::spec::{self, Checked};
 use super::view::{Id, JobView};
-use super::{Api, progress, read};
+use super::{Api, groups, progress, read};
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use relais_protocol::ids::{Index, JobId};
@@ -49,7 +49,10 @@ pub(super) fn record(api: &Api, checked: Checked, submitted_by: &str) -> Record 
 pub(super) async fn submit(api: &Api, request: &Request) -> Answered {
     request.query.only(&["wait"])?;
     let wait = request.query.wait()?;
-    let checked = spec::check_alone(&request.body, request.key.clone())?;
+    let mut checked = spec::check_alone(&request.body, request.key.clone())?;
+    if let Some(array) = checked.array.take() {
+        return groups::submit(api, request, checked, array).await;
+    }
     let record = record(api, checked, &request.caller.name);
     let own = match &record {
         Record::Submit(submit) => Some(submit.id),

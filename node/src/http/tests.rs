@@ -5,6 +5,7 @@ mod batch;
 mod bulk;
 mod cluster;
 mod graph;
+mod groups;
 mod jobs;
 mod leases;
 mod listing;
@@ -17,3 +18,6 @@ mod schedules;
 mod settings;
 mod story;
 mod tokens;
+
+/// The smallest job.
+const NOOP: &str = r#"{"kind":"noop","payload":{}}"#;

@@ -1,14 +1,16 @@
 //! A job as the API shows it: the spec as it was sent, defaults filled in, and what the server adds.
 
+mod terms;
+
+pub(super) use terms::{ConcurrencyView, RequiresView, RetryView, UniqueView, on_disconnect, placement, retry};
+
 use super::notified::NotifyView;
+use super::schedules::view::{SpecView, spec};
 use relais_dispatcher::ledger::Ledger;
+use relais_protocol::group::{GroupId, Origin};
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::job::{Attempt, Ending, Job, JobError, JobState};
-use relais_protocol::size::bytes_text;
-use relais_protocol::spec::{
-    Concurrency, Dependency, Jitter, JobOptions, Labels, OnConflict, OnDisconnect, OnLost, Placement, Requires,
-    StartTime, Unique,
-};
+use relais_protocol::spec::{Dependency, Labels, StartTime};
 use relais_protocol::time::{UnixMs, duration_text};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -93,7 +95,12 @@ pub(super) struct JobView<'a> {
     depends_on: Vec<DependencyView>,
     labels: &'a Labels,
     metadata: &'a RawValue,
-    group: Option<()>,
+    group: Option<Id>,
+    /// Its place in its array, and its own input.
+    array: Option<ArrayView<'a>>,
+    on_complete: Option<Box<SpecView<'a>>>,
+    /// What it follows on, if it is the `on_complete` of something.
+    completes: Option<CompletesView>,
     state: &'static str,
     /// When a job that is scheduled or retrying is due.
     due_at: Option<Time>,
@@ -129,64 +136,32 @@ pub(super) struct JobView<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct UniqueView<'a> {
-    key: &'a str,
-    #[serde(rename = "for")]
-    window: Option<Duration>,
-    on_conflict: &'static str,
+struct ArrayView<'a> {
+    index: u32,
+    input: Option<&'a RawValue>,
 }
 
-impl<'a> UniqueView<'a> {
-    pub(super) fn of(unique: &'a Unique) -> Self {
-        let on_conflict = match unique.on_conflict {
-            OnConflict::Return => "return",
-            OnConflict::Reject => "reject",
-            OnConflict::Replace => "replace",
-        };
-        Self { key: &unique.key, window: unique.for_ms.map(Duration), on_conflict }
+impl<'a> ArrayView<'a> {
+    fn of(origin: &'a Origin) -> Option<Self> {
+        match origin {
+            Origin::Member { index, input } => Some(Self { index: *index, input: input.as_deref().map(raw) }),
+            Origin::Completion { .. } => None,
+        }
     }
 }
 
+/// The id of a job or a group, and how that ended.
 #[derive(Serialize)]
-pub(super) struct ConcurrencyView<'a> {
-    key: &'a str,
-    limit: u32,
+struct CompletesView {
+    id: Id,
+    state: &'static str,
 }
 
-impl<'a> ConcurrencyView<'a> {
-    pub(super) fn of(concurrency: &'a Concurrency) -> Self {
-        Self { key: &concurrency.key, limit: concurrency.limit }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct RetryView<'a> {
-    max_attempts: u16,
-    initial_interval: Duration,
-    backoff_coefficient: f64,
-    maximum_interval: Duration,
-    jitter: &'static str,
-    non_retryable: &'a [String],
-    on_lost: &'static str,
-    max_lost: u16,
-}
-
-/// What a node must have.
-#[derive(Serialize)]
-pub(super) struct RequiresView<'a> {
-    slots: u32,
-    cpu: Option<f64>,
-    memory: Option<String>,
-    labels: &'a Labels,
-}
-
-impl<'a> RequiresView<'a> {
-    pub(super) fn of(requires: &'a Requires) -> Self {
-        Self {
-            slots: requires.slots,
-            cpu: (requires.cpu_millis > 0).then(|| f64::from(requires.cpu_millis) / 1_000.0),
-            memory: (requires.memory_bytes > 0).then(|| bytes_text(requires.memory_bytes)),
-            labels: &requires.labels,
+impl CompletesView {
+    fn of(origin: &Origin) -> Option<Self> {
+        match origin {
+            Origin::Completion { of, state } => Some(Self { id: Id(*of), state: state.as_str() }),
+            Origin::Member { .. } => None,
         }
     }
 }
@@ -250,40 +225,6 @@ pub(super) fn error(error: &JobError) -> ErrorView<'_> {
     ErrorView { kind: error.kind.as_str(), message: &error.message }
 }
 
-pub(super) fn retry(options: &JobOptions) -> RetryView<'_> {
-    let policy = &options.retry;
-    RetryView {
-        max_attempts: policy.max_attempts,
-        initial_interval: Duration(policy.initial_interval_ms),
-        backoff_coefficient: f64::from(policy.backoff_permille) / 1_000.0,
-        maximum_interval: Duration(policy.maximum_interval_ms),
-        jitter: match policy.jitter {
-            Jitter::Full => "full",
-            Jitter::None => "none",
-        },
-        non_retryable: &policy.non_retryable,
-        on_lost: match policy.on_lost {
-            OnLost::Retry => "retry",
-            OnLost::Fail => "fail",
-        },
-        max_lost: policy.max_lost,
-    }
-}
-
-pub(super) fn placement(options: &JobOptions) -> &'static str {
-    match options.placement {
-        Placement::Spread => "spread",
-        Placement::Pack => "pack",
-    }
-}
-
-pub(super) fn on_disconnect(options: &JobOptions) -> &'static str {
-    match options.on_disconnect {
-        OnDisconnect::Stop => "stop",
-        OnDisconnect::Continue => "continue",
-    }
-}
-
 /// The external worker that an attempt is with.
 fn worker(attempt: &Attempt) -> Option<&str> {
     attempt.outside.as_ref().map(|outside| outside.worker.as_str())
@@ -305,6 +246,13 @@ fn attempt<'a>(attempt: &'a Attempt, names: &Names) -> AttemptView<'a> {
         error: end.and_then(|end| end.error.as_ref()).map(error),
         progress: end.and_then(|end| end.progress.as_deref()),
         output_tail: end.map(|end| String::from_utf8_lossy(&end.output_tail)),
+    }
+}
+
+fn due_at(job: &Job) -> Option<Time> {
+    match job.state {
+        JobState::Scheduled { at } | JobState::Retrying { at } => Some(Time(at)),
+        _ => None,
     }
 }
 
@@ -353,12 +301,12 @@ impl<'a> JobView<'a> {
             depends_on: options.depends_on.iter().map(dependency).collect(),
             labels: &options.labels,
             metadata: raw(given(&options.metadata).unwrap_or("{}")),
-            group: None,
+            group: matches!(options.origin, Some(Origin::Member { .. })).then(|| Id(GroupId::of(job.id).as_job())),
+            array: options.origin.as_ref().and_then(ArrayView::of),
+            on_complete: options.on_complete.as_deref().map(|follows| Box::new(spec(follows))),
+            completes: options.origin.as_ref().and_then(CompletesView::of),
             state: job.state.name().as_str(),
-            due_at: match job.state {
-                JobState::Scheduled { at } | JobState::Retrying { at } => Some(Time(at)),
-                _ => None,
-            },
+            due_at: due_at(job),
             attempt: last.map_or(0, |last| last.number),
             created_at: Time(job.created_at),
             queued_at: job.queued_at.map(Time),

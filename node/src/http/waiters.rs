@@ -73,9 +73,11 @@ fn tell(table: &Table, events: &[Event]) {
         return;
     }
     for event in events {
-        let (Event::State { job, .. } | Event::Started { job, .. } | Event::AttemptLost { job, .. }) = event else {
-            continue;
+        let job = match event {
+            Event::State { job, .. } | Event::Started { job, .. } | Event::AttemptLost { job, .. } => *job,
+            Event::Group(group) => group.as_job(),
+            _ => continue,
         };
-        table.get(job).into_iter().flatten().for_each(|told| told.notify_one());
+        table.get(&job).into_iter().flatten().for_each(|told| told.notify_one());
     }
 }

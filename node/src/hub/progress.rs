@@ -46,8 +46,11 @@ impl Hub {
         node: NodeId,
         attempts: Vec<(JobId, Fence)>,
     ) -> Vec<Option<String>> {
+        // What runs outside of the nodes tells the dispatcher.
+        let node = if node == NodeId::OUTSIDE { self.pulse.view().dispatcher } else { Some(node) };
+        let Some(node) = node else { return Vec::new() };
         if node == self.me.node {
-            return self.progress_here(&attempts);
+            return self.progress_here(&attempts).await;
         }
         let now = self.clock.mono();
         let known: Vec<Option<Option<String>>> = attempts.iter().map(|key| self.said.read(*key, now)).collect();
@@ -64,9 +67,16 @@ impl Hub {
         known.into_iter().map(|known| known.unwrap_or_else(|| answers.next().flatten())).collect()
     }
 
-    /// What attempts that run here say.
-    pub(super) fn progress_here(&self, attempts: &[(JobId, Fence)]) -> Vec<Option<String>> {
-        attempts.iter().take(ATTEMPTS_MAX).map(|(job, fence)| self.bench.progress(*job, *fence)).collect()
+    /// What attempts that run here say, and those that run outside of the nodes while this one dispatches.
+    pub(super) async fn progress_here(&self, attempts: &[(JobId, Fence)]) -> Vec<Option<String>> {
+        let attempts = &attempts[..attempts.len().min(ATTEMPTS_MAX)];
+        let mut said: Vec<_> = attempts.iter().map(|(job, fence)| self.bench.progress(*job, *fence)).collect();
+        if self.pulse.view().leads && said.iter().any(Option::is_none) {
+            for (said, outside) in said.iter_mut().zip(self.desk.progress(attempts.to_vec()).await) {
+                *said = said.take().or(outside);
+            }
+        }
+        said
     }
 }
 

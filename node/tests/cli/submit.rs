@@ -150,3 +150,34 @@ fn a_big_batch_goes_in_pieces_with_keys_of_their_own() {
     assert_eq!(keys, ["K", "K.1"]);
     assert_eq!(seen[1].json().as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn an_array_is_submitted_waited_for_and_cancelled_as_one() {
+    const GROUP: &str = "01963a0c-7f1e-7abc-8def-012345600000";
+    let node = Fake::new(|number, request| match request.method.as_str() {
+        "POST" if request.path == "/v1/jobs" => {
+            Reply::json(201, json!({"group": GROUP, "count": 100, "first_id": ID, "deduplicated": false}))
+        }
+        "POST" => Reply::json(202, json!({"id": GROUP})),
+        _ => {
+            let state = if number < 3 { "running" } else { "failed" };
+            let counts = json!({"succeeded": 99, "failed": 1});
+            Reply::json(200, json!({"id": GROUP, "state": state, "total": 100, "ended": 100, "counts": counts}))
+        }
+    });
+    let end = run(&[&node], &["submit", "--array", "1-100", "--max-failures", "5", "--", "true"]);
+    assert_eq!((end.code, end.out), (0, format!("{GROUP}\n")), "{}", end.err);
+    assert_eq!(node.seen()[0].json()["array"], json!({"count": 100, "first": 1, "max_failures": 5}));
+    let end = run(&[&node], &["submit", "--array", "7", "--wait", "--", "true"]);
+    assert_eq!((end.code, end.out), (3, format!("{GROUP}\n")), "{}", end.err);
+    assert!(end.err.contains("99 of 100 jobs succeeded, 1 failed"), "{}", end.err);
+    assert!(node.seen().last().unwrap().path.starts_with(&format!("/v1/groups/{GROUP}?wait=")));
+    assert_eq!(run(&[&node], &["wait", GROUP]).code, 3);
+    assert_eq!(run(&[&node], &["cancel", GROUP, "--reason", "no"]).code, 0);
+    let last = node.seen().pop().unwrap();
+    assert_eq!((last.path, last.body.as_str()), (format!("/v1/groups/{GROUP}:cancel"), r#"{"reason":"no"}"#));
+    for bad in ["0", "5-4", "a", "1-2-3", "0-1000000"] {
+        assert_eq!(run(&[&node], &["submit", "--array", bad, "--", "true"]).code, 2, "{bad}");
+    }
+    assert_eq!(run(&[&node], &["submit", "--array", "2", "--follow", "--", "true"]).code, 2);
+}

@@ -3,6 +3,7 @@
 
 use relais_node::membership::{Effect, Identity, Input, Membership};
 use relais_protocol::codec;
+use relais_protocol::group::{GroupId, GroupSize, GroupSubmit, Origin};
 use relais_protocol::ids::{ClusterId, Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId, RaftId, Reign};
 use relais_protocol::job::AttemptOutcome;
 use relais_protocol::message::{
@@ -151,6 +152,22 @@ fn schedules() -> Vec<Record> {
     ]
 }
 
+fn groups() -> Vec<Record> {
+    let id = GroupId::of(JobId(7 << 30));
+    let size = GroupSize::Inputs("1\n\"two\"".to_owned());
+    let submit = GroupSubmit {
+        id,
+        spec: spec(),
+        size,
+        first: 1,
+        window: 1_000,
+        max_failures: Some(3),
+        body_hash: 9,
+        submitted_by: "somebody".to_owned(),
+    };
+    vec![Record::SubmitGroup(Box::new(submit)), Record::CancelGroup { group: id, reason: "no more".to_owned() }]
+}
+
 pub(super) fn records() -> Seeds {
     let (job, fence) = (JobId(7), Fence::new(Epoch(1), 1));
     let journals = [RaftId::new(NodeId(1), 1), RaftId::new(NodeId(2), 3)].into();
@@ -164,6 +181,7 @@ pub(super) fn records() -> Seeds {
         timeout_ms: None,
         on_disconnect: OnDisconnect::default(),
         slots: 1,
+        origin: Some(Origin::Member { index: 3, input: Some("[1]".to_owned()) }),
     };
     let list = vec![Order::Start(Box::new(start)), Order::Stop { job, fence, report: true }];
     let report = Report {
@@ -184,6 +202,7 @@ pub(super) fn records() -> Seeds {
         ("batch-of-a-job", batch(lives())),
         ("batch-of-others", batch(others())),
         ("batch-of-schedules", batch(schedules())),
+        ("batch-of-groups", batch(groups())),
         ("control", value(1, &Control::Confirm(confirm))),
         ("control-answer", value(2, &ControlAnswer::Confirm(answer))),
         ("orders", value(3, &Orders { reign: REIGN, incarnation: Incarnation(1), orders: list })),

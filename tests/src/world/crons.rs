@@ -72,8 +72,11 @@ pub(super) fn made(job: &Job) -> bool {
 impl World {
     /// Somebody looks after the schedules: sets those that are missing, lets all rest once the world is healed.
     pub(super) fn on_schedules(&mut self) {
-        self.compare_clocks();
-        self.deliver_notices();
+        self.on_arrays();
+        if !self.schedules.is_empty() {
+            self.compare_clocks();
+            self.deliver_notices();
+        }
         let is_healed = self.history.recovery.is_some();
         let known = |ledger: &Ledger, name: &ScheduleName| ledger.schedule(name).map(|(row, _)| row.paused);
         let life = self.dispatcher().and_then(|id| self.nodes[id.0 as usize - 1].life.as_deref());

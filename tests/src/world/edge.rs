@@ -42,7 +42,10 @@ impl World {
         let wall = self.node(id).wall(now);
         let mut ids = Vec::new();
         for record in &mut records {
-            if let Record::Submit(submit) = record {
+            // Whoever gave it an id asks for the same job again.
+            if let Record::Submit(submit) = record
+                && submit.id == JobId(0)
+            {
                 submit.id = JobId::v7(wall.0, self.dice.wide());
                 ids.push(submit.id);
             }

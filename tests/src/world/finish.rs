@@ -1,9 +1,11 @@
 //! The end of a run: after the heal, is everything as it must be, and what is in the record?
 
 use super::World;
+use super::arrays;
 use super::crons;
 use super::log::Load;
 use super::node::Life;
+use crate::checkers::Violation;
 use crate::history::{At, Final, Recovery, Submitted};
 use relais_dispatcher::ledger::JobFilter;
 use relais_protocol::ids::{Index, NodeId, RaftId};
@@ -75,6 +77,7 @@ impl World {
         }
         stuck.extend(Self::schedules_that_go_on(&life.ledger));
         stuck.extend(self.notices_that_wait(&life.ledger));
+        stuck.extend(self.arrays_that_go_on(&life.ledger));
         stuck.extend(life.ledger.nodes().filter(|row| row.draining).map(|row| format!("node {} drains", row.id)));
         for node in &self.nodes {
             let Some(other) = node.life.as_deref() else { continue };
@@ -135,6 +138,8 @@ impl World {
         let jobs = life.ledger.list(&JobFilter::default(), None, usize::MAX, usize::MAX).0;
         let wrong = Self::check_schedules(&life.ledger, &jobs);
         let untold = self.check_told(&jobs);
+        let wrong_arrays = self.check_arrays(&life.ledger, &jobs);
+        self.history.submits.extend(jobs.iter().filter_map(arrays::made));
         let made = jobs.iter().filter(|job| crons::made(job)).map(|job| job.id);
         let made = made.map(|id| Submitted { key: None, sent_as: vec![id], acked: Vec::new() });
         self.history.submits.extend(made);
@@ -151,11 +156,18 @@ impl World {
             }
         });
         self.history.finals = finals.collect();
+        for wrong in wrong_arrays {
+            self.broken("one-job-per-member", wrong);
+        }
         for wrong in wrong {
             self.broken("one-job-per-slot", wrong);
         }
         for untold in untold {
             self.broken("ends-are-told", untold);
         }
+    }
+
+    pub(super) fn broken(&mut self, property: &'static str, seen: String) {
+        self.broken.push(Violation { property, seen });
     }
 }

@@ -59,6 +59,7 @@ fn orders(epoch: u64) -> Orders {
         timeout_ms: None,
         on_disconnect: OnDisconnect::Stop,
         slots: 1,
+        origin: None,
     };
     Orders { reign: reign(epoch), incarnation: Incarnation(1), orders: vec![Order::Start(Box::new(start))] }
 }

@@ -20,6 +20,7 @@ fn start(job: u128, epoch: u64, on_disconnect: OnDisconnect) -> Order {
         timeout_ms: None,
         on_disconnect,
         slots: 1,
+        origin: None,
     }))
 }
 

@@ -4,14 +4,19 @@
 //! job id, attempt and fence as headers, so that the other side can tell a repeat. A stopped or timed-out
 //! request is aborted by closing its connection: whether the other side acted on it is not known.
 
+use super::origin;
 use super::payload::{Body, HttpPayload};
 use super::{Clock, Ended, ErrorType, Executor, StopSignal, Task, Verdict, bounded};
 use crate::output::{Capture, Stream};
 use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
+use reqwest::header::HeaderValue;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What a member of an array says of itself. An input that no header can hold is left out.
+const OF_ORIGIN: [(&str, &str); 3] =
+    [(origin::GROUP, "Relais-Group-Id"), (origin::INDEX, "Relais-Array-Index"), (origin::INPUT, "Relais-Array-Input")];
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -52,6 +57,11 @@ impl Http {
             .header("Relais-Attempt", task.attempt)
             .header("Relais-Fence", task.fence.0)
             .headers(payload.headers.into_iter().collect());
+        for (variable, header) in OF_ORIGIN {
+            let value = task.extra_env.iter().find(|(name, _)| name == variable);
+            let value = value.and_then(|(_, value)| HeaderValue::from_bytes(value.as_bytes()).ok());
+            request = value.into_iter().fold(request, |request, value| request.header(header, value));
+        }
         if json && !typed {
             request = request.header(reqwest::header::CONTENT_TYPE, "application/json");
         }

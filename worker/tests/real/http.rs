@@ -1,6 +1,8 @@
 //! `http` against a server of a few lines on loopback.
 
 use super::node::{Node, until};
+use relais_protocol::group::Origin;
+use relais_worker::executor::origin::variables;
 use relais_worker::executor::{ErrorType, Outcome, Stop};
 use serde_json::json;
 use std::sync::Arc;
@@ -98,4 +100,19 @@ async fn a_stop_or_a_timeout_hangs_up() {
     stop.send_replace(Some(Stop::Fenced));
     assert_eq!(ended.await.unwrap().stopped, Some(Stop::Fenced));
     until("the server sees the end of the second", || server.hung_up.load(Ordering::Relaxed) == 2).await;
+}
+
+#[tokio::test]
+async fn a_member_of_an_array_says_which_it_is() {
+    let (node, server) = (Node::start(), Server::start(answer("200 OK", "")).await);
+    for (input, told) in [(r#""a b""#, Some("relais-array-input: a b\r\n")), (r#""a\nb""#, None)] {
+        let origin = Origin::Member { index: 7, input: Some(input.to_owned()) };
+        let mut task = node.task("http", json!({"url": server.url}));
+        task.extra_env = variables(task.job, Some(&origin));
+        assert_eq!(node.run(task).await.outcome, Outcome::Succeeded);
+        let asked = server.asked.lock().pop().unwrap().to_lowercase();
+        assert!(asked.contains("relais-array-index: 7\r\n") && asked.contains("relais-group-id: "), "{asked}");
+        assert_eq!(asked.contains("relais-array-input"), told.is_some(), "{asked}");
+        assert!(told.is_none_or(|told| asked.contains(told)), "{asked}");
+    }
 }

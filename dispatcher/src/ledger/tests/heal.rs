@@ -80,8 +80,8 @@ impl Bench {
         let queues: Vec<_> = self.ledger.queue_rows().map(|row| (&row.name, &row.config, row.paused)).collect();
         let unique: Vec<_> =
             (0..2).map(|key| self.ledger.unique_holder(&format!("u{key}")).map(|job| job.id)).collect();
-        let schedules = super::schedules::faces(&self.ledger);
-        format!("{nodes:?} {tokens:?} {settings:?} {keys:?} {queues:?} {unique:?} {schedules:?}")
+        let (schedules, groups) = (super::schedules::faces(&self.ledger), super::groups::faces(&self.ledger));
+        format!("{nodes:?} {tokens:?} {settings:?} {keys:?} {queues:?} {unique:?} {schedules:?} {groups}")
     }
 }
 

@@ -14,7 +14,7 @@ use relais_protocol::spec::{Concurrency, OnConflict, OnLost, Requires, Unique};
 pub(super) type Step = (u8, u8, u8);
 
 pub(super) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec((0u8..23, 0u8..12, 0u8..6), 0..count)
+    proptest::collection::vec((0u8..29, 0u8..12, 0u8..6), 0..count)
 }
 
 /// Of the job with this number: one id is one body on every side.
@@ -94,6 +94,7 @@ impl Bench {
                 let state = states[usize::from(b % 2)].clone();
                 Record::Noticed(Box::new(Noticed { job: JobId(id), life: u16::from(b / 3), state }))
             }
+            (23..=28, _) => groups::step(&self.ledger, side, (kind - 23, a, b)),
             (17..=20, _) => schedules::step(&self.ledger, side, self.now, (kind - 3, a, b)),
             _ => Record::Tick,
         };

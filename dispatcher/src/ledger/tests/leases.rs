@@ -115,7 +115,7 @@ fn limits_rates_keys_and_pauses_hold_for_external_jobs() {
 fn only_a_worker_that_bears_the_labels_is_granted_what_requires_them() {
     let mut bench = Bench::new(1);
     let labels = |zone: &str| Labels::from([("zone".to_owned(), zone.to_owned())]);
-    let requires = Requires { slots: 9, labels: labels("eu"), kind: None };
+    let requires = Requires { slots: 9, labels: labels("eu"), ..Requires::default() };
     bench.does(external("default", 90, 1, JobOptions { requires, ..JobOptions::default() }));
     bench.does(job(2));
     assert_eq!(bench.granted(LeaseAsk { labels: labels("us"), ..asks(9, &[]) }), [2]);

@@ -53,6 +53,7 @@ pub(super) fn record_of(job: u128, node: u8, number: u16) -> Record {
                 cpu_millis: 250 * u32::from(number % 7),
                 memory_bytes: part * GIB / 2,
                 labels: if number % 8 == 0 { BTreeMap::from([("zone".into(), "z2".into())]) } else { BTreeMap::new() },
+                ..Requires::default()
             };
             let on_disconnect = if number % 2 == 0 { OnDisconnect::Stop } else { OnDisconnect::Continue };
             let placement = if number % 4 == 0 { Placement::Pack } else { Placement::Spread };

@@ -4,6 +4,7 @@
 
 use crate::cli::failure::Failure;
 use crate::cli::filter::time;
+use relais_protocol::group::MEMBERS_MAX;
 use relais_protocol::time::parse_duration_ms;
 use serde_json::{Map, Value, json};
 use std::io::Read;
@@ -66,6 +67,12 @@ pub(crate) struct Flags {
     /// What people call it
     #[arg(long)]
     name: Option<String>,
+    /// Run it so many times at once, as one group; each run gets its number in RELAIS_ARRAY_INDEX
+    #[arg(long, value_name = "FIRST-LAST|COUNT", value_parser = array)]
+    array: Option<(u32, u32)>,
+    /// Give the group up once more runs of it than this have failed
+    #[arg(long, value_name = "NUMBER", requires = "array")]
+    max_failures: Option<u32>,
     /// A file to give the command as standard input; `-` is our own
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
@@ -100,6 +107,11 @@ impl Flags {
             self.concurrency.as_ref().map(|(key, limit)| json!({ "key": key, "limit": limit })),
         );
         put(&mut job, "unique", self.unique.as_ref().map(|key| json!({ "key": key })));
+        if let Some((first, count)) = self.array {
+            let mut array = Map::from_iter([("count".to_owned(), json!(count)), ("first".to_owned(), json!(first))]);
+            put(&mut array, "max_failures", self.max_failures);
+            job.insert("array".to_owned(), Value::Object(array));
+        }
         if let Some(retries) = self.retries {
             job.insert("retry".to_owned(), json!({ "max_attempts": u32::from(retries) + 1 }));
         }
@@ -166,6 +178,23 @@ fn cores(text: &str) -> Result<f64, String> {
 
 fn size(text: &str) -> Result<String, String> {
     relais_protocol::size::parse_bytes(text).map(|_| text.to_owned())
+}
+
+/// `FIRST-LAST`, both included, or a count from 0: the first number, and how many.
+fn array(text: &str) -> Result<(u32, u32), String> {
+    let number = |text: &str| text.parse::<u32>().map_err(|_| "no array; write FIRST-LAST or COUNT".to_owned());
+    let (first, count) = match text.split_once('-') {
+        Some((first, last)) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first, last.checked_sub(first).map_or(0, |more| more.saturating_add(1)))
+        }
+        None => (0, number(text)?),
+    };
+    if (1..=MEMBERS_MAX).contains(&count) {
+        Ok((first, count))
+    } else {
+        Err(format!("an array has 1 to {MEMBERS_MAX} jobs"))
+    }
 }
 
 fn duration_text(text: &str) -> Result<String, String> {

@@ -18,6 +18,8 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<Id>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<String>,
@@ -131,6 +133,10 @@ fn told<'a>(event: &'a Event, ledger: &Ledger, names: &Names) -> Option<(String,
         Event::Merged { last: true, .. } => Some(("cluster.healed".to_owned(), Data::default())),
         Event::Schedule(name) => {
             Some(("schedule.changed".to_owned(), Data { schedule: Some(name.as_str()), ..Data::default() }))
+        }
+        Event::Group(group) => {
+            let state = ledger.group(*group).map(|view| view.state.as_str());
+            Some(("group.changed".to_owned(), Data { group: Some(Id(group.as_job())), state, ..Data::default() }))
         }
         Event::Merged { .. } | Event::Loaded => None,
     }

@@ -76,7 +76,12 @@ fn job(text: Option<&RawValue>, errors: &mut Vec<FieldError>) -> Option<JobSpec>
         return None;
     };
     let spec = match spec::check_alone(text.get().as_bytes(), None) {
-        Ok(checked) => checked.spec,
+        Ok(checked) => {
+            if checked.array.is_some() {
+                push(errors, "/job/array", "a schedule makes one job for each slot; have that one submit the array");
+            }
+            checked.spec
+        }
         Err(problem) => {
             let under_job = |error: FieldError| FieldError { pointer: format!("/job{}", error.pointer), ..error };
             errors.extend(problem.into_errors().into_iter().map(under_job));

@@ -51,7 +51,7 @@ struct Counts {
 
 /// What each slot submits.
 #[derive(Serialize)]
-struct SpecView<'a> {
+pub(in crate::http) struct SpecView<'a> {
     kind: &'a str,
     name: Option<&'a str>,
     queue: &'a str,
@@ -68,6 +68,7 @@ struct SpecView<'a> {
     labels: &'a Labels,
     metadata: &'a RawValue,
     notify: Option<ToldView<'a>>,
+    on_complete: Option<Box<SpecView<'a>>>,
 }
 
 /// The newest firings.
@@ -148,7 +149,8 @@ fn firing(one: &Firing) -> FiringView<'_> {
     }
 }
 
-fn spec(spec: &JobSpec) -> SpecView<'_> {
+/// A spec, so that it can be sent back.
+pub(in crate::http) fn spec(spec: &JobSpec) -> SpecView<'_> {
     let options = spec.options();
     SpecView {
         kind: &spec.kind,
@@ -170,5 +172,6 @@ fn spec(spec: &JobSpec) -> SpecView<'_> {
         labels: &options.labels,
         metadata: raw(given(&options.metadata).unwrap_or("{}")),
         notify: options.notify.as_ref().map(ToldView::of),
+        on_complete: options.on_complete.as_deref().map(|follows| Box::new(self::spec(follows))),
     }
 }

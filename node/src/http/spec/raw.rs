@@ -78,7 +78,7 @@ pub(super) struct RawSpec<'a> {
     #[serde(rename = "ref", borrow)]
     pub(super) reference: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) array: Option<&'a RawValue>,
+    pub(super) array: Option<Object<RawArray<'a>>>,
     #[serde(borrow)]
     pub(super) on_complete: Option<&'a RawValue>,
     pub(super) labels: Option<Labels>,
@@ -104,6 +104,17 @@ pub(super) struct RawWebhook<'a> {
     pub(super) url: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) secret: Option<Text<'a>>,
+}
+
+/// How many jobs, and what each is given.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct RawArray<'a> {
+    pub(super) count: Option<i64>,
+    #[serde(borrow)]
+    pub(super) inputs: Option<Vec<&'a RawValue>>,
+    pub(super) first: Option<i64>,
+    pub(super) max_failures: Option<i64>,
 }
 
 /// What follows a failed attempt.

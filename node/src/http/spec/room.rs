@@ -15,6 +15,7 @@ pub(super) fn requires(raw: RawRequires<'_>, errors: &mut Errors) -> Requires {
         memory_bytes: raw.memory.map_or(0, |text| memory_bytes(&text, errors)),
         labels: labels(raw.labels, "/requires/labels", errors),
         kind: None,
+        node: None,
     }
 }
 
@@ -40,9 +41,7 @@ fn memory_bytes(text: &Text<'_>, errors: &mut Errors) -> u64 {
 }
 
 pub(super) fn placement(text: Option<&Text<'_>>, errors: &mut Errors) -> Placement {
-    if text.is_some_and(|text| text.0 == "every") {
-        push(errors, "/placement", "`every` is not supported by this version yet; use `spread` or `pack`");
-        return Placement::default();
-    }
+    // `every` is a matter of how many jobs there are, each bound to its node.
+    let text = text.filter(|text| text.0 != "every");
     one_of(text, "/placement", &[("spread", Placement::Spread), ("pack", Placement::Pack)], errors)
 }

@@ -50,7 +50,6 @@ pub fn is_kind(text: &str) -> bool {
 
 /// The spec without its payload, or `None` when it has no kind; what is wrong goes to `errors`.
 pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut Errors) -> Option<JobSpec> {
-    refuse_later_fields(&raw, errors);
     match raw.kind.as_ref().map(|kind| kind_error(&kind.0)) {
         None => push(errors, "/kind", "is missing; it is exec, http, noop, external, or a kind of your own"),
         Some(Some(wrong)) => push(errors, "/kind", &wrong),
@@ -78,6 +77,8 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
         unique: raw.unique.and_then(|raw| shared::unique(&raw.0, errors)),
         placement: room::placement(raw.placement.as_ref(), errors),
         notify: raw.notify.and_then(|raw| notify::webhook(&raw.0, errors)),
+        on_complete: None,
+        origin: None,
     };
     let spec = JobSpec {
         kind: raw.kind?.0.into_owned(),
@@ -87,13 +88,6 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
         options: None,
     };
     Some(spec.with_options(options))
-}
-
-fn refuse_later_fields(raw: &RawSpec<'_>, errors: &mut Errors) {
-    let later = [("/array", raw.array), ("/on_complete", raw.on_complete)];
-    for (pointer, _) in later.iter().filter(|(_, value)| value.is_some()) {
-        push(errors, pointer, "is not supported by this version yet; leave it out");
-    }
 }
 
 fn name(name: Option<&Text<'_>>, errors: &mut Errors) -> String {

@@ -1,6 +1,7 @@
 //! Who may ask: Host, Origin, tokens, roles, guesses.
 
-use super::rig::{NOOP, Said, Served};
+use super::NOOP;
+use super::rig::{Said, Served};
 use crate::http::access::admit;
 use crate::http::may_bind;
 use crate::http::route::Route;

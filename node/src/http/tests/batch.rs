@@ -1,6 +1,7 @@
 //! Many jobs in one request.
 
-use super::rig::{NOOP, Said, Served};
+use super::NOOP;
+use super::rig::{Said, Served};
 use serde_json::{Value, json};
 
 async fn ndjson(served: &Served, path: &str, key: Option<&str>, body: String) -> Said {

@@ -1,6 +1,7 @@
 //! Cancelling and running again by filter.
 
-use super::rig::{NOOP, Served};
+use super::NOOP;
+use super::rig::Served;
 use serde_json::json;
 
 #[actix_web::test]

@@ -1,6 +1,7 @@
 //! Nodes, the cluster, probes and figures.
 
-use super::rig::{NOOP, Served};
+use super::NOOP;
+use super::rig::Served;
 use relais_protocol::failover::{FailoverTale, Fate, JobFate};
 use relais_protocol::ids::{Epoch, Generation, JobId, NodeId};
 use relais_protocol::record::{Failover, Record};

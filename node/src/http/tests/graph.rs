@@ -1,6 +1,7 @@
 //! Jobs of one batch that name each other.
 
-use super::rig::{NOOP, Served};
+use super::NOOP;
+use super::rig::Served;
 use serde_json::{Value, json};
 
 async fn batch(served: &Served, key: Option<&str>, jobs: &Value) -> Vec<Value> {

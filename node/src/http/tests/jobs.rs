@@ -1,6 +1,7 @@
 //! One job: submitted, shown, waited for, cancelled, retried, deleted, explained.
 
-use super::rig::{NOOP, Served};
+use super::NOOP;
+use super::rig::Served;
 use relais_protocol::job::AttemptOutcome;
 use serde_json::json;
 
@@ -188,7 +189,7 @@ async fn it_is_told_why_a_job_is_where_it_is() {
 #[actix_web::test]
 async fn a_wrong_spec_makes_no_job() {
     let served = Served::with_slots(0);
-    for (field, value, pointer) in crate::http::spec::tests::FIELDS {
+    for &(field, value, pointer) in crate::http::spec::tests::FIELDS {
         let text = format!(r#"{{"kind":"noop","payload":{{}},"{field}":{value}}}"#);
         let problem = served.post("/v1/jobs", &text).await.problem(400);
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{text}");

@@ -1,6 +1,7 @@
 //! Lists, pages and counts.
 
-use super::rig::{NOOP, Served};
+use super::NOOP;
+use super::rig::Served;
 use relais_protocol::job::AttemptOutcome;
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! Output: whole, in part, and as it comes.
 
-use super::rig::{NOOP, Served};
+use super::NOOP;
+use super::rig::Served;
 use relais_protocol::job::AttemptOutcome;
 use serde_json::{Value, json};
 use std::sync::Arc;

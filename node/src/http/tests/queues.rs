@@ -1,6 +1,7 @@
 //! Queues over HTTP: rows, what is set, what is refused, pause and purge; unique and concurrency keys.
 
-use super::rig::{NOOP, Served};
+use super::NOOP;
+use super::rig::Served;
 use relais_protocol::job::AttemptOutcome;
 use serde_json::{Value, json};
 

@@ -1,7 +1,8 @@
 //! What is answered while there is no dispatcher, on a full disk, by a node without a ledger; and what has
 //! no route.
 
-use super::rig::{NOOP, Served};
+use super::NOOP;
+use super::rig::Served;
 use std::sync::atomic::Ordering;
 
 #[actix_web::test]

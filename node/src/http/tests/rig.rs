@@ -396,6 +396,3 @@ impl Served {
         said.json()["id"].as_str().unwrap().to_owned()
     }
 }
-
-/// The smallest job.
-pub(super) const NOOP: &str = r#"{"kind":"noop","payload":{}}"#;

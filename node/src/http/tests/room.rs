@@ -1,6 +1,7 @@
 //! Cores and memory, slots and labels that are set of a node, progress, and the words for how a job ended.
 
-use super::rig::{NOOP, Served};
+use super::NOOP;
+use super::rig::Served;
 use relais_protocol::job::AttemptOutcome;
 use serde_json::{Value, json};
 

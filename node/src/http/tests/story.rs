@@ -1,6 +1,7 @@
 //! What happened to a job, in order, and what it left.
 
-use super::rig::{NOOP, Served};
+use super::NOOP;
+use super::rig::Served;
 use serde_json::{Value, json};
 
 fn names(story: &Value) -> Vec<String> {

@@ -190,11 +190,14 @@ impl Union<'_> {
     fn executions(&self) -> Vec<String> {
         let rows: BTreeMap<JobId, &Job> = self.jobs.iter().map(|job| (job.id, job)).collect();
         let (mut run, mut seen) = (BTreeSet::new(), Vec::new());
+        // A later life outlives the tombstone of an earlier one, whose attempts went with its row.
+        let deleted: BTreeSet<JobId> = self.deleted().into_iter().map(|(job, _)| job).collect();
         for execution in &self.history.executions {
             if !run.insert((execution.job, execution.fence)) {
                 seen.push(format!("attempt {} of {} was executed twice", execution.fence, execution.job));
             }
-            let row = rows.get(&execution.job).filter(|row| row.attempts.len() < ATTEMPTS_KEPT);
+            let row =
+                rows.get(&execution.job).filter(|row| row.attempts.len() < ATTEMPTS_KEPT && !deleted.contains(&row.id));
             if row.is_some_and(|row| row.attempts.iter().all(|attempt| attempt.fence != execution.fence)) {
                 seen.push(format!("attempt {} of {} is not in the record", execution.fence, execution.job));
             }
