@@ -85,6 +85,8 @@ pub struct Election {
     quiet_until: Mono,
     failures: u32,
     round: u64,
+    /// In its last round somebody had given its word to another.
+    refused_by_word: bool,
     majority_at: Mono,
     overtaken: bool,
 }
@@ -114,6 +116,7 @@ impl Election {
             quiet_until: Mono(0),
             failures: 0,
             round: 0,
+            refused_by_word: false,
             majority_at: now,
             overtaken: false,
         }
@@ -303,6 +306,7 @@ impl Election {
                 self.confirmed = self.confirmed.filter(|word| word.to != self.me);
                 self.phase = Phase::Following;
                 self.back_off(now);
+                self.ask_when_words_are_over(now);
             }
             Phase::Confirmed { stand_at } if now >= stand_at.plus(self.config.round_ms) => {
                 self.phase = Phase::Following;
@@ -366,6 +370,15 @@ impl Election {
         let my_turn = since >= steps * self.config.rank_step_ms;
         if my_turn && !held && now >= self.quiet_until {
             self.ask(now, effects);
+        }
+    }
+
+    /// Who was refused for a word that another has asks again when that is over: where it is the best one, and all
+    /// have to agree, the others wake it each time just when they have taken each other's word.
+    fn ask_when_words_are_over(&mut self, now: Mono) {
+        if self.refused_by_word {
+            let hold = self.config.confirm_hold_ms;
+            self.quiet_until = self.quiet_until.min(now.plus(hold + (self.seed >> 40) % (hold / 2 + 1)));
         }
     }
 

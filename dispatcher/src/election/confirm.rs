@@ -105,6 +105,11 @@ impl Election {
     }
 
     pub(super) fn on_answered(&mut self, now: Mono, answer: &ConfirmAnswer) {
+        let has_given_way = self.phase == Phase::Following && self.confirmed.is_some_and(|word| word.to != self.me);
+        if answer.verdict == Verdict::LogLonger && answer.round == self.round && has_given_way {
+            // It has withdrawn for another no better than itself; that both are behind it has to mind even so.
+            self.back_off(now);
+        }
         let journal = &self.journal;
         let Phase::Asking { round, until, yes } = &mut self.phase else { return };
         // A yes is good for the length of the round: after a pause of this process it says nothing any more.
@@ -129,6 +134,7 @@ impl Election {
             self.back_off(now);
             self.quiet_until = self.quiet_until.max(now.plus(self.config.rank_step_ms));
         } else if answer.verdict != Verdict::Yes {
+            self.refused_by_word |= answer.verdict == Verdict::ConfirmedAnother;
             // One no can still be outvoted; but in a small cluster asking again soon is faster than waiting.
             let until = now.plus(2);
             if let Phase::Asking { until: end, .. } = &mut self.phase {
@@ -139,6 +145,7 @@ impl Election {
 
     pub(super) fn ask(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         self.round += 1;
+        self.refused_by_word = false;
         self.give_word(now, self.me, self.journal.last_log);
         let question = Confirm {
             candidate: self.me,

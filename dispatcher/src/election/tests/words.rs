@@ -98,6 +98,37 @@ fn the_only_one_who_can_win_is_not_kept_out_by_another_who_asks_more_often() {
     panic!("nobody stood");
 }
 
+/// Two of five are gone for good, and of the others two have less and take each other's word again and again.
+#[test]
+fn the_best_one_is_not_kept_out_by_two_who_take_each_others_word() {
+    let now = Mono(10_000);
+    let mut best = voter(5, 114);
+    let mut asked = Vec::new();
+    for now in (1_000..10_000).step_by(5).map(Mono) {
+        for effect in best.handle(now, Input::Tick) {
+            let Effect::Ask(_, question) = effect else { continue };
+            asked.push(now.0);
+            let refused = |from, verdict| {
+                let round = question.round;
+                Input::Answered(ConfirmAnswer { round, from: NodeId(from), verdict, refuses_votes_ms: 0 })
+            };
+            best.handle(now, refused(1, Verdict::ConfirmedAnother));
+            best.handle(now, refused(3, Verdict::Yes));
+        }
+    }
+    let waits = asked.windows(2).map(|two| two[1] - two[0]);
+    assert!(waits.clone().all(|wait| wait <= 320), "it asks again when a word is over: {asked:?}");
+
+    let mut lesser = voter(3, 113);
+    let Some(Effect::Ask(_, question)) = lesser.handle(now, Input::Tick).pop() else { panic!("it does not ask") };
+    lesser.handle(now, Input::Asked(self::question(4, 113)));
+    let round = question.round;
+    let longer = ConfirmAnswer { round, from: NodeId(5), verdict: Verdict::LogLonger, refuses_votes_ms: 0 };
+    let before = lesser.failures;
+    lesser.handle(now, Input::Answered(longer));
+    assert_eq!(lesser.failures, before + 1, "it backs off, though it has given way meanwhile");
+}
+
 #[test]
 fn a_reign_of_ours_that_begins_when_the_journal_follows_another_is_over_at_once() {
     let mut node = voter(3, 79);
