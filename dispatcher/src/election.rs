@@ -87,6 +87,8 @@ pub struct Election {
     round: u64,
     /// In its last round somebody had given its word to another.
     refused_by_word: bool,
+    /// When it last told somebody that it has more.
+    turned_down_at: Option<Mono>,
     majority_at: Mono,
     overtaken: bool,
 }
@@ -117,6 +119,7 @@ impl Election {
             failures: 0,
             round: 0,
             refused_by_word: false,
+            turned_down_at: None,
             majority_at: now,
             overtaken: false,
         }
@@ -373,12 +376,14 @@ impl Election {
         }
     }
 
-    /// Who was refused for a word that another has asks again when that is over: where it is the best one, and all
-    /// have to agree, the others wake it each time just when they have taken each other's word.
+    /// Who has more than another that asks, and was refused for a word that such a one has, asks again soon after
+    /// that is over, and does not sleep on: where all have to agree, the lesser ones wake it each time just when they
+    /// have taken each other's word. Among equals that would go round for ever; the back-off alone ends it.
     fn ask_when_words_are_over(&mut self, now: Mono) {
-        if self.refused_by_word {
+        let longest = self.config.backoff_max_ms;
+        if self.refused_by_word && self.turned_down_at.is_some_and(|at| now.since(at) < longest) {
             let hold = self.config.confirm_hold_ms;
-            self.quiet_until = self.quiet_until.min(now.plus(hold + (self.seed >> 40) % (hold / 2 + 1)));
+            self.quiet_until = self.quiet_until.min(now.plus(hold + (self.seed >> 40) % (3 * hold)));
         }
     }
 

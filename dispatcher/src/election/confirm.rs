@@ -43,6 +43,7 @@ impl Election {
             // As in the bully's election, who turns a lesser one down stands itself, at once: both would wait for
             // each other else, for as long as the better one backs off from what it had tried in vain before.
             self.end_back_off(now);
+            self.turned_down_at = Some(now);
             Verdict::LogLonger
         } else if !is_counted {
             Verdict::NoVoter
