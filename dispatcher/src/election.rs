@@ -376,13 +376,12 @@ impl Election {
         }
     }
 
-    /// Who has more than another that asks, and was refused for a word that such a one has, asks again soon after
-    /// that is over, and does not sleep on: where all have to agree, the lesser ones wake it each time just when they
-    /// have taken each other's word. Among equals that would go round for ever; the back-off alone ends it.
+    /// Who turned a lesser one down, and was refused for a word that such a one has, asks again soon after that is
+    /// over: where all must agree, the lesser ones wake it each time just when they have taken each other's word.
+    /// Equals would go round for ever so; the back-off alone ends that.
     fn ask_when_words_are_over(&mut self, now: Mono) {
-        let longest = self.config.backoff_max_ms;
+        let (hold, longest) = (self.config.confirm_hold_ms, self.config.backoff_max_ms);
         if self.refused_by_word && self.turned_down_at.is_some_and(|at| now.since(at) < longest) {
-            let hold = self.config.confirm_hold_ms;
             self.quiet_until = self.quiet_until.min(now.plus(hold + (self.seed >> 40) % (3 * hold)));
         }
     }

@@ -105,10 +105,8 @@ fn the_best_one_is_not_kept_out_by_two_who_take_each_others_word() {
     let mut best = voter(5, 114);
     let mut asked = Vec::new();
     for now in (1_000..20_000).step_by(5).map(Mono) {
-        if now.0.is_multiple_of(1_000) {
-            best.handle(now, Input::Asked(question(1, 113)));
-        }
-        for effect in best.handle(now, Input::Tick) {
+        let lesser = now.0.is_multiple_of(1_000).then(|| Input::Asked(question(1, 113)));
+        for effect in best.handle(now, lesser.unwrap_or(Input::Tick)) {
             let Effect::Ask(_, question) = effect else { continue };
             asked.push(now.0);
             let refused = |from, verdict| {
