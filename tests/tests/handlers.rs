@@ -1,5 +1,5 @@
-//! A program of one's own in a real cluster: its kind is known once its node has joined, and jobs of it go there and
-//! nowhere else.
+//! A program of one's own in a real cluster: its kind is known once its node has joined, jobs of it go there and
+//! nowhere else, and run on when the dispatcher dies.
 
 use relais_tests::cluster::binary::example;
 use relais_tests::cluster::wait::until;
@@ -58,6 +58,20 @@ fn a_kind_of_ones_own_runs_where_it_is_offered_and_nowhere_else() {
     let told = cluster.nodes[0].ask("POST", &format!("/v1/jobs/{id}:cancel"), "{}").expect("an answer");
     assert_eq!(told.status, 202, "{}", told.text());
     assert_eq!(ended(&cluster, &id)["state"], "cancelled");
+
+    // The dispatcher dies meanwhile: the handler goes on, and its end counts.
+    let (old, epoch) = cluster.dispatcher();
+    assert_ne!(old, 2, "who came later does not take the role");
+    let id = cluster.nodes[2].submit(&count(&json!({"text": "a b", "pause_ms": 1_500})));
+    cluster.until("it to run", |cluster| {
+        (cluster.nodes[2].read(&format!("/v1/jobs/{id}"))?["state"] == "running").then_some(())
+    });
+    cluster.nodes[old].kill();
+    let _ = cluster.successor(old, epoch);
+    cluster.nodes[old].start();
+    cluster.await_whole();
+    let job = ended(&cluster, &id);
+    assert_eq!((&job["state"], job["attempts"].as_array().map(Vec::len)), (&json!("succeeded"), Some(1)), "{job}");
 
     // Its node dies with a job: the job waits for it, since no other node has the kind.
     let id = cluster.nodes[0].submit(&count(&json!({"text": "a b c", "pause_ms": 700})));
