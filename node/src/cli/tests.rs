@@ -49,6 +49,7 @@ fn documented_lines_are_parsed() {
         "node undrain n1",
         "node set n1 slots=4 label.gpu=yes",
         "submit --slots 2 --cpu 1.5 --memory 512MiB --placement pack -- true",
+        "submit --placement every --wait -- hostname",
         "queues -o json",
         "queues ls",
         "queues set reports concurrency=4 rate=100/1s weight=2",

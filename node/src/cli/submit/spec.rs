@@ -52,8 +52,8 @@ pub(crate) struct Flags {
     /// How much memory its node must have left for it
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<String>,
-    /// Which of the nodes that fit: the least loaded (spread) or the most loaded (pack)
-    #[arg(long, value_name = "WAY", value_parser = ["spread", "pack"])]
+    /// Which of the nodes that fit: the least loaded (spread), the most loaded (pack), or once on each (every)
+    #[arg(long, value_name = "WAY", value_parser = ["spread", "pack", "every"])]
     placement: Option<String>,
     /// Run it no sooner than after this time
     #[arg(long, value_name = "DURATION", value_parser = duration_text, conflicts_with = "at")]
