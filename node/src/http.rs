@@ -41,6 +41,7 @@ mod request;
 mod route;
 mod schedules;
 mod settings;
+mod shape;
 mod spec;
 mod story;
 mod submit;
@@ -194,7 +195,13 @@ async fn answer_http(http: HttpRequest, payload: web::Payload, api: web::Data<Ap
     let answered = take(&api, &http, payload, route.clone()).await;
     let answer = answered.unwrap_or_else(|problem| problem.into_answer(http.path()));
     api.counters.count(route.as_ref().ok(), answer.status.as_u16(), began.elapsed());
-    dated(&api, answer).into_response()
+    let id = shape::request_id(&http);
+    if answer.status.is_server_error() {
+        tracing::debug!(request = %id, status = answer.status.as_u16(), path = http.path(), "a request was not served");
+    }
+    let mut answer = dated(&api, shape::shaped(&http, answer));
+    answer.headers.extend(shape::request_id_header(&id));
+    answer.into_response()
 }
 
 /// From the head of a request to its answer.
