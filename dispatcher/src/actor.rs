@@ -65,6 +65,8 @@ pub struct DeskState {
     pub progress_ms: AtomicU64,
     /// Counts for people who watch.
     pub counts: Mutex<CoreCounts>,
+    /// Whether the reign that was applied last is of this node.
+    may_reign: AtomicBool,
 }
 
 /// The way to the dispatcher: cheap to clone, outlives a restart of the actor.
@@ -331,7 +333,7 @@ impl DispatcherActor {
     }
 
     fn propose(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
-        let payload = codec::encode(codec::FORMAT, batch);
+        let payload = codec::encode_packed(codec::FORMAT, batch);
         let proposed = self.parts.journal.propose(payload.into());
         ctx.spawn(proposed.into_actor(self).map(|result, actor, ctx| {
             let input = match result {
@@ -353,9 +355,18 @@ impl DispatcherActor {
     }
 }
 
-/// Hands applied events to the desk.
-pub fn applied(desk: &Desk, events: Vec<Event>) {
-    if !events.is_empty() {
-        desk.input(Input::Applied(events));
+/// Hands applied events to the desk of node `me`, if they concern it: who does not reign learns of reigns alone.
+/// Called in the order of the journal.
+pub fn applied(desk: &Desk, me: NodeId, events: &[Event]) {
+    let promoted = events.iter().rev().find_map(|event| match event {
+        Event::Promoted { node, .. } => Some(*node == me),
+        _ => None,
+    });
+    let was_own = desk.state.may_reign.load(Ordering::Acquire);
+    if let Some(is_own) = promoted {
+        desk.state.may_reign.store(is_own, Ordering::Release);
+    }
+    if !events.is_empty() && (was_own || promoted.is_some()) {
+        desk.input(Input::Applied(events.to_vec()));
     }
 }

@@ -228,7 +228,7 @@ impl Ledger {
     /// Applies the entry at `index`. Bytes that are no batch change nothing but the index: they can't
     /// have been acknowledged by this version, and every replica skips them alike.
     pub fn apply(&mut self, index: Index, payload: &[u8]) -> Effects {
-        match codec::decode::<Batch>(codec::FORMAT, payload, BATCH_DECODE_CAP) {
+        match codec::decode_packed::<Batch>(codec::FORMAT, payload, BATCH_DECODE_CAP) {
             Ok(batch) => self.apply_batch(index, batch),
             Err(error) => {
                 tracing::error!(%index, %error, "skipped an entry that is no batch");

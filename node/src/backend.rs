@@ -194,6 +194,8 @@ pub trait Backend: Send + Sync + 'static {
     fn durability(&self) -> &'static str;
     /// Waits until the ledger here has all that was committed before the call.
     fn fresh(&self) -> BoxFuture<'static, Result<(), NotFresh>>;
+    /// Waits until the ledger here has what was committed at `index`.
+    fn has_applied(&self, index: Index) -> BoxFuture<'static, ()>;
     /// What is applied from now on, with its index. A slow reader loses the oldest.
     fn events(&self) -> tokio::sync::broadcast::Receiver<Arc<(Index, Vec<Event>)>>;
     /// The state of the cluster and of its nodes.

@@ -205,7 +205,7 @@ impl Hub {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let desk = Desk::default();
         let pulse = Pulse::new(parts.me.node, parts.me.incarnation, parts.clock.clone());
-        let sink = Self::sink(desk.clone(), pulse.clone(), events.clone());
+        let sink = Self::sink(parts.me.node, desk.clone(), pulse.clone(), events.clone());
         let known = parts.dir.node().peers.iter().map(|peer| (peer.node, (peer.name.clone(), peer.addr)));
         let (folders, reign) = (parts.dir.folders().clone(), parts.dir.node().reign);
         let addresses = RwLock::new(known.collect());
@@ -255,6 +255,7 @@ impl Hub {
 
     /// Where each applied entry goes: the dispatcher, the election, whoever watches.
     fn sink(
+        me: NodeId,
         desk: Desk,
         pulse: Pulse,
         events: broadcast::Sender<Arc<(Index, Vec<Event>)>>,
@@ -265,7 +266,7 @@ impl Hub {
                     pulse.promoted(*reign, *node, *incarnation);
                 }
             }
-            relais_dispatcher::actor::applied(&desk, applied.clone());
+            relais_dispatcher::actor::applied(&desk, me, &applied);
             // Nobody watching is no error.
             let _ = events.send(Arc::new((index, applied)));
         })

@@ -41,7 +41,7 @@ pub struct Pulse {
     clock: Clock,
     tell: Sender<Told>,
     told: Arc<Mutex<Option<Receiver<Told>>>>,
-    view: Arc<RwLock<PulseView>>,
+    view: Arc<RwLock<Arc<PulseView>>>,
     dispatcher: watch::Sender<(Option<NodeId>, Reign)>,
     /// The last heartbeat of each node, and when it came.
     beats: Arc<Mutex<BTreeMap<NodeId, (Mono, Beat)>>>,
@@ -81,8 +81,12 @@ impl Pulse {
 
     /// What it last said.
     #[must_use]
-    pub fn view(&self) -> PulseView {
+    pub fn view(&self) -> Arc<PulseView> {
         self.view.read().clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut PulseView)) {
+        change(Arc::make_mut(&mut self.view.write()));
     }
 
     /// Changes of dispatcher, from now on.
@@ -93,7 +97,7 @@ impl Pulse {
 
     /// The ledger here is current, as of now.
     pub fn note_fresh(&self) {
-        self.view.write().fresh_at = self.clock.mono();
+        self.change(|view| view.fresh_at = self.clock.mono());
     }
 
     /// The journal here was spoken to by `node`'s.
@@ -160,19 +164,9 @@ impl Pulse {
         let _ = self.tell.send(Told::Goodbye);
     }
 
-    /// The journal changed.
+    /// The journal changed. How long its log is need not be told: the pulse looks before it decides.
     pub fn journal(&self, status: &JournalStatus) {
-        let position = status.last_log.map(|at| LogPosition { term: at.term, index: at.index });
-        self.input(Input::Journal(JournalView {
-            leads: status.role == Role::Leader,
-            term: status.term,
-            last_log: position.unwrap_or_default(),
-            voters: status.voting_nodes(),
-            sets: status.voting_sets(),
-            id: status.id,
-            journals: status.voters.clone(),
-            history: status.history.unwrap_or_default(),
-        }));
+        self.input(Input::Journal(journal_view(status)));
     }
 
     /// Another asks whether it may stand.
@@ -186,4 +180,22 @@ impl Pulse {
         // The thread ends only with the process.
         let _ = self.tell.send(Told::Input(input));
     }
+}
+
+/// What the election knows of a journal.
+fn journal_view(status: &JournalStatus) -> JournalView {
+    JournalView {
+        leads: status.role == Role::Leader,
+        term: status.term,
+        last_log: last_log(status),
+        voters: status.voting_nodes(),
+        sets: status.voting_sets(),
+        id: status.id,
+        journals: status.voters.clone(),
+        history: status.history.unwrap_or_default(),
+    }
+}
+
+fn last_log(status: &JournalStatus) -> LogPosition {
+    status.last_log.map(|at| LogPosition { term: at.term, index: at.index }).unwrap_or_default()
 }

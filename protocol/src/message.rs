@@ -254,6 +254,13 @@ pub enum ReportAnswer {
     Busy,
 }
 
+/// [`Call::Propose`] as it is sent, of records that stay with who sends them.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub enum ProposeCall<'a> {
+    /// Propose these.
+    Propose(&'a [Record]),
+}
+
 /// A call passed on to another node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {

@@ -105,6 +105,7 @@ impl Worker {
             Input::Tick => {}
             Input::Orders(orders) => self.on_orders(now, orders, &mut effects),
             Input::Ended(finish) => self.on_ended(now, *finish),
+            Input::AllEnded(finishes) => finishes.into_iter().for_each(|finish| self.on_ended(now, finish)),
             Input::Answered(number, answer) => {
                 if let Some(sent) = self.in_flight.take_if(|sent| sent.number == number) {
                     self.on_answered(now, &sent, answer, &mut effects);

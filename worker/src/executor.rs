@@ -196,6 +196,10 @@ impl Verdict {
     }
 
     fn with(self, output: Capture, started_at: UnixMs, finished_at: UnixMs) -> Ended {
+        self.after(output.finish(), started_at, finished_at)
+    }
+
+    fn after(self, output: Captured, started_at: UnixMs, finished_at: UnixMs) -> Ended {
         Ended {
             outcome: self.outcome,
             exit_code: self.exit_code,
@@ -204,7 +208,7 @@ impl Verdict {
             stopped: self.stopped,
             result: self.result,
             progress: self.progress,
-            output: output.finish(),
+            output,
             started_at,
             finished_at,
         }
@@ -215,6 +219,12 @@ impl Verdict {
 pub trait Executor: Send + Sync {
     /// Runs one attempt to its end; nothing of it is left when the future is ready.
     fn run(self: Arc<Self>, task: Task, stop: StopSignal) -> BoxFuture<'static, Ended>;
+
+    /// The end of attempt `attempt` of a job with this payload, if there is nothing in between: then it needs no
+    /// task, no output and nobody who could stop it.
+    fn at_once(&self, _payload: &str, _attempt: u16) -> Option<Ended> {
+        None
+    }
 }
 
 /// The executors of a node, by kind. Cheap to clone.
@@ -250,6 +260,12 @@ impl Executors {
     /// The kinds this node can run, in order.
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         self.kinds.keys().map(String::as_str)
+    }
+
+    /// The end of an attempt that has nothing in between, see [`Executor::at_once`].
+    #[must_use]
+    pub fn at_once(&self, kind: &str, payload: &str, attempt: u16) -> Option<Ended> {
+        self.kinds.get(kind)?.at_once(payload, attempt)
     }
 
     /// Runs one attempt to its end. A kind that is not known here fails with a `spawn` error. A dropped

@@ -279,7 +279,7 @@ fn dump_entry(entry: Entry<Types>, committed: Option<Index>) -> DumpEntry {
             learners: members.learner_ids().map(|id| RaftId(id).to_string()).collect(),
         },
         EntryPayload::Normal(payload) => {
-            match codec::decode::<Batch>(codec::FORMAT, &payload.bytes, BATCH_DECODE_CAP) {
+            match codec::decode_packed::<Batch>(codec::FORMAT, &payload.bytes, BATCH_DECODE_CAP) {
                 Ok(batch) => DumpContent::Batch { batch: Box::new(batch) },
                 Err(_) => DumpContent::Unknown { bytes: payload.bytes.len() },
             }

@@ -74,6 +74,18 @@ impl JournalStatus {
         self.voter_sets.iter().map(|set| self.nodes_of(set)).collect()
     }
 
+    /// Whether between this and `other` nothing changed but how far the journal has come.
+    #[must_use]
+    pub fn is_but_progress(&self, other: &Self) -> bool {
+        let of = |status: &Self| (status.id, status.role, status.term, status.leader, status.history, status.is_joint);
+        of(self) == of(other)
+            && self.voters == other.voters
+            && self.learners == other.learners
+            && self.voter_sets == other.voter_sets
+            && self.fork == other.fork
+            && self.last_log.is_some() == other.last_log.is_some()
+    }
+
     fn nodes_of(&self, voters: &BTreeSet<RaftId>) -> BTreeSet<NodeId> {
         let is_past = |raft: &RaftId| raft.node() == self.id.node() && *raft != self.id;
         voters.iter().filter(|raft| !is_past(raft)).map(|raft| raft.node()).collect()

@@ -1,6 +1,7 @@
 //! The store on disk: opened with suspicion, put aside when damaged.
 //!
 //! ```text
+//!   journal/log.tail   the newest frames, before sled has them
 //!   journal/log/       sled: frames, base, committed       journal/log.mark     last acknowledged entry
 //!   journal/ledger/    sled: rows of the checkpoint, meta  journal/ledger.mark  last installed snapshot
 //!   journal/ledger/redo  the checkpoint being made         journal/vote         whose journal, and its vote
@@ -23,6 +24,7 @@ pub use super::place::put_aside;
 pub(super) use super::place::replace;
 use super::place::{parent, successor};
 use super::slots::{SlotError, SlotFile};
+use super::tail::{self, Tail};
 pub(super) use super::threads::Threads;
 use super::verify;
 use relais_protocol::codec;
@@ -315,7 +317,15 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let ledger_book = Book::open(&ledger_dir)?;
     let meta = verify::ledger(&ledger_dir, &ledger_book, installed)?;
     let log_book = Arc::new(Book::open(&dir.join("log"))?);
+    let (mut log_tail, found) = Tail::open(&dir.join(tail::NAME))?;
+    verify::tail(&log_book, &found)?;
     let mut memory = verify::log(&log_book, acknowledged, &meta)?;
+    if !found.frames.is_empty() {
+        log_tail.clear()?;
+    }
+    // Also that it is there.
+    log_tail.sync()?;
+    sync_dir(dir)?;
 
     let (counters, outlook) = (options.outlook.counters.clone(), options.outlook.clone());
     let disk = options.disk.clone();
@@ -323,6 +333,9 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let ledger = Arc::new(Ledger::new(ledger_book, ledger_dir, guard.clone(), ledger_mark, meta, outlook));
     let mut writer = LogWriter {
         book: log_book.clone(),
+        tail: log_tail,
+        unsettled: Vec::new(),
+        settled: memory.settled.clone(),
         guard: guard.clone(),
         ledger: ledger.clone(),
         mark: log_mark,

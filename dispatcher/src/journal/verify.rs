@@ -12,6 +12,7 @@ use super::log::{BASE_KEY, COMMITTED_KEY, FRAMES};
 use super::log_memory::{Base, Known, Memory};
 use super::log_writer::{Ballot, Mark};
 use super::redo;
+use super::tail::Found;
 use super::types::{LogId, Vote};
 use relais_protocol::codec;
 use relais_protocol::ids::Generation;
@@ -78,6 +79,26 @@ pub(super) fn ledger(dir: &Path, book: &Book, mark: u64) -> Result<LedgerMeta, B
     book.flush()?;
     book.file().sync_data()?;
     Ok(meta)
+}
+
+/// Writes what was found in the tail of the log into its database. It is verified there.
+pub(super) fn tail(book: &Book, found: &Found) -> Result<(), BookError> {
+    if found.frames.is_empty() {
+        return Ok(());
+    }
+    let base: Base = decode("the log's base", book.read(BASE_KEY)?.as_deref())?;
+    for (index, frame) in found.frames.iter().filter(|(index, _)| *index >= base.next_index()) {
+        let key = index.to_be_bytes();
+        if FRAMES.read(book, &key)?.as_ref() != Some(frame) {
+            for (key, value) in FRAMES.replace(book, &key, Some(frame))? {
+                book.write(&key, value.as_deref())?;
+            }
+        }
+    }
+    if let Some(committed) = found.committed {
+        book.write(COMMITTED_KEY, Some(&codec::encode(codec::FORMAT, &committed)))?;
+    }
+    Ok(())
 }
 
 /// Heals and verifies the log; `meta` is of the verified ledger.

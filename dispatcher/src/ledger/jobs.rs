@@ -267,6 +267,7 @@ impl Ledger {
 
     pub(super) fn load_jobs(&mut self, rows: &dyn Rows) -> Result<(), LoadError> {
         keys::each_row(rows, keys::JOB, |job: Job| {
+            self.jobs.note_stored(job.id);
             self.lines.count(&job.spec.queue, None, Some(job.state.name()));
             self.groups.enter(job.id, job.state.name());
             self.index(&job);

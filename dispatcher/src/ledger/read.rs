@@ -167,7 +167,8 @@ impl Ledger {
     /// The order to run the attempt that is running now; `None` if it is another or none.
     #[must_use]
     pub fn start_order(&self, id: JobId, fence: Fence) -> Option<StartOrder> {
-        let job = self.jobs.read(&self.sheet, id)?;
+        // What runs is in memory.
+        let job = self.jobs.in_motion(id)?;
         if !matches!(job.state, JobState::Running { fence: current, .. } if current == fence) {
             return None;
         }
@@ -187,7 +188,7 @@ impl Ledger {
     /// Whether a running job is to be cancelled.
     #[must_use]
     pub fn cancel_wanted(&self, id: JobId) -> bool {
-        self.jobs.read(&self.sheet, id).is_some_and(|job| job.cancel.is_some())
+        self.jobs.in_motion(id).is_some_and(|job| job.cancel.is_some())
     }
 
     /// An order-free digest of all rows as they are now: equal journals make equal digests. Reads every

@@ -13,29 +13,37 @@ const ROW_BYTES: usize = 300;
 /// Jobs in memory. A row is here while it runs or has changed since the last checkpoint.
 #[derive(Default)]
 pub(super) struct JobTable {
-    hot: BTreeMap<JobId, Job>,
+    /// Boxed: a job is some hundred bytes, and a map moves what is in it to make room.
+    hot: BTreeMap<JobId, Box<Job>>,
     changed: BTreeSet<JobId>,
     deleted: BTreeSet<JobId>,
     changed_bytes: usize,
+    /// No job with a greater id has a row yet: ids begin with the time, so a new one is not looked for on disk.
+    last_stored: Option<JobId>,
 }
 
 impl JobTable {
     /// The job as it is now.
     pub(super) fn read(&self, sheet: &Sheet, id: JobId) -> Option<Job> {
         if let Some(job) = self.hot.get(&id) {
-            return Some(job.clone());
+            return Some((**job).clone());
         }
         self.read_cold(sheet, id)
     }
 
+    /// This job has a row.
+    pub(super) fn note_stored(&mut self, id: JobId) {
+        self.last_stored = self.last_stored.max(Some(id));
+    }
+
     /// The job, if it runs or has just changed.
     pub(super) fn in_motion(&self, id: JobId) -> Option<&Job> {
-        self.hot.get(&id)
+        self.hot.get(&id).map(|job| &**job)
     }
 
     /// Takes the job out, to change it and [`JobTable::put`] it back.
     pub(super) fn take(&mut self, sheet: &Sheet, id: JobId) -> Option<Job> {
-        self.hot.remove(&id).or_else(|| self.read_cold(sheet, id))
+        self.hot.remove(&id).map(|job| *job).or_else(|| self.read_cold(sheet, id))
     }
 
     /// Keeps the job as changed.
@@ -45,13 +53,13 @@ impl JobTable {
             self.changed_bytes += ROW_BYTES + payload + job.attempts.len() * ROW_BYTES;
         }
         self.deleted.remove(&job.id);
-        self.hot.insert(job.id, job);
+        self.hot.insert(job.id, Box::new(job));
     }
 
     /// Gives back a job that was taken and not changed.
     pub(super) fn put_back(&mut self, job: Job) {
         if self.changed.contains(&job.id) || matches!(job.state, JobState::Running { .. }) {
-            self.hot.insert(job.id, job);
+            self.hot.insert(job.id, Box::new(job));
         }
     }
 
@@ -75,7 +83,8 @@ impl JobTable {
         }
         for id in std::mem::take(&mut self.changed) {
             let Some(job) = self.hot.get(&id) else { continue };
-            sheet.write(job_key(id), Some(codec::encode(codec::FORMAT, job)));
+            sheet.write(job_key(id), Some(codec::encode(codec::FORMAT, &**job)));
+            self.last_stored = self.last_stored.max(Some(id));
             if !matches!(job.state, JobState::Running { .. }) {
                 self.hot.remove(&id);
             }
@@ -84,12 +93,12 @@ impl JobTable {
 
     /// Visits all jobs with `from <= id <= to`, newest first, until `visit` says `false`.
     pub(super) fn newest_first(&self, sheet: &Sheet, from: JobId, to: JobId, visit: impl FnMut(&Job) -> bool) {
-        self.visit(sheet, (from, to), self.hot.range(from..=to).rev(), true, visit);
+        self.visit(sheet, (from, to), self.hot.range(from..=to).map(plain).rev(), true, visit);
     }
 
     /// The same, oldest first.
     pub(super) fn oldest_first(&self, sheet: &Sheet, from: JobId, to: JobId, visit: impl FnMut(&Job) -> bool) {
-        self.visit(sheet, (from, to), self.hot.range(from..=to), false, visit);
+        self.visit(sheet, (from, to), self.hot.range(from..=to).map(plain), false, visit);
     }
 
     fn visit<'a>(
@@ -124,7 +133,7 @@ impl JobTable {
     }
 
     fn read_cold(&self, sheet: &Sheet, id: JobId) -> Option<Job> {
-        if self.deleted.contains(&id) {
+        if Some(id) > self.last_stored || self.deleted.contains(&id) {
             return None;
         }
         let key = job_key(id);
@@ -133,4 +142,8 @@ impl JobTable {
             .inspect_err(|error| tracing::error!(%id, %error, "a stored job can't be read"))
             .ok()
     }
+}
+
+fn plain<'a>((id, job): (&'a JobId, &'a Box<Job>)) -> (&'a JobId, &'a Job) {
+    (id, job)
 }

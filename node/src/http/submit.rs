@@ -99,7 +99,7 @@ async fn present(api: &Api, accepted: &Accepted, minimal: bool) -> Answered {
     }
     if api.backend.ledger().applied() < accepted.index {
         // Either it is there afterwards or the brief answer has to do.
-        drop(tokio::time::timeout(SEEN_MAX, api.backend.fresh()).await);
+        drop(tokio::time::timeout(SEEN_MAX, api.backend.has_applied(accepted.index)).await);
     }
     match look(api, accepted.id) {
         Some((job, names)) => Answer::json_as(

@@ -32,7 +32,7 @@ impl Hub {
         while audits.changed().await.is_ok() {
             let view = self.pulse.view();
             let Some(own) = self.last_audit().filter(|_| view.leads) else { continue };
-            for node in view.voters.into_iter().filter(|node| *node != self.me.node) {
+            for node in view.voters.iter().copied().filter(|node| *node != self.me.node) {
                 self.compare(node, own).await;
             }
         }

@@ -116,6 +116,17 @@ impl Backend for HubBackend {
         async move { work.await.unwrap_or_else(|| Err(NotFresh("the node is stopping".to_owned()))) }.boxed()
     }
 
+    fn has_applied(&self, index: Index) -> BoxFuture<'static, ()> {
+        let journal = self.0.journal();
+        async move {
+            if let Some(journal) = journal {
+                // One that has stopped has nothing more to wait for.
+                let _ = journal.wait_applied(index).await;
+            }
+        }
+        .boxed()
+    }
+
     fn events(&self) -> broadcast::Receiver<Arc<(Index, Vec<Event>)>> {
         self.0.events.subscribe()
     }

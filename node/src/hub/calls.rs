@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use relais_dispatcher::core::Rejection;
 use relais_protocol::codec;
 use relais_protocol::ids::{Index, NodeId};
-use relais_protocol::message::{CALL_BYTES_MAX, Call, Reply};
+use relais_protocol::message::{CALL_BYTES_MAX, Call, ProposeCall, Reply};
 use relais_protocol::record::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Committed, Outcome, Outcomes, Record, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -80,7 +80,8 @@ impl Hub {
             }
         } else {
             self.counts.passed_on.fetch_add(1, Ordering::Relaxed);
-            self.call(dispatcher, &Call::Propose(records.to_vec()), HELD).await?
+            let call = codec::encode_packed(codec::FORMAT, &ProposeCall::Propose(records));
+            self.ask(dispatcher, Purpose::Records, call.into(), HELD).await?
         };
         match reply {
             Reply::Committed { index, outcomes } if !is_stale(&outcomes) => Some(Committed { index, outcomes }),
@@ -90,8 +91,11 @@ impl Hub {
 
     /// Asks another node; `None` when no answer came.
     pub(super) async fn call(&self, to: NodeId, call: &Call, limit: Duration) -> Option<Reply> {
-        let request = Bytes::from(codec::encode(codec::FORMAT, call));
-        let answer = self.net()?.call(to, Purpose::Api, request, limit).await.ok()?;
+        self.ask(to, Purpose::Api, codec::encode(codec::FORMAT, call).into(), limit).await
+    }
+
+    async fn ask(&self, to: NodeId, purpose: Purpose, request: Bytes, limit: Duration) -> Option<Reply> {
+        let answer = self.net()?.call(to, purpose, request, limit).await.ok()?;
         codec::decode(codec::FORMAT, &answer, CALL_BYTES_MAX).ok()
     }
 

@@ -147,7 +147,7 @@ impl Hub {
             let connected = self.net().map(|net| net.connected()).unwrap_or_default();
             let asked = connected.into_iter().map(|node| self.ask_time(node));
             futures::future::join_all(asked).await;
-            let voters = self.pulse.view().voters;
+            let voters = self.pulse.view().voters.clone();
             // What is said is said of the clock as it was before it was compared.
             if let Some(word) = word(self.me.node, began, &self.clocks.offsets(began), &voters) {
                 self.desk.input(Input::Clock(word));

@@ -58,7 +58,7 @@ impl Hub {
         if to == self.me.node {
             return self.bench.order(orders).await;
         }
-        let request = Bytes::from(codec::encode(codec::FORMAT, &OrdersCall::Orders(orders)));
+        let request = Bytes::from(codec::encode_packed(codec::FORMAT, &OrdersCall::Orders(orders)));
         let answer = self.net()?.call(to, Purpose::Orders, request, ORDERS_LIMIT).await.ok()?;
         codec::decode(codec::FORMAT, &answer, CONTROL_BYTES_MAX).ok()
     }

@@ -106,7 +106,7 @@ impl Hub {
         let connected = self.net().map(|net| net.connected()).unwrap_or_default();
         let fit = |node: &NodeId| *node != self.me.node && connected.contains(node);
         let raft = |node: NodeId| voters.iter().copied().find(|raft| raft.node() == node);
-        let succession = self.pulse.view().succession;
+        let succession = self.pulse.view().succession.clone();
         let ready = |node: NodeId| succession.iter().any(|heir| heir.node == node && heir.claim == Claim::Ready);
         if let Some(node) = to {
             let name = self.name_of(node).unwrap_or_else(|| node.to_string());

@@ -95,7 +95,7 @@ impl Hub {
 
     /// Whether this is a pair, whole or reduced to its survivor: two nodes, neither of them a witness.
     pub(super) fn is_pair(&self) -> bool {
-        let voters = self.pulse.view().voters;
+        let voters = self.pulse.view().voters.clone();
         let ledger = self.machine.read();
         let stays = |row: &&NodeRow| !matches!(row.standing, Standing::Left | Standing::Joining);
         let witness = ledger.nodes().any(|row| row.facts.witness && voters.contains(&row.id));

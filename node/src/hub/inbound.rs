@@ -32,6 +32,11 @@ fn read<T: DeserializeOwned>(bytes: &[u8], cap: usize) -> Result<T, String> {
     codec::decode(codec::FORMAT, bytes, cap).map_err(|error| format!("the message can't be read: {error}"))
 }
 
+fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    codec::decode_packed(codec::FORMAT, bytes, CALL_BYTES_MAX)
+        .map_err(|error| format!("the message can't be read: {error}"))
+}
+
 fn write<T: Serialize>(value: &T) -> Result<Bytes, String> {
     Ok(codec::encode(codec::FORMAT, value).into())
 }
@@ -52,10 +57,11 @@ impl Inbound for HubInbound {
             let hub = hub.ok_or_else(|| "the node is stopping".to_owned())?;
             match purpose {
                 Purpose::Journal | Purpose::Snapshot => hub.on_journal_call(from, request).await,
-                Purpose::Orders => hub.on_orders_call(read(&request, CALL_BYTES_MAX)?).await,
+                Purpose::Orders => hub.on_orders_call(unpack(&request)?).await,
                 Purpose::Election | Purpose::Control => {
                     write(&hub.on_control(from, read(&request, CONTROL_BYTES_MAX)?).await)
                 }
+                Purpose::Records => write(&hub.on_call(unpack::<Call>(&request)?).await),
                 Purpose::Api => write(&hub.on_call(read::<Call>(&request, CALL_BYTES_MAX)?).await),
                 Purpose::Output => hub.on_output_call(&request).await,
                 Purpose::Gossip => Err("gossip travels by datagram".to_owned()),

@@ -167,13 +167,19 @@ fn report<E: std::fmt::Display>(result: Result<(), E>, what: &str) {
     }
 }
 
-/// Keeps the pulse told of what the journal is at.
+/// Keeps the pulse told of what the journal is at, but for how far it has come.
 pub async fn watch_journal(hub: Arc<Hub>, journal: Arc<dyn Journal>) {
     let mut status = journal.status();
+    let mut told: Option<JournalStatus> = None;
     loop {
-        let now = status.borrow_and_update().clone();
-        hub.history.note(now.history);
-        hub.pulse.journal(&now);
+        {
+            let now = status.borrow_and_update();
+            if !told.as_ref().is_some_and(|told| told.is_but_progress(&now)) {
+                hub.history.note(now.history);
+                hub.pulse.journal(&now);
+                told = Some(now.clone());
+            }
+        }
         if status.changed().await.is_err() {
             return;
         }

@@ -167,7 +167,7 @@ impl Hub {
 
     /// Whether a majority still has room decides if anything is proposed at all.
     fn tell_full(&self) {
-        let voters = self.pulse.view().voters;
+        let voters = self.pulse.view().voters.clone();
         let mut closed = self.voters_closed(&voters);
         if self.limits.space_low.load(Ordering::Relaxed) && voters.contains(&self.me.node) {
             closed.insert(self.me.node);
@@ -191,7 +191,7 @@ impl Hub {
 
     /// Voters that could take the role: up, ready, and how long their syncs take in µs (0: not known).
     fn fit_voters(&self) -> Vec<(NodeId, u64)> {
-        let voters = self.pulse.view().voters;
+        let voters = self.pulse.view().voters.clone();
         let connected = self.net().map(|net| net.connected()).unwrap_or_default();
         let members = self.members().into_iter().filter(|member| member.state == MemberState::Alive);
         members

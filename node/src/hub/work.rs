@@ -84,7 +84,7 @@ impl Hub {
         if to == self.me.node {
             return Some(self.desk.report(report).await);
         }
-        let request = Bytes::from(codec::encode(codec::FORMAT, &OrdersCall::Report(Box::new(report))));
+        let request = Bytes::from(codec::encode_packed(codec::FORMAT, &OrdersCall::Report(Box::new(report))));
         let answer = self.net()?.call(to, Purpose::Orders, request, REPORT_LIMIT).await.ok()?;
         codec::decode(codec::FORMAT, &answer, CALL_BYTES_MAX).ok()
     }

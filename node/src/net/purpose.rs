@@ -20,6 +20,8 @@ pub enum Purpose {
     Election = 7,
     /// Snapshots of the ledger and job payloads.
     Snapshot = 8,
+    /// Records for the dispatcher to propose.
+    Records = 9,
 }
 
 /// How a stream is used: its second byte on the wire.
@@ -41,7 +43,7 @@ const MIB: usize = 1024 * KIB;
 
 impl Purpose {
     /// All purposes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Journal,
         Self::Orders,
         Self::Output,
@@ -50,6 +52,7 @@ impl Purpose {
         Self::Gossip,
         Self::Election,
         Self::Snapshot,
+        Self::Records,
     ];
 
     /// The longest frame, in bytes: checked before anything is allocated, on both sides.
@@ -59,7 +62,7 @@ impl Purpose {
             Self::Journal | Self::Snapshot => 4 * MIB + 64 * KIB,
             Self::Orders => 4 * MIB,
             Self::Output => MIB,
-            Self::Api => 20 * MIB,
+            Self::Api | Self::Records => 20 * MIB,
             Self::Control | Self::Gossip | Self::Election => 64 * KIB,
         }
     }
@@ -67,7 +70,7 @@ impl Purpose {
     /// Whether calls share one long-lived stream per peer. Where they don't, each has a stream of its own.
     #[must_use]
     pub fn is_long_lived(self) -> bool {
-        matches!(self, Self::Journal | Self::Orders | Self::Election)
+        matches!(self, Self::Journal | Self::Orders | Self::Election | Self::Records)
     }
 
     /// Order among streams that wait to be sent; higher goes first.
@@ -76,7 +79,7 @@ impl Purpose {
             Self::Election | Self::Control | Self::Gossip => 3,
             Self::Journal => 2,
             Self::Orders => 1,
-            Self::Api => 0,
+            Self::Api | Self::Records => 0,
             Self::Output | Self::Snapshot => -1,
         }
     }

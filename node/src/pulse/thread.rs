@@ -1,6 +1,6 @@
 //! The pulse's thread: takes inputs, ticks, beats, and performs what the election wishes.
 
-use super::{JOURNAL_HEARD_MS, Pulse, Told};
+use super::{JOURNAL_HEARD_MS, Pulse, Told, journal_view, last_log};
 use crate::hub::Hub;
 use crate::net::{ClosedPortProbe, Probe, Purpose};
 use bytes::Bytes;
@@ -85,11 +85,15 @@ impl PulseThread {
             };
             let Some(hub) = self.hub.upgrade() else { return };
             match next {
-                Ok(next) => self.take(&hub, next),
+                Ok(next) => {
+                    self.look_at_journal(&hub);
+                    self.take(&hub, next);
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.pulse.clock.mono();
                     if now >= tick_at {
                         tick_at = now.plus(TICK_MS);
+                        self.look_at_journal(&hub);
                         self.compare_history(&hub);
                         self.step(&hub, Input::Tick);
                         self.beat(&hub, now);
@@ -98,6 +102,19 @@ impl PulseThread {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// How long the log is. It grows with each entry, and to be woken for each would cost more than the entry:
+    /// it is looked at before each decision.
+    fn look_at_journal(&mut self, hub: &Arc<Hub>) {
+        let Some(journal) = hub.journal().filter(|_| !self.journal.voters.is_empty()) else { return };
+        let status = journal.status();
+        let status = status.borrow();
+        if last_log(&status) != self.journal.last_log {
+            self.journal = journal_view(&status);
+            drop(status);
+            self.step(hub, Input::Journal(self.journal.clone()));
         }
     }
 
@@ -165,7 +182,7 @@ impl PulseThread {
             }
             Effect::Probe(node) => probe(hub, node),
             Effect::Stand => {
-                self.pulse.view.write().stands += 1;
+                self.pulse.change(|view| view.stands += 1);
                 tracing::info!("stands for election");
                 let journal = hub.journal();
                 hub.engine.spawn(async move {
@@ -190,7 +207,7 @@ impl PulseThread {
             }
             Effect::Resign(reason) => {
                 tracing::warn!(reason, "this node is the dispatcher no more");
-                self.pulse.view.write().resignations += 1;
+                self.pulse.change(|view| view.resignations += 1);
                 hub.desk.input(DeskInput::Majority(false));
                 hub.desk.input(DeskInput::Deposed(self.election.reign()));
             }
@@ -289,16 +306,17 @@ impl PulseThread {
         let reign = self.election.reign();
         let lease = ElectionConfig::default().lease_ms;
         let heard = |node: &&NodeId| self.heard_at.get(node).is_some_and(|at| now.since(*at) < lease);
-        let mut view = self.pulse.view.write();
-        view.leads = self.election.leads();
-        view.dispatcher = dispatcher;
-        view.reign = reign;
-        view.is_voter = self.journal.voters.contains(&self.pulse.me);
-        view.heard_voters = self.journal.voters.iter().filter(heard).count();
-        view.voters.clone_from(&self.journal.voters);
-        view.heard_at.clone_from(&self.heard_at);
-        view.succession = self.election.succession(now);
-        drop(view);
+        let succession = self.election.succession(now);
+        self.pulse.change(|view| {
+            view.leads = self.election.leads();
+            view.dispatcher = dispatcher;
+            view.reign = reign;
+            view.is_voter = self.journal.voters.contains(&self.pulse.me);
+            view.heard_voters = self.journal.voters.iter().filter(heard).count();
+            view.voters.clone_from(&self.journal.voters);
+            view.heard_at.clone_from(&self.heard_at);
+            view.succession = succession;
+        });
         self.pulse
             .dispatcher
             .send_if_modified(|told| std::mem::replace(told, (dispatcher, reign)) != (dispatcher, reign));

@@ -62,7 +62,7 @@ impl Seat {
     }
 
     fn commit(&self, batch: &Batch) {
-        let proposed = self.life.journal.propose(codec::encode(codec::FORMAT, batch).into());
+        let proposed = self.life.journal.propose(codec::encode_packed(codec::FORMAT, batch).into());
         let life = self.life.clone();
         tokio::spawn(async move { life.tell(Told::Landed(proposed.await)) });
     }

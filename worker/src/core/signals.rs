@@ -32,6 +32,8 @@ pub enum Input {
     Orders(Orders),
     /// An attempt ended by itself or because it was stopped.
     Ended(Box<Finish>),
+    /// Several did: one report carries them all.
+    AllEnded(Vec<Finish>),
     /// The report of this number was answered.
     Answered(u64, ReportAnswer),
     /// The report of this number did not arrive, or its answer did not.

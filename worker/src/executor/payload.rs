@@ -67,7 +67,7 @@ pub enum Body {
 }
 
 /// What a `noop` job does instead of nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NoopPayload {
     /// How long it takes.
     pub sleep_ms: u64,
