@@ -23,6 +23,7 @@
 //!   20,000 rows held it for up to 300 ms, in which no append could be acknowledged.
 
 mod ballast;
+mod blocks;
 mod book;
 mod calls;
 mod checkpoint;

@@ -130,7 +130,7 @@ impl Ledger {
         if let Some(row) = inner.overlays.iter().rev().find_map(|changes| changes.get(key)) {
             return Ok(row.clone());
         }
-        inner.meta.space().read(&self.book, key)
+        inner.meta.space().row(&self.book, key)
     }
 
     fn scan_page(&self, from: &[u8], to: &[u8], reverse: bool) -> Result<Page, BookError> {
