@@ -94,6 +94,9 @@ pub trait Machine: Send + Sync + 'static {
     /// was applied last. Keys have at most 400 bytes.
     fn drain_changes(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
+    /// From here on the store answers with what was drained: who kept it for reads meanwhile can let go of it.
+    fn drained(&self) {}
+
     /// Roughly the bytes that [`Machine::drain_changes`] would give: decides when to make a checkpoint.
     fn pending_bytes(&self) -> usize;
 

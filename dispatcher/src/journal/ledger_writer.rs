@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that may wait; who makes more waits for room.
-const JOBS: usize = 2;
+const JOBS: usize = 1;
 /// A key has at most this many bytes, so that sled's inner nodes stay small.
 const KEY_BYTES_MAX: usize = 400;
 /// Changes of the book between two looks for readers, where they need not be seen as one.
@@ -78,9 +78,24 @@ impl LedgerJobs {
 
     /// Hands over a job without waiting for its answer.
     pub(super) async fn begin<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Option<oneshot::Receiver<T>> {
+        Some(self.clone().room().await?.begin(job))
+    }
+
+    /// Waits until there is room for a job; `None` if the thread has ended.
+    pub(super) async fn room(self) -> Option<Room> {
+        self.jobs.reserve_owned().await.ok().map(Room)
+    }
+}
+
+/// Room for one job.
+pub(super) struct Room(mpsc::OwnedPermit<Job>);
+
+impl Room {
+    /// Hands over the job.
+    pub(super) fn begin<T>(self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> oneshot::Receiver<T> {
         let (tx, rx) = oneshot::channel();
-        self.jobs.send(job(tx)).await.ok()?;
-        Some(rx)
+        self.0.send(job(tx));
+        rx
     }
 }
 

@@ -8,13 +8,15 @@ use super::book::Change;
 use super::guard::sync_dir;
 use super::packed;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 const NAME: &str = "redo.blocks";
 /// What a version without blocks wrote: rows.
 const UNPACKED: &str = "redo";
+/// Bytes that are written at a time.
+const WRITTEN_BYTES: usize = 128 << 10;
 
 /// Writes and syncs `changes`, and `meta` that describes the ledger after them.
 pub(super) fn write<'c>(
@@ -22,15 +24,24 @@ pub(super) fn write<'c>(
     meta: &[u8],
     changes: impl Iterator<Item = (&'c [u8], Option<&'c [u8]>)>,
 ) -> io::Result<()> {
-    let mut body = Vec::new();
-    packed::push(&mut body, &[], Some(meta));
-    for (key, value) in changes {
-        packed::push(&mut body, key, value);
-    }
     let temporary = dir.join("redo.new");
     let mut file = File::create(&temporary)?;
-    file.write_all(&xxh3_64(&body).to_le_bytes())?;
-    file.write_all(&body)?;
+    // In the place of the sum, which is known at the end.
+    file.write_all(&[0; 8])?;
+    let (mut sum, mut some) = (Xxh3::new(), Vec::with_capacity(2 * WRITTEN_BYTES));
+    packed::push(&mut some, &[], Some(meta));
+    for (key, value) in changes {
+        packed::push(&mut some, key, value);
+        if some.len() >= WRITTEN_BYTES {
+            sum.update(&some);
+            file.write_all(&some)?;
+            some.clear();
+        }
+    }
+    sum.update(&some);
+    file.write_all(&some)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&sum.digest().to_le_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, dir.join(NAME))?;
     sync_dir(dir)
