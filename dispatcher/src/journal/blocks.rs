@@ -13,6 +13,7 @@
 use super::book::{Book, BookError, Change};
 use super::checkpoint::LedgerMeta;
 use super::long::{PIECE, Space, pieces_of};
+use std::collections::VecDeque;
 use std::iter::Peekable;
 
 /// Begins a block of small rows.
@@ -21,6 +22,8 @@ const PACKED: u8 = 2;
 const ROW_HEADER: usize = 1 + 2 + 2;
 /// Blocks that one step takes together at most, where little is left of each.
 const BLOCKS_A_STEP: usize = 64;
+/// Blocks kept that were read last.
+const SHELF_BLOCKS: usize = 16;
 
 /// A key and its row.
 pub(super) type Row = (Vec<u8>, Vec<u8>);
@@ -66,6 +69,50 @@ fn each_row(stored: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> bool) -> Resul
         rest = after;
     }
     Ok(())
+}
+
+/// The row of `key` in a packed block, and the key of the last row there.
+fn row_in(stored: &[u8], key: &[u8]) -> Result<(Option<Vec<u8>>, Vec<u8>), BookError> {
+    let (mut found, mut last) = (None, Vec::new());
+    each_row(stored, |other, row| {
+        if other == key {
+            found = Some(row.to_vec());
+        }
+        last.clear();
+        last.extend_from_slice(other);
+        true
+    })?;
+    Ok((found, last))
+}
+
+/// A packed block that was read.
+#[derive(Debug)]
+struct Read {
+    first: Vec<u8>,
+    last: Vec<u8>,
+    stored: Vec<u8>,
+}
+
+/// The packed blocks that were read last: who reads neighbours one by one, as a queue is served, finds each block
+/// once. Whoever changes the book clears it.
+#[derive(Debug, Default)]
+pub(super) struct Shelf(VecDeque<Read>);
+
+impl Shelf {
+    fn find(&self, key: &[u8]) -> Option<&[u8]> {
+        let block = self.0.iter().find(|block| block.first.as_slice() <= key && key <= block.last.as_slice())?;
+        Some(&block.stored)
+    }
+
+    fn put(&mut self, block: Read) {
+        self.0.truncate(SHELF_BLOCKS - 1);
+        self.0.push_front(block);
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// A block that is being filled.
@@ -188,17 +235,22 @@ impl Space {
 
     /// The row of `key`.
     pub(super) fn row(self, book: &Book, key: &[u8]) -> Result<Option<Vec<u8>>, BookError> {
+        self.row_by(&mut Shelf::default(), book, key)
+    }
+
+    /// The same, with a look at the blocks that were read before.
+    pub(super) fn row_by(self, shelf: &mut Shelf, book: &Book, key: &[u8]) -> Result<Option<Vec<u8>>, BookError> {
+        if let Some(block) = shelf.find(key) {
+            return Ok(row_in(block, key)?.0);
+        }
         let Some((full, stored)) = self.block_of(book, key)? else { return Ok(None) };
         if !is_packed(&stored) {
             return if full[1..] == *key { self.whole(book, key, &stored).map(Some) } else { Ok(None) };
         }
-        let mut found = None;
-        each_row(&stored, |other, row| {
-            if other == key {
-                found = Some(row.to_vec());
-            }
-            other < key
-        })?;
+        let (found, last) = row_in(&stored, key)?;
+        if key <= last.as_slice() {
+            shelf.put(Read { first: full[1..].to_vec(), last, stored });
+        }
         Ok(found)
     }
 

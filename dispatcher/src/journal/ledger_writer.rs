@@ -277,6 +277,7 @@ impl LedgerWriter {
             transfer.make_void();
         }
         inner.overlays.clear();
+        inner.shelf.clear();
         inner.meta = meta.clone();
         drop(inner);
         ledger.tell(&meta, false);
@@ -297,6 +298,7 @@ fn make(ledger: &Ledger, keys: &[&[u8]], step: &Step) -> Result<(), BookError> {
         transfers.iter().for_each(|transfer| transfer.keep(key, old.as_deref()));
     }
     for (number, (key, value)) in step.changes.iter().enumerate() {
+        inner.shelf.clear();
         if step.is_growth && number % CHANGES_LOCKED == CHANGES_LOCKED - 1 {
             // Who waits to read goes first.
             MutexGuard::bump(&mut inner);

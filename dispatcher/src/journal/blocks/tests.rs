@@ -57,10 +57,13 @@ impl Bench {
         let mut meta = LedgerMeta::default();
         self.model.iter().for_each(|(key, row)| meta.add(key, row));
         assert_eq!((meta.rows, meta.hash), (self.meta.rows, self.meta.hash));
+        let mut shelf = Shelf::default();
         for (key, row) in &self.model {
             assert_eq!(SPACE.row(&self.book, key).unwrap().as_ref(), Some(row));
+            assert_eq!(SPACE.row_by(&mut shelf, &self.book, key).unwrap().as_ref(), Some(row));
             let beside = [key.as_slice(), &[0]].concat();
             assert_eq!(SPACE.row(&self.book, &beside).unwrap(), self.model.get(&beside).cloned());
+            assert_eq!(SPACE.row_by(&mut shelf, &self.book, &beside).unwrap(), self.model.get(&beside).cloned());
         }
         keys
     }
