@@ -25,6 +25,7 @@
 //!   20,000 rows held it for up to 300 ms, in which no append could be acknowledged.
 
 mod ballast;
+mod blocks;
 mod book;
 mod calls;
 mod checkpoint;
@@ -96,6 +97,9 @@ pub trait Machine: Send + Sync + 'static {
     /// to keep, and [`Rows`] answers with them at once. Called with the machine exactly at the index that
     /// was applied last. Keys have at most 400 bytes.
     fn drain_changes(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+    /// From here on the store answers with what was drained: who kept it for reads meanwhile can let go of it.
+    fn drained(&self) {}
 
     /// Roughly the bytes that [`Machine::drain_changes`] would give: decides when to make a checkpoint.
     fn pending_bytes(&self) -> usize;

@@ -327,7 +327,7 @@ impl Ledger {
         changes
     }
 
-    /// All that was drained is in the checkpointed rows now.
+    /// The checkpointed rows answer with all that was drained now.
     pub fn kept(&mut self) {
         self.sheet.kept();
     }

@@ -39,10 +39,11 @@ impl Machine for LedgerMachine {
     }
 
     fn drain_changes(&self) -> Vec<Change> {
-        let mut ledger = self.ledger.write();
-        // The store drains again only when it has kept what it drained before.
-        ledger.kept();
-        ledger.drain_changes()
+        self.ledger.write().drain_changes()
+    }
+
+    fn drained(&self) {
+        self.ledger.write().kept();
     }
 
     fn pending_bytes(&self) -> usize {

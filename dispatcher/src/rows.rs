@@ -55,7 +55,7 @@ impl Rows for MemoryRows {
 /// Changes over checkpointed rows.
 pub struct Sheet {
     base: Arc<dyn Rows>,
-    /// Handed to the store, perhaps not yet kept there.
+    /// Handed to the store, which perhaps does not answer with it yet.
     in_flight: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     changed: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     changed_bytes: usize,
@@ -98,7 +98,7 @@ impl Sheet {
         drained
     }
 
-    /// All that was drained is in the checkpointed rows now.
+    /// The checkpointed rows answer with all that was drained now.
     pub fn kept(&mut self) {
         self.in_flight.clear();
     }

@@ -72,6 +72,18 @@ impl Book {
         Ok(self.db()?.get(key)?.map(|value| value.to_vec()))
     }
 
+    /// The last key in `from..=to`, and its value.
+    pub(super) fn last_up_to(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, BookError> {
+        let found = self.db()?.range::<&[u8], _>(from..=to).next_back().transpose()?;
+        Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
+    }
+
+    /// The first key after `after` and before `end`.
+    pub(super) fn first_after(&self, after: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, BookError> {
+        let found = self.db()?.range::<&[u8], _>((Bound::Excluded(after), Bound::Excluded(end))).next().transpose()?;
+        Ok(found.map(|(key, _)| key.to_vec()))
+    }
+
     /// Makes one change. Not synced.
     pub(super) fn write(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), BookError> {
         let db = self.db()?;

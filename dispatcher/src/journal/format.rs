@@ -1,19 +1,21 @@
 //! The format of a journal folder: a number in a file of its own, looked at before anything in the folder is
 //! opened for writing. A newer one is refused, and not a byte of it is touched.
 //!
-//! Folders made before there was such a file have format 1. The number is checksummed, so that a flipped bit
+//! Folders made before there was such a file have format 1, in which each row of the ledger has a key of its own;
+//! since format 2 they are packed into blocks. The number is checksummed, so that a flipped bit
 //! is damage and not a newer version.
 
 use super::guard::sync_dir;
 use super::slots;
 use relais_protocol::codec;
+use std::cmp::Ordering;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The newest format that this build reads, and the one that it writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 const NAME: &str = "format";
 
 /// What a folder says of its format.
@@ -21,6 +23,8 @@ const NAME: &str = "format";
 pub(super) enum Found {
     /// This build reads it.
     Known,
+    /// This build reads it, and leaves it in a newer form.
+    Older,
     /// The folder is not there, or it was made before there was a format file.
     Unsaid,
     /// A newer build made it.
@@ -54,7 +58,11 @@ fn number(text: &str) -> Option<u32> {
 }
 
 fn judge(format: u32) -> Found {
-    if format > FORMAT { Found::Newer(format) } else { Found::Known }
+    match format.cmp(&FORMAT) {
+        Ordering::Less => Found::Older,
+        Ordering::Equal => Found::Known,
+        Ordering::Greater => Found::Newer(format),
+    }
 }
 
 /// Puts the present format on record.
@@ -86,9 +94,11 @@ mod tests {
         assert_eq!(look(dir.path()).unwrap(), Found::Unsaid);
         write(dir.path()).unwrap();
         assert_eq!(look(dir.path()).unwrap(), Found::Known);
+        fs::write(dir.path().join(NAME), line(1)).unwrap();
+        assert_eq!(look(dir.path()).unwrap(), Found::Older);
         fs::write(dir.path().join(NAME), line(FORMAT + 1)).unwrap();
         assert_eq!(look(dir.path()).unwrap(), Found::Newer(FORMAT + 1));
-        fs::write(dir.path().join(NAME), line(FORMAT).replace(" 1 ", " 3 ")).unwrap();
+        fs::write(dir.path().join(NAME), line(FORMAT).replace(" 2 ", " 3 ")).unwrap();
         assert_eq!(look(dir.path()).unwrap(), Found::Damaged);
     }
 

@@ -5,6 +5,7 @@
 //! [`super::merge`].
 
 use super::Rows;
+use super::blocks::Shelf;
 use super::book::{Book, BookError};
 use super::checkpoint::{Changes, Checkpoint, LedgerMeta};
 use super::guard::{Counters, Guard};
@@ -61,6 +62,8 @@ pub(super) struct Inner {
     pub(super) overlays: VecDeque<Arc<Changes>>,
     /// Streams of the checkpoint that are under way.
     pub(super) transfers: Vec<Weak<Transfer>>,
+    /// Blocks of `meta`'s space as they are on disk.
+    pub(super) shelf: Shelf,
 }
 
 impl Ledger {
@@ -80,7 +83,12 @@ impl Ledger {
             guard,
             mark: Mutex::new(mark),
             applying: Mutex::new(()),
-            inner: Mutex::new(Inner { meta, overlays: VecDeque::new(), transfers: Vec::new() }),
+            inner: Mutex::new(Inner {
+                meta,
+                overlays: VecDeque::new(),
+                transfers: Vec::new(),
+                shelf: Shelf::default(),
+            }),
             outlook,
         }
     }
@@ -126,11 +134,12 @@ impl Ledger {
     }
 
     fn read_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, BookError> {
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
         if let Some(row) = inner.overlays.iter().rev().find_map(|changes| changes.get(key)) {
             return Ok(row.clone());
         }
-        inner.meta.space().read(&self.book, key)
+        let space = inner.meta.space();
+        space.row_by(&mut inner.shelf, &self.book, key)
     }
 
     fn scan_page(&self, from: &[u8], to: &[u8], reverse: bool) -> Result<Page, BookError> {

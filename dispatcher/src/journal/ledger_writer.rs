@@ -1,9 +1,10 @@
 //! The one thread that writes the stored ledger.
 //!
-//! A checkpoint is made so: work out the meta after it, put all of it into the redo file, then change row
-//! after row, the meta last, and sync. A snapshot that comes in is gathered in the free space of rows,
+//! A checkpoint is made so: work out which blocks of rows change and the meta after it, put all of it into the redo
+//! file, then change block after block, the meta last, and sync. A snapshot that comes in is gathered in the free space of rows,
 //! and becomes the ledger by one write of the meta.
 
+use super::blocks::Step;
 use super::book::{Book, BookError};
 use super::checkpoint::{Changes, LedgerMeta, space};
 use super::guard::{Guard, Synced};
@@ -11,6 +12,7 @@ use super::ledger::{Inner, Ledger, META_KEY};
 use super::packed;
 use super::redo;
 use super::types::{LogId, Membership};
+use parking_lot::MutexGuard;
 use relais_protocol::codec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,9 +21,11 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that may wait; who makes more waits for room.
-const JOBS: usize = 2;
+const JOBS: usize = 1;
 /// A key has at most this many bytes, so that sled's inner nodes stay small.
 const KEY_BYTES_MAX: usize = 400;
+/// Changes of the book between two looks for readers, where they need not be seen as one.
+const CHANGES_LOCKED: usize = 16;
 
 /// A checkpoint to make.
 pub(super) struct Draft {
@@ -74,9 +78,24 @@ impl LedgerJobs {
 
     /// Hands over a job without waiting for its answer.
     pub(super) async fn begin<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Option<oneshot::Receiver<T>> {
+        Some(self.clone().room().await?.begin(job))
+    }
+
+    /// Waits until there is room for a job; `None` if the thread has ended.
+    pub(super) async fn room(self) -> Option<Room> {
+        self.jobs.reserve_owned().await.ok().map(Room)
+    }
+}
+
+/// Room for one job.
+pub(super) struct Room(mpsc::OwnedPermit<Job>);
+
+impl Room {
+    /// Hands over the job.
+    pub(super) fn begin<T>(self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> oneshot::Receiver<T> {
         let (tx, rx) = oneshot::channel();
-        self.jobs.send(job(tx)).await.ok()?;
-        Some(rx)
+        self.0.send(job(tx));
+        rx
     }
 }
 
@@ -181,24 +200,19 @@ impl LedgerWriter {
         let mut meta = ledger.meta();
         meta.applied = draft.applied;
         meta.membership = draft.membership;
-        let space = meta.space();
-        for (key, row) in draft.changes.iter() {
-            if key.len() > KEY_BYTES_MAX {
-                return Err(BookError::Damaged(format!("a key of {} bytes is too long", key.len())));
-            }
-            if let Some(old) = space.read(&ledger.book, key)? {
-                meta.subtract(key, &old);
-            }
-            if let Some(row) = row {
-                meta.add(key, row);
-            }
+        if let Some(key) = draft.changes.keys().find(|key| key.len() > KEY_BYTES_MAX) {
+            return Err(BookError::Damaged(format!("a key of {} bytes is too long", key.len())));
         }
-        let encoded = codec::encode(codec::FORMAT, &meta);
         let rows = draft.changes.iter().map(|(key, row)| (key.as_slice(), row.as_deref()));
-        redo::write(&ledger.dir, &encoded, rows)?;
+        let steps = meta.space().steps(&ledger.book, rows, &mut meta)?;
+        let encoded = codec::encode(codec::FORMAT, &meta);
+        let changes = steps.iter().flat_map(|step| &step.changes);
+        redo::write(&ledger.dir, &encoded, changes.map(|(key, value)| (key.as_slice(), value.as_deref())))?;
         let whole = ledger.applying.lock();
-        for (key, row) in draft.changes.iter() {
-            change_row(&ledger, key, row.as_deref())?;
+        let mut keys = draft.changes.keys();
+        for step in steps {
+            let keys: Vec<&[u8]> = keys.by_ref().take(step.rows).map(Vec::as_slice).collect();
+            make(&ledger, &keys, &step)?;
         }
         ledger.book.write(META_KEY, Some(&encoded))?;
         sync(&ledger.book, &ledger.guard)?;
@@ -229,12 +243,16 @@ impl LedgerWriter {
         if !self.has(number) || self.stage.is_sealed {
             return Ok(false);
         }
-        for (key, row) in rows {
-            let Some(row) = row else { return Ok(false) };
-            for (key, value) in self.stage.meta.space().write(&key, &row) {
+        let is_whole = rows.iter().all(|(key, row)| row.is_some() && key.len() <= KEY_BYTES_MAX);
+        if !is_whole || !rows.is_sorted_by(|one, next| one.0 < next.0) {
+            return Ok(false);
+        }
+        let rows = rows.iter().map(|(key, row)| (key.as_slice(), row.as_deref()));
+        let space = self.stage.meta.space();
+        for step in space.steps(&self.ledger.book, rows, &mut self.stage.meta)? {
+            for (key, value) in step.changes {
                 self.ledger.book.write(&key, value.as_deref())?;
             }
-            self.stage.meta.add(&key, &row);
         }
         Ok(true)
     }
@@ -259,6 +277,7 @@ impl LedgerWriter {
             transfer.make_void();
         }
         inner.overlays.clear();
+        inner.shelf.clear();
         inner.meta = meta.clone();
         drop(inner);
         ledger.tell(&meta, false);
@@ -270,17 +289,21 @@ fn drop_overlay(inner: &mut Inner, changes: &Arc<Changes>) {
     inner.overlays.retain(|overlay| !Arc::ptr_eq(overlay, changes));
 }
 
-/// Changes one row, after those who still need what it was have taken it.
-fn change_row(ledger: &Ledger, key: &[u8], row: Option<&[u8]>) -> Result<(), BookError> {
-    let inner = ledger.inner();
-    let space = inner.meta.space();
-    let mut transfers = inner.transfers.iter().filter_map(std::sync::Weak::upgrade).peekable();
-    if transfers.peek().is_some() {
-        let old = space.read(&ledger.book, key)?;
-        transfers.for_each(|transfer| transfer.keep(key, old.as_deref()));
+/// Makes one step, after those who still need what its rows were have taken it.
+fn make(ledger: &Ledger, keys: &[&[u8]], step: &Step) -> Result<(), BookError> {
+    let mut inner = ledger.inner();
+    let transfers: Vec<_> = inner.transfers.iter().filter_map(std::sync::Weak::upgrade).collect();
+    for key in keys.iter().filter(|_| !transfers.is_empty()) {
+        let old = if step.is_growth { None } else { inner.meta.space().row(&ledger.book, key)? };
+        transfers.iter().for_each(|transfer| transfer.keep(key, old.as_deref()));
     }
-    for (key, value) in space.replace(&ledger.book, key, row)? {
-        ledger.book.write(&key, value.as_deref())?;
+    for (number, (key, value)) in step.changes.iter().enumerate() {
+        inner.shelf.clear();
+        if step.is_growth && number % CHANGES_LOCKED == CHANGES_LOCKED - 1 {
+            // Who waits to read goes first.
+            MutexGuard::bump(&mut inner);
+        }
+        ledger.book.write(key, value.as_deref())?;
     }
     Ok(())
 }

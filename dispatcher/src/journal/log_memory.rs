@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Entries kept in memory.
 const RECENT: usize = 160;
 /// Bytes of entries kept in memory.
-const RECENT_BYTES: usize = 64 << 20;
+const RECENT_BYTES: usize = 8 << 20;
 
 /// Where the log begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

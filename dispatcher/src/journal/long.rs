@@ -8,7 +8,7 @@ use super::book::{Book, BookError, Change};
 
 /// Bytes of a value under one key. With up to 17 values in a tree node, a node stays below the 128 KiB
 /// from which sled would move it into an unsynced file.
-const PIECE: usize = 4_000;
+pub(super) const PIECE: usize = 4_000;
 const WHOLE: u8 = 0;
 const LONG: u8 = 1;
 const LONG_HEADER: usize = 5;
@@ -66,9 +66,14 @@ impl Space {
 
     /// The changes that remove `key`, whose stored value is `stored`.
     pub(super) fn remove(self, key: &[u8], stored: &[u8]) -> Vec<Change> {
-        let mut changes = vec![(self.key(key), None)];
-        changes.extend((1..pieces_of(stored)).map(|number| (self.piece_key(key, number), None)));
-        changes
+        self.keys_of(key, pieces_of(stored)).into_iter().map(|key| (key, None)).collect()
+    }
+
+    /// The book's keys of a value that takes so many.
+    pub(super) fn keys_of(self, key: &[u8], pieces: u32) -> Vec<Vec<u8>> {
+        let mut keys = vec![self.key(key)];
+        keys.extend((1..pieces).map(|number| self.piece_key(key, number)));
+        keys
     }
 
     /// The changes that put `value` (or nothing) in the place of what `book` has.
@@ -132,7 +137,7 @@ fn long_length(stored: &[u8]) -> usize {
 }
 
 /// Keys that the value takes, the first included.
-fn pieces_of(stored: &[u8]) -> u32 {
+pub(super) fn pieces_of(stored: &[u8]) -> u32 {
     match stored.first() {
         Some(&LONG) => long_length(stored).div_ceil(PIECE) as u32,
         _ => 1,

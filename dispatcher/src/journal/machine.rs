@@ -90,14 +90,18 @@ impl Applier {
     fn draft(&mut self, is_audit: bool) -> Draft {
         let changes: Arc<Changes> = Arc::new(self.machine.drain_changes().into_iter().collect());
         self.ledger.inner().overlays.push_back(changes.clone());
+        self.machine.drained();
         self.drafted_next = self.next_index();
         Draft { changes, applied: self.applied, membership: self.membership.clone(), is_audit }
     }
 
     async fn checkpoint(&mut self, is_audit: bool) -> Result<(), StorageError> {
+        // Room first: each draft is a copy of all that it changes.
+        let room = self.jobs.clone().room().await.ok_or_else(|| write_error("the ledger has failed"))?;
         let draft = self.draft(is_audit);
-        let begun = self.jobs.begin(|done| Job::Checkpoint(draft, done)).await;
-        begun.map(drop).ok_or_else(|| write_error("the ledger has failed"))
+        // Nobody waits for this one.
+        drop(room.begin(|done| Job::Checkpoint(draft, done)));
+        Ok(())
     }
 
     async fn apply_one(&mut self, entry: Entry<Types>) -> Result<Outcomes, StorageError> {

@@ -24,7 +24,7 @@ struct Filling {
 
 impl Filling {
     /// Takes a row unless the page is full.
-    fn take(&mut self, key: &[u8], value: Vec<u8>) -> bool {
+    fn take(&mut self, key: Vec<u8>, value: Vec<u8>) -> bool {
         let bytes = self.bytes + key.len() + value.len() + 8;
         let is_full = self.page.rows.len() >= self.max.0 || (bytes > self.max.1 && !self.page.rows.is_empty());
         if is_full {
@@ -32,7 +32,7 @@ impl Filling {
             return false;
         }
         self.bytes = bytes;
-        self.page.rows.push((key.to_vec(), value));
+        self.page.rows.push((key, value));
         true
     }
 }
@@ -56,29 +56,32 @@ pub(super) fn page(
     let mut next = over.next();
     let end = if to.is_empty() { space.end() } else { space.key(to) };
     let mut has_room = true;
-    book.scan(&space.key(from), &end, reverse, &mut |full, stored| {
-        let key = &full[1..];
-        while let Some((over_key, row)) = next {
-            let is_before = if reverse { over_key.as_slice() > key } else { over_key.as_slice() < key };
-            if !is_before {
+    book.scan(&space.block_from(book, from)?, &end, reverse, &mut |full, stored| {
+        let mut rows = space.rows_in(book, full, stored)?;
+        rows.retain(|(key, _)| key.as_slice() >= from && (to.is_empty() || key.as_slice() < to));
+        if reverse {
+            rows.reverse();
+        }
+        for (key, row) in rows {
+            let is_before = |over: &[u8]| if reverse { over > key.as_slice() } else { over < key.as_slice() };
+            while let Some((over_key, row)) = next.filter(|(over_key, _)| has_room && is_before(over_key)) {
+                has_room = row.as_ref().is_none_or(|row| filling.take(over_key.clone(), row.clone()));
+                next = over.next();
+            }
+            if !has_room {
                 break;
             }
-            has_room = row.as_ref().is_none_or(|row| filling.take(over_key, row.clone()));
-            if !has_room {
-                return Ok(false);
+            if let Some((over_key, row)) = next.filter(|(over_key, _)| **over_key == key) {
+                has_room = row.as_ref().is_none_or(|row| filling.take(over_key.clone(), row.clone()));
+                next = over.next();
+            } else {
+                has_room = filling.take(key, row);
             }
-            next = over.next();
-        }
-        if let Some((over_key, row)) = next.filter(|(over_key, _)| over_key.as_slice() == key) {
-            has_room = row.as_ref().is_none_or(|row| filling.take(over_key, row.clone()));
-            next = over.next();
-        } else {
-            has_room = filling.take(key, space.whole(book, key, stored)?);
         }
         Ok(has_room)
     })?;
     while let Some((over_key, row)) = next.filter(|_| has_room) {
-        has_room = row.as_ref().is_none_or(|row| filling.take(over_key, row.clone()));
+        has_room = row.as_ref().is_none_or(|row| filling.take(over_key.clone(), row.clone()));
         next = over.next();
     }
     Ok(filling.page)

@@ -4,7 +4,7 @@
 //!   journal/log.tail   the newest frames, before sled has them
 //!   journal/log/       sled: frames, base, committed       journal/log.mark     last acknowledged entry
 //!   journal/ledger/    sled: rows of the checkpoint, meta  journal/ledger.mark  last installed snapshot
-//!   journal/ledger/redo  the checkpoint being made         journal/vote         whose journal, and its vote
+//!   journal/ledger/redo.blocks  the checkpoint being made   journal/vote        whose journal, and its vote
 //!   journal/format     which format all of it has        journal/ballast      room to give back when the disk is full
 //! ```
 //! A new store is made under another name and renamed when whole, so a store lacks files only by damage.
@@ -206,7 +206,7 @@ pub fn check_format(dir: &Path) -> Result<(), OpenError> {
     let dir = dir.to_path_buf();
     match format::look(&dir) {
         Ok(Found::Newer(found)) => Err(OpenError::TooNew { dir, found, known: format::FORMAT }),
-        Ok(Found::Known | Found::Unsaid | Found::Damaged) => Ok(()),
+        Ok(Found::Known | Found::Older | Found::Unsaid | Found::Damaged) => Ok(()),
         Err(error) => Err(OpenError::Io { dir, error }),
     }
 }
@@ -296,7 +296,7 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
         create(dir, options.id)?;
     }
     match format::look(dir)? {
-        Found::Unsaid => format::write(dir)?,
+        Found::Unsaid | Found::Older => format::write(dir)?,
         Found::Damaged => {
             return Err(Trouble::Book(BookError::Damaged("the format file is not as written".to_owned())));
         }

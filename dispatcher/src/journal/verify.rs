@@ -51,23 +51,28 @@ pub(super) fn ledger(dir: &Path, book: &Book, mark: u64) -> Result<LedgerMeta, B
     if let Some((encoded, changes)) = redo::read(dir)? {
         let redone: LedgerMeta = decode("the redo file's meta", Some(&encoded))?;
         if redone.slot == meta.slot && redone.next_index() >= meta.next_index() {
-            for (key, row) in changes {
-                for (key, value) in redone.space().replace(book, &key, row.as_deref())? {
-                    book.write(&key, value.as_deref())?;
-                }
+            for (key, value) in changes {
+                book.write(&key, value.as_deref())?;
             }
             book.write(META_KEY, Some(&encoded))?;
             meta = redone;
         }
     }
+    meta = finish_unpacked(dir, book, meta)?;
     if meta.slot > 1 {
         return Err(damaged("the ledger's meta names a space that does not exist"));
     }
     space(1 - meta.slot).clear(book)?;
     let mut found = LedgerMeta::default();
     let rows = meta.space();
+    let mut last: Option<Vec<u8>> = None;
     book.scan(&rows.key(&[]), &rows.end(), false, &mut |key, stored| {
-        found.add(&key[1..], &rows.whole(book, &key[1..], stored)?);
+        let block = rows.rows_in(book, key, stored)?;
+        if last.as_ref().is_some_and(|last| block.first().is_some_and(|(first, _)| first <= last)) {
+            return Err(damaged("two blocks of the ledger have the same rows"));
+        }
+        block.iter().for_each(|(key, row)| found.add(key, row));
+        last = block.into_iter().next_back().map(|(key, _)| key);
         Ok(true)
     })?;
     if (found.rows, found.hash) != (meta.rows, meta.hash) {
@@ -99,6 +104,26 @@ pub(super) fn tail(book: &Book, found: &Found) -> Result<(), BookError> {
         book.write(COMMITTED_KEY, Some(&codec::encode(codec::FORMAT, &committed)))?;
     }
     Ok(())
+}
+
+/// Finishes a checkpoint that a version without blocks had begun: its redo file names rows, one to a key.
+fn finish_unpacked(dir: &Path, book: &Book, meta: LedgerMeta) -> Result<LedgerMeta, BookError> {
+    let Some((encoded, changes)) = redo::read_unpacked(dir)? else { return Ok(meta) };
+    let redone: LedgerMeta = decode("the redo file's meta", Some(&encoded))?;
+    let is_due = redone.slot == meta.slot && redone.next_index() >= meta.next_index();
+    if is_due {
+        for (key, row) in changes {
+            for (key, value) in redone.space().replace(book, &key, row.as_deref())? {
+                book.write(&key, value.as_deref())?;
+            }
+        }
+        book.write(META_KEY, Some(&encoded))?;
+        book.flush()?;
+        book.file().sync_data()?;
+    }
+    // From now on rows are packed, and it would tear them apart.
+    redo::remove_unpacked(dir)?;
+    Ok(if is_due { redone } else { meta })
 }
 
 /// Heals and verifies the log; `meta` is of the verified ledger.

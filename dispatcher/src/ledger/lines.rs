@@ -18,6 +18,7 @@
 //! the others are, so that nobody saves up time in which it wanted nothing. While only one queue has anything to
 //! run, nothing is counted: there is nobody to share with, and no row to write.
 
+mod crowd;
 mod line;
 mod queue;
 mod strand;

@@ -184,6 +184,10 @@ impl Machine for Witness {
         self.ledger.drain_changes()
     }
 
+    fn drained(&self) {
+        self.ledger.drained();
+    }
+
     fn pending_bytes(&self) -> usize {
         self.ledger.pending_bytes()
     }

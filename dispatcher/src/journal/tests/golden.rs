@@ -161,6 +161,6 @@ async fn a_newer_journal_is_refused_and_not_touched() {
     put_format(&dir, FORMAT + 1).unwrap();
     let before = contents(&dir);
     let refused = open(options(&dir)).await.err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(refused.contains("format 2") && refused.contains("newer version"), "{refused}");
+    assert!(refused.contains("format 3") && refused.contains("newer version"), "{refused}");
     assert!(contents(&dir) == before, "it was changed");
 }

@@ -7,11 +7,12 @@
 //! at about the same time, and **only jobs that came within `(100 − p) × aging` of a job are ever started before
 //! it**: an endless stream of others can't starve it. Nothing has to be sorted again as time passes.
 
+use super::crowd::{Came, Crowd};
 use relais_protocol::ids::JobId;
 use relais_protocol::job::{Job, Place};
 use relais_protocol::spec::StartTime;
 use relais_protocol::time::UnixMs;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The highest priority.
 const PRIORITY_MAX: u8 = 100;
@@ -20,13 +21,10 @@ const PRIORITY_MAX: u8 = 100;
 /// place.
 pub(in crate::ledger) type Turn = (UnixMs, Place, JobId);
 
-/// When a job came: when it was submitted, or could start for the first time.
-type Came = (UnixMs, Place, JobId);
-
 /// Jobs by how far their priority is from the highest one, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Strand {
-    by_patience: BTreeMap<u8, BTreeSet<Came>>,
+    by_patience: BTreeMap<u8, Crowd>,
     /// Whether its concurrency key is at its limit.
     pub(super) parked: bool,
     /// The turn under which it stands in its line.
@@ -64,7 +62,7 @@ impl Strand {
     pub(super) fn remove(&mut self, job: &Job) {
         let (patience, came) = came(job);
         let Some(jobs) = self.by_patience.get_mut(&patience) else { return };
-        jobs.remove(&came);
+        jobs.remove(came);
         if jobs.is_empty() {
             self.by_patience.remove(&patience);
         }
@@ -76,27 +74,25 @@ impl Strand {
 
     /// Whose turn is first.
     pub(super) fn first(&self, aging_ms: u64) -> Option<Turn> {
-        let firsts = self.by_patience.iter().filter_map(|(patience, jobs)| Some((*patience, *jobs.first()?)));
+        let firsts = self.by_patience.iter().filter_map(|(patience, jobs)| Some((*patience, jobs.first()?)));
         firsts.map(|(patience, came)| turn(patience, came, aging_ms)).min()
     }
 
     /// When the oldest came.
     pub(super) fn oldest(&self) -> Option<UnixMs> {
-        self.by_patience.values().filter_map(|jobs| jobs.first()).map(|(at, ..)| *at).min()
+        self.by_patience.values().filter_map(Crowd::first).map(|(at, ..)| at).min()
     }
 
     /// How many have their turn before `job`.
     pub(super) fn before(&self, job: &Job, aging_ms: u64) -> usize {
         let (patience, own) = came(job);
         let own = turn(patience, own, aging_ms);
-        let before = |(patience, jobs): (&u8, &BTreeSet<Came>)| {
-            jobs.iter().take_while(|came| turn(*patience, **came, aging_ms) < own).count()
-        };
+        let before = |(patience, jobs): (&u8, &Crowd)| jobs.count_while(|came| turn(*patience, came, aging_ms) < own);
         self.by_patience.iter().map(before).sum()
     }
 
     /// All of them.
     pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
-        self.by_patience.values().flatten().map(|(.., id)| *id)
+        self.by_patience.values().flat_map(Crowd::iter).map(|(.., id)| id)
     }
 }
