@@ -317,15 +317,7 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let ledger_book = Book::open(&ledger_dir)?;
     let meta = verify::ledger(&ledger_dir, &ledger_book, installed)?;
     let log_book = Arc::new(Book::open(&dir.join("log"))?);
-    let (mut log_tail, found) = Tail::open(&dir.join(tail::NAME))?;
-    verify::tail(&log_book, &found)?;
-    let mut memory = verify::log(&log_book, acknowledged, &meta)?;
-    if !found.frames.is_empty() {
-        log_tail.clear()?;
-    }
-    // Also that it is there.
-    log_tail.sync()?;
-    sync_dir(dir)?;
+    let (mut memory, log_tail) = open_log(dir, &log_book, acknowledged, &meta)?;
 
     let (counters, outlook) = (options.outlook.counters.clone(), options.outlook.clone());
     let disk = options.disk.clone();
@@ -349,6 +341,20 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let last = memory.last().map(|last| last.index);
     let log = Log::new(log_book, guard.clone(), log_jobs, memory, ballot);
     Ok(Store { id, last, options: options.clone(), log, ledger, ledger_jobs, guard, threads })
+}
+
+/// Verifies the log, with all that is in its tail, which is empty afterwards.
+fn open_log(dir: &Path, book: &Book, acknowledged: Mark, meta: &LedgerMeta) -> Result<(Memory, Tail), BookError> {
+    let (mut tail, found) = Tail::open(&dir.join(tail::NAME))?;
+    verify::tail(book, &found)?;
+    let memory = verify::log(book, acknowledged, meta)?;
+    if !found.frames.is_empty() {
+        tail.clear()?;
+    }
+    // Also that it is there.
+    tail.sync()?;
+    sync_dir(dir)?;
+    Ok((memory, tail))
 }
 
 /// Writes the first entry of a fork that was begun, if it is not there.

@@ -86,26 +86,6 @@ pub(super) fn ledger(dir: &Path, book: &Book, mark: u64) -> Result<LedgerMeta, B
     Ok(meta)
 }
 
-/// Writes what was found in the tail of the log into its database. It is verified there.
-pub(super) fn tail(book: &Book, found: &Found) -> Result<(), BookError> {
-    if found.frames.is_empty() {
-        return Ok(());
-    }
-    let base: Base = decode("the log's base", book.read(BASE_KEY)?.as_deref())?;
-    for (index, frame) in found.frames.iter().filter(|(index, _)| *index >= base.next_index()) {
-        let key = index.to_be_bytes();
-        if FRAMES.read(book, &key)?.as_ref() != Some(frame) {
-            for (key, value) in FRAMES.replace(book, &key, Some(frame))? {
-                book.write(&key, value.as_deref())?;
-            }
-        }
-    }
-    if let Some(committed) = found.committed {
-        book.write(COMMITTED_KEY, Some(&codec::encode(codec::FORMAT, &committed)))?;
-    }
-    Ok(())
-}
-
 /// Finishes a checkpoint that a version without blocks had begun: its redo file names rows, one to a key.
 fn finish_unpacked(dir: &Path, book: &Book, meta: LedgerMeta) -> Result<LedgerMeta, BookError> {
     let Some((encoded, changes)) = redo::read_unpacked(dir)? else { return Ok(meta) };
@@ -233,6 +213,26 @@ fn remove_outside(book: &Book, first: u64, end: u64) -> Result<(), BookError> {
     }
     for key in outside {
         book.write(&key, None)?;
+    }
+    Ok(())
+}
+
+/// Writes what was found in the tail of the log into its database. It is verified there.
+pub(super) fn tail(book: &Book, found: &Found) -> Result<(), BookError> {
+    if found.frames.is_empty() {
+        return Ok(());
+    }
+    let base: Base = decode("the log's base", book.read(BASE_KEY)?.as_deref())?;
+    for (index, frame) in found.frames.iter().filter(|(index, _)| *index >= base.next_index()) {
+        let key = index.to_be_bytes();
+        if FRAMES.read(book, &key)?.as_ref() != Some(frame) {
+            for (key, value) in FRAMES.replace(book, &key, Some(frame))? {
+                book.write(&key, value.as_deref())?;
+            }
+        }
+    }
+    if let Some(committed) = found.committed {
+        book.write(COMMITTED_KEY, Some(&codec::encode(codec::FORMAT, &committed)))?;
     }
     Ok(())
 }
