@@ -4,22 +4,32 @@
 //! ```text
 //!   book's key            value
 //!   main · first row's key    2 · (shared, rest of key, length, row)*    a block of small rows
+//!                             3 · length · the same but its 2, in LZ4
 //!   main · row's key          0 or 1 …                                   one row, as in `long`
 //! ```
 //! A block reaches up to the next one's key. What a version without blocks wrote reads as blocks of one row each,
 //! and is packed as its neighbourhood changes. Several keys change together here: whoever writes a [`Step`] has it
 //! whole in a redo file before.
 
+mod stretch;
+
 use super::book::{Book, BookError, Change};
 use super::checkpoint::LedgerMeta;
-use super::long::{PIECE, Space, pieces_of};
+use super::long::{Space, pieces_of};
 use std::collections::VecDeque;
 use std::iter::Peekable;
+use stretch::Stretch;
 
 /// Begins a block of small rows.
-const PACKED: u8 = 2;
+pub(super) const PACKED: u8 = 2;
+/// Begins one that is squeezed.
+const SQUEEZED: u8 = 3;
+/// Bytes before what is squeezed: the byte above, and how long the block was.
+const SQUEEZED_HEADER: usize = 1 + 2;
+/// Bytes of a block, at most; squeezed it may have `PIECE`.
+pub(super) const BLOCK: usize = 8_000;
 /// Bytes before a row's key: how much of it is that of the row before; the lengths of its rest and of the row.
-const ROW_HEADER: usize = 1 + 2 + 2;
+pub(super) const ROW_HEADER: usize = 1 + 2 + 2;
 /// Blocks that one step takes together at most, where little is left of each.
 const BLOCKS_A_STEP: usize = 64;
 /// Blocks kept that were read last.
@@ -46,7 +56,32 @@ fn damaged() -> BookError {
 }
 
 fn is_packed(stored: &[u8]) -> bool {
-    stored.first() == Some(&PACKED)
+    matches!(stored.first(), Some(&(PACKED | SQUEEZED)))
+}
+
+/// A packed block as it is stored: squeezed where that makes it smaller.
+pub(super) fn squeeze(block: Vec<u8>) -> Vec<u8> {
+    let mut squeezed = vec![0; SQUEEZED_HEADER + lz4_flex::block::get_maximum_output_size(block.len())];
+    let Ok(length) = lz4_flex::block::compress_into(&block[1..], &mut squeezed[SQUEEZED_HEADER..]) else {
+        return block;
+    };
+    squeezed.truncate(SQUEEZED_HEADER + length);
+    squeezed.shrink_to_fit();
+    squeezed[0] = SQUEEZED;
+    squeezed[1..SQUEEZED_HEADER].copy_from_slice(&(block.len() as u16).to_le_bytes());
+    if squeezed.len() < block.len() { squeezed } else { block }
+}
+
+/// The packed block that is stored so.
+fn unsqueeze(stored: Vec<u8>) -> Result<Vec<u8>, BookError> {
+    let Some((header, squeezed)) = stored.split_first_chunk::<SQUEEZED_HEADER>().filter(|_| stored[0] == SQUEEZED)
+    else {
+        return Ok(stored);
+    };
+    let mut block = vec![0; usize::from(u16::from_le_bytes([header[1], header[2]])).max(1)];
+    block[0] = PACKED;
+    let length = lz4_flex::block::decompress_into(squeezed, &mut block[1..]).map_err(|_| damaged())?;
+    if length + 1 == block.len() { Ok(block) } else { Err(damaged()) }
 }
 
 /// Visits the rows of a packed block until `visit` says `false`.
@@ -115,98 +150,6 @@ impl Shelf {
     }
 }
 
-/// A block that is being filled.
-#[derive(Default)]
-struct Filling {
-    first: Vec<u8>,
-    last: Vec<u8>,
-    bytes: Vec<u8>,
-}
-
-impl Filling {
-    fn push(&mut self, key: &[u8], row: &[u8]) {
-        if self.bytes.is_empty() {
-            self.bytes.push(PACKED);
-            self.first = key.to_vec();
-        }
-        let shared = key.iter().zip(&self.last).take_while(|(a, b)| a == b).take(u8::MAX.into()).count();
-        self.bytes.push(shared as u8);
-        self.bytes.extend_from_slice(&((key.len() - shared) as u16).to_le_bytes());
-        self.bytes.extend_from_slice(&(row.len() as u16).to_le_bytes());
-        self.bytes.extend_from_slice(&key[shared..]);
-        self.bytes.extend_from_slice(row);
-        self.last.clear();
-        self.last.extend_from_slice(key);
-    }
-}
-
-/// Bytes that a row takes in a block, at most.
-fn cost(key: &[u8], row: &[u8]) -> usize {
-    ROW_HEADER + key.len() + row.len()
-}
-
-fn is_small(key: &[u8], row: &[u8]) -> bool {
-    1 + cost(key, row) <= PIECE
-}
-
-/// A stretch of neighbouring blocks with the rows that are to be in their place.
-#[derive(Default)]
-struct Stretch {
-    /// Keys that the book has there, with how many it took.
-    taken: Vec<(Vec<u8>, u32)>,
-    /// Each row, and whether the book has it so under a key of its own.
-    rows: Vec<(Row, bool)>,
-    /// What it comes to.
-    step: Step,
-}
-
-impl Stretch {
-    fn bytes(&self) -> usize {
-        self.rows.iter().map(|((key, row), _)| cost(key, row)).sum()
-    }
-
-    /// The step that puts the rows there.
-    fn packed(mut self, space: Space) -> Step {
-        let bytes = self.bytes();
-        // What grows at its end will go on there; else all blocks keep room for what comes between.
-        self.step.is_growth &= self.taken.len() <= 1;
-        let full = if self.step.is_growth { PIECE } else { bytes / bytes.div_ceil(PIECE).max(1) + 1 };
-        let mut filling = Filling::default();
-        let mut written: Vec<Change> = Vec::new();
-        let close = |filling: &mut Filling, written: &mut Vec<Change>| {
-            let done = std::mem::take(filling);
-            if !done.bytes.is_empty() {
-                written.push((space.key(&done.first), Some(done.bytes)));
-            }
-        };
-        let mut kept = Vec::new();
-        for ((key, row), is_kept) in &self.rows {
-            if !is_small(key, row) {
-                close(&mut filling, &mut written);
-                if *is_kept {
-                    kept.push(space.key(key))
-                } else {
-                    written.extend(space.write(key, row))
-                }
-                continue;
-            }
-            let is_full = filling.bytes.len() >= full || filling.bytes.len() + cost(key, row) > PIECE;
-            if is_full {
-                close(&mut filling, &mut written);
-            }
-            filling.push(key, row);
-        }
-        close(&mut filling, &mut written);
-        for (key, pieces) in self.taken.iter().filter(|(key, _)| !kept.contains(key)) {
-            let keys = space.keys_of(&key[1..], *pieces).into_iter();
-            let gone = keys.filter(|key| !written.iter().any(|(new, _)| new == key));
-            self.step.changes.extend(gone.map(|key| (key, None)).collect::<Vec<_>>());
-        }
-        self.step.changes.extend(written);
-        self.step
-    }
-}
-
 impl Space {
     /// The block in which the row of `key` is, if it is anywhere: its key in the book, and its value.
     fn block_of(self, book: &Book, key: &[u8]) -> Result<Option<Row>, BookError> {
@@ -225,7 +168,7 @@ impl Space {
             return Ok(vec![(key.to_vec(), self.whole(book, key, stored)?)]);
         }
         let mut rows: Vec<Row> = Vec::new();
-        each_row(stored, |key, row| {
+        each_row(&unsqueeze(stored.to_vec())?, |key, row| {
             rows.push((key.to_vec(), row.to_vec()));
             true
         })?;
@@ -247,6 +190,7 @@ impl Space {
         if !is_packed(&stored) {
             return if full[1..] == *key { self.whole(book, key, &stored).map(Some) } else { Ok(None) };
         }
+        let stored = unsqueeze(stored)?;
         let (found, last) = row_in(&stored, key)?;
         if key <= last.as_slice() {
             shelf.put(Read { first: full[1..].to_vec(), last, stored });
@@ -282,7 +226,7 @@ impl Space {
         while let Some((key, _)) = changes.peek() {
             let block = self.block_of(book, key)?;
             let is_next = next.is_none() || block.as_ref().map(|(full, _)| full) == next.as_ref();
-            let is_long = stretch.taken.len() == BLOCKS_A_STEP || stretch.bytes() > PIECE / 2;
+            let is_long = stretch.taken.len() == BLOCKS_A_STEP || stretch.bytes() > BLOCK / 2;
             if !stretch.taken.is_empty() && (!is_next || is_long) {
                 break;
             }

@@ -14,6 +14,13 @@ use std::path::Path;
 /// Memory that sled may keep pages in.
 const CACHE_BYTES: u64 = 8 << 20;
 
+/// How often what was just read by a scan, or is large and was just written, is read again. Sled lets go of pages
+/// only at each 64th access in one of the 256 parts of its cache, whatever their size: a scan that reads each page
+/// once would leave all of them in memory.
+const TOUCHES: usize = 3;
+/// Bytes from which on a value is large.
+const LARGE: usize = 1_000;
+
 /// Why a book does not answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BookError {
@@ -35,6 +42,13 @@ impl From<sled::Error> for BookError {
             other => Self::Damaged(other.to_string()),
         }
     }
+}
+
+fn touch(db: &sled::Db, key: &[u8]) -> Result<(), BookError> {
+    for _ in 0..TOUCHES {
+        db.get(key)?;
+    }
+    Ok(())
 }
 
 /// One change: a key, and its new value or `None`.
@@ -88,7 +102,12 @@ impl Book {
     pub(super) fn write(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), BookError> {
         let db = self.db()?;
         match value {
-            Some(value) => drop(db.insert(key, value)?),
+            Some(value) => {
+                db.insert(key, value)?;
+                if value.len() >= LARGE {
+                    touch(&db, key)?;
+                }
+            }
             None => drop(db.remove(key)?),
         }
         Ok(())
@@ -97,14 +116,18 @@ impl Book {
     /// Makes all `changes` or, after a crash, none. Not synced. Holds up every other batch of this
     /// process, so it is for few changes.
     pub(super) fn write_batch(&self, changes: Vec<Change>) -> Result<(), BookError> {
-        let mut batch = sled::Batch::default();
+        let (db, mut batch, mut large) = (self.db()?, sled::Batch::default(), Vec::new());
         for (key, value) in changes {
             match value {
-                Some(value) => batch.insert(key, value),
+                Some(value) => {
+                    large.extend((value.len() >= LARGE).then(|| key.clone()));
+                    batch.insert(key, value);
+                }
                 None => batch.remove(key),
             }
         }
-        Ok(self.db()?.apply_batch(batch)?)
+        db.apply_batch(batch)?;
+        large.iter().try_for_each(|key| touch(&db, key))
     }
 
     /// Hands all that was written to the kernel; [`Book::file`] is then for the caller to sync.
@@ -124,9 +147,11 @@ impl Book {
         if !to.is_empty() && from >= to {
             return Ok(());
         }
-        let mut rows = self.db()?.range::<&[u8], _>((Bound::Included(from), end));
+        let db = self.db()?;
+        let mut rows = db.range::<&[u8], _>((Bound::Included(from), end));
         while let Some(row) = if reverse { rows.next_back() } else { rows.next() } {
             let (key, value) = row?;
+            touch(&db, &key)?;
             if !visit(&key, &value)? {
                 break;
             }

@@ -298,11 +298,11 @@ fn make(ledger: &Ledger, keys: &[&[u8]], step: &Step) -> Result<(), BookError> {
         transfers.iter().for_each(|transfer| transfer.keep(key, old.as_deref()));
     }
     for (number, (key, value)) in step.changes.iter().enumerate() {
-        inner.shelf.clear();
         if step.is_growth && number % CHANGES_LOCKED == CHANGES_LOCKED - 1 {
             // Who waits to read goes first.
             MutexGuard::bump(&mut inner);
         }
+        inner.shelf.clear();
         ledger.book.write(key, value.as_deref())?;
     }
     Ok(())
