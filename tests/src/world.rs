@@ -30,14 +30,17 @@ pub(crate) mod dice;
 mod disk;
 mod edge;
 mod event;
+mod every;
 mod fault;
 mod finish;
 mod journal;
 mod keeper;
 mod leases;
 mod log;
+mod mix;
 mod net;
 mod node;
+mod operator;
 mod outside;
 mod pair;
 mod plan;
@@ -52,7 +55,9 @@ mod stop;
 mod sweep;
 mod tally;
 mod trace;
+mod wishes;
 
+pub use mix::FEATURES;
 pub use pair::PairCounts;
 pub use profile::Profile;
 pub use sweep::{Report, Swept, fingerprint, one_seed, replay, search, sweep, write_trace};
@@ -76,6 +81,7 @@ use relais_protocol::schedule::ScheduleSet;
 use relais_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 use trace::Trace;
+use wishes::Wishes;
 
 /// How often a healed world looks whether it is done, in ms.
 const LOOK_MS: u64 = 250;
@@ -121,6 +127,8 @@ pub(crate) struct World {
     schedules: Vec<ScheduleSet>,
     arrays: Vec<arrays::Wanted>,
     outside: outside::Outside,
+    operator: operator::Operator,
+    mix: mix::Mix,
 }
 
 impl World {
@@ -130,6 +138,7 @@ impl World {
         let pair = (profile == Profile::Pair).then(|| Box::new(Pair::new(&plan)));
         let ids: Vec<NodeId> = (1..=plan.nodes).map(NodeId).collect();
         let beginning = beginning(&plan);
+        let wishes = Wishes::of_seed(profile, seed, plan.nodes);
         let nodes = ids.iter().map(|id| {
             let mut node = Node::new(*id, plan.slots[id.0 as usize - 1], dice.range(0, 400) as i64 - 200);
             if id.0 <= plan.founders {
@@ -162,9 +171,10 @@ impl World {
             snapshots: 0,
             voter_changes: 0,
             broken: Vec::new(),
-            // What both sides of a split fire is the ledger's tests' affair.
-            arrays: arrays::of_seed(seed),
-            schedules: if pair.is_some() { Vec::new() } else { crons::of_seed(seed, plan.nodes) },
+            arrays: wishes.arrays,
+            schedules: wishes.schedules,
+            operator: wishes.operator,
+            mix: mix::Mix::new(),
             outside: outside::Outside::new(plan.outside, &mut profile.dice(!seed)),
             pair,
             plan,
@@ -190,7 +200,7 @@ impl World {
         }
         self.at(self.plan.heal_at, Event::Heal);
         self.begin_outside();
-        if !self.schedules.is_empty() || !self.arrays.is_empty() {
+        if !self.schedules.is_empty() || !self.arrays.is_empty() || !self.operator.is_away() {
             self.at(600, Event::Schedules);
         }
     }
