@@ -152,5 +152,9 @@ pub(super) fn has_labels(row: &NodeRow, requires: &Requires) -> bool {
         return false;
     }
     requires.node.is_none_or(|node| node == row.id)
-        && requires.labels.iter().filter(|_| !is_planted("labels-ignored")).all(|(key, value)| row.label(key) == Some(value))
+        && requires
+            .labels
+            .iter()
+            .filter(|_| !is_planted("labels-ignored"))
+            .all(|(key, value)| row.label(key) == Some(value))
 }

@@ -146,7 +146,9 @@ impl World {
                 // Two sides of a split keep no limit between them, and which job waits for which is each one's own.
                 spec = client.budget.share(spec, &mut client.dice, is_wide);
                 spec = client.follow_another(spec);
-                if self.plan.outside > 0 && client.dice.chance(50) {
+                // Each external worker has about as much time as a slot.
+                let workers = 2 * self.plan.outside as u64;
+                if workers > 0 && client.dice.chance(50) && client.budget.has_time("outside", workers, work_ms(&spec)) {
                     spec = external(spec);
                 }
             }

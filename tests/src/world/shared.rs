@@ -40,15 +40,18 @@ impl Budget {
         !std::mem::replace(&mut self.has_begun, true)
     }
 
+    /// Whether there is time for `ms` more of work of which `limit` jobs run at a time.
+    pub(super) fn has_time(&mut self, name: &'static str, limit: u64, ms: u64) -> bool {
+        let asked = self.asked_ms.entry(name).or_default();
+        let has = *asked + ms <= WORK_MS * limit;
+        *asked += if has { ms } else { 0 };
+        has
+    }
+
     /// Lets a job share something, by chance and as long as there is time for it.
     pub(super) fn share(&mut self, mut spec: JobSpec, dice: &mut Dice, is_wide: bool) -> JobSpec {
         let ms = work_ms(&spec);
-        let mut has_time = |name, limit: u32| {
-            let asked = self.asked_ms.entry(name).or_default();
-            let has = *asked + ms <= WORK_MS * u64::from(limit);
-            *asked += if has { ms } else { 0 };
-            has
-        };
+        let mut has_time = |name, limit| self.has_time(name, limit, ms);
         let mut options = spec.options().clone();
         match dice.range(0, 9) {
             0..=2 if has_time("few", 2) => spec.queue = few(),
