@@ -9,7 +9,7 @@ use super::dice::Dice;
 use super::room::{TIER, TOP, ZONE, zone};
 use relais_protocol::group::GroupSize;
 use relais_protocol::ids::NodeId;
-use relais_protocol::spec::{JobOptions, Labels, Requires, RetryPolicy};
+use relais_protocol::spec::{Concurrency, JobOptions, Labels, Requires, RetryPolicy};
 
 /// Of all seeds, in how many there are some.
 const SEEDS_PERCENT: u64 = 35;
@@ -34,9 +34,15 @@ fn any_wanted(dice: &mut Dice) -> Wanted {
     };
     let labels: Labels = label.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let retry = RetryPolicy { max_attempts: 3, initial_interval_ms: 100, max_lost: 20, ..RetryPolicy::default() };
-    let options = JobOptions { retry, requires: Requires { labels, ..Requires::default() }, ..JobOptions::default() };
+    let mut options =
+        JobOptions { retry, requires: Requires { labels, ..Requires::default() }, ..JobOptions::default() };
     let fails = if dice.chance(20) { dice.range(1, 3) } else { 0 };
-    let script = Script { ms: dice.range(5, 900), fails, lag: 5, ..Script::default() };
+    let mut script = Script { ms: dice.range(5, 900), fails, lag: 5, ..Script::default() };
+    // One node after the other, as an upgrade is done: such a group goes on for long after its first members ended.
+    if dice.chance(35) {
+        script = Script { ms: dice.range(1_500, 3_500), fails: 0, ..script };
+        options.concurrency = Some(Concurrency { key: format!("rolling-{}", dice.next()), limit: 1 });
+    }
     let window = dice.range(1, 4) as u32;
     let cancel_after = dice.chance(10).then(|| dice.range(0, 3_000));
     Wanted::group(dice, (script, options), GroupSize::EveryNode, window, cancel_after)
