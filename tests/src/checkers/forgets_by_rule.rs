@@ -132,7 +132,7 @@ impl Walk<'_> {
         let all = Settings::default();
         let general = self.in_force(keeping.at, None);
         let age = general.iter().map(|(age, _)| age.unwrap_or(all.retention_ms)).min().unwrap_or(0);
-        if before.0 + age > now.0 {
+        if before > UnixMs(0) && before.0 + age > now.0 {
             self.seen.push(format!("at {now} all was to go that had ended before {before}, and {age} ms are set"));
         }
         for job in jobs {
