@@ -45,9 +45,7 @@ impl Core {
         let stamp = self.stamp(now, ledger);
         let age = if is_planted("forgets-too-soon") { 0 } else { settings.retention_ms };
         let before = UnixMs(stamp.0.saturating_sub(age));
-        let most =
-            if is_planted("surplus-miscounted") { settings.retention_count / 2 } else { settings.retention_count };
-        let surplus = ledger.ended_count().saturating_sub(most).min(SURPLUS_A_STEP) as u32;
+        let surplus = ledger.ended_count().saturating_sub(settings.retention_count).min(SURPLUS_A_STEP) as u32;
         if self.retention.from == JobId(0) && surplus == 0 && !ledger.has_to_forget(stamp, before) {
             self.retention.next_at = Some(now.mono.plus(pass_every_ms(ledger)));
             return;
