@@ -29,7 +29,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Every planted bug, where it sits (in the product's own pure cores, or in the simulator's model of what is
 /// not pure: journal, disk, shells), and the kind of world that goes to the place where it shows.
-const PLANTED: [(&str, &str, Profile); 52] = [
+const PLANTED: [(&str, &str, Profile); 53] = [
     // The journal and its disk.
     ("sync-skipped", "model of the store", Profile::Any),
     ("failed-sync-ignored", "model of the store", Profile::Journals),
@@ -78,6 +78,7 @@ const PLANTED: [(&str, &str, Profile); 52] = [
     ("forgets-keyed", "ledger's retention", Profile::Any),
     ("forgets-members", "ledger's retention", Profile::Any),
     ("forgets-too-soon", "dispatcher's core", Profile::Any),
+    ("surplus-miscounted", "ledger's retention", Profile::Any),
     // The worker.
     ("worker-ignores-epoch", "worker's core", Profile::Any),
     ("order-without-incarnation", "worker's core", Profile::Any),

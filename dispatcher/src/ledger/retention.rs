@@ -77,11 +77,15 @@ impl Ledger {
         Kept { before, surplus, queues: own.collect() }
     }
 
-    /// One step from `from` on: forgets what ended before `before`, and `surplus` more, oldest first. What is set
-    /// of a queue goes before.
+    /// One step from `from` on: forgets what ended before `before`, and up to `surplus` more, oldest first. What is
+    /// set of a queue goes before. How many are too many is counted again here: since the step was thought of, some
+    /// may have gone, or run again.
     pub(super) fn forget_ended(&mut self, from: JobId, before: UnixMs, surplus: u32) -> Outcome {
         let now = self.head.now;
-        let mut kept = self.retained(now, before, surplus.into());
+        let keeps = self.settings().retention_count;
+        let too_many =
+            if is_planted("surplus-miscounted") { u64::MAX } else { self.ended_count().saturating_sub(keeps) };
+        let mut kept = self.retained(now, before, too_many.min(surplus.into()));
         let (mut looked_at, mut next, mut over) = (0, None, Vec::new());
         self.jobs.oldest_first(&self.sheet, from, JobId(u128::MAX), |job| {
             if !is_late(job) && kept.is_past(job.created_at) {

@@ -93,7 +93,7 @@ impl Operator {
             }
         }
         if dice.chance(40) {
-            self.set(dice.range(1_500, 9_000), "retention_count", dice.range(3, 25).to_string());
+            self.set(dice.range(1_500, 9_000), "retention_count", dice.range(3, 60).to_string());
         }
         if dice.chance(40) {
             self.set(dice.range(1_500, 6_000), "priority_aging", format!("{}ms", dice.range(5, 2_000)));

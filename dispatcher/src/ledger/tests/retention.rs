@@ -22,7 +22,14 @@ fn there(bench: &Bench) -> Vec<u128> {
     jobs.iter().rev().map(|job| job.id.0).collect()
 }
 
+/// Sets the number of ended jobs that are kept, so that this many are too many.
+fn keep_all_but(bench: &mut Bench, count: u64) {
+    let kept = bench.ledger.ended_count().saturating_sub(count);
+    bench.does(Record::Setting { key: "retention_count".into(), value: kept.to_string() });
+}
+
 fn forget(bench: &mut Bench, from: u128, before: u64, surplus: u32) -> (u32, Option<u128>) {
+    keep_all_but(bench, surplus.into());
     let record = Record::Forget { from: JobId(from), before: UnixMs(before), surplus };
     match bench.does(record) {
         Outcome::Forgot { count, next } => (count, next.map(|id| id.0)),
@@ -78,6 +85,7 @@ fn what_has_not_ended_is_needed_or_has_a_key_that_stands_is_kept() {
 fn replicas_forget_the_same_whether_they_checkpoint_or_not() {
     let mut bench = ended(30);
     let rows = Arc::new(MemoryRows::default());
+    keep_all_but(&mut bench, 10);
     rows.keep(bench.ledger.drain_changes());
     let mut other = Ledger::load(rows, bench.ledger.applied()).unwrap();
     let batch = bench.batch(vec![Record::Forget { from: JobId(0), before: UnixMs(9_000), surplus: 10 }]);
@@ -107,6 +115,19 @@ fn what_goes_by_its_age_makes_the_rest_less() {
     // Ten are there and six are to stay: the four that are too old are these four.
     assert_eq!((forget(&mut bench, 0, 5_500, 4), there(&bench)), ((4, None), vec![5, 6, 7, 8, 9, 10]));
     assert_eq!((forget(&mut bench, 0, 6_500, 3), there(&bench)), ((3, None), vec![8, 9, 10]));
+}
+
+#[test]
+fn no_more_go_than_are_too_many_when_it_is_applied() {
+    let mut bench = ended(10);
+    keep_all_but(&mut bench, 3);
+    let step = || Record::Forget { from: JobId(0), before: UnixMs(0), surplus: 3 };
+    // The same step comes twice, as after an answer that was lost; and once more for one that is too many by then.
+    assert_eq!(bench.does(step()), Outcome::Forgot { count: 3, next: None });
+    assert_eq!(bench.does(step()), Outcome::Forgot { count: 0, next: None });
+    keep_all_but(&mut bench, 1);
+    assert_eq!(bench.does(step()), Outcome::Forgot { count: 1, next: None });
+    assert_eq!(there(&bench), [5, 6, 7, 8, 9, 10]);
 }
 
 #[test]
