@@ -24,7 +24,7 @@ fn there(bench: &Bench) -> Vec<u128> {
 
 /// Sets the number of ended jobs that are kept, so that this many are too many.
 fn keep_all_but(bench: &mut Bench, count: u64) {
-    let kept = bench.ledger.ended_count().saturating_sub(count);
+    let kept = bench.ledger.ended_count().saturating_sub(count).max(1);
     bench.does(Record::Setting { key: "retention_count".into(), value: kept.to_string() });
 }
 
