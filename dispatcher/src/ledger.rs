@@ -324,6 +324,9 @@ impl Ledger {
         if crate::planted::is_planted("keys-not-kept") {
             changes.retain(|(key, _)| key[0] != keys::KEY);
         }
+        if crate::planted::is_planted("unique-not-kept") {
+            changes.retain(|(key, _)| key[0] != keys::UNIQUE);
+        }
         changes
     }
 

@@ -2,12 +2,15 @@
 
 pub mod acked_is_kept;
 pub mod bounded_executions;
+pub mod each_node_once;
 pub mod ends_are_true;
+pub mod forgets_by_rule;
 pub mod job_history;
 pub mod limits_hold;
 pub mod one_dispatcher;
 pub mod one_terminal;
 pub mod progress;
+pub mod queues_hold;
 pub mod reads_are_fresh;
 pub mod replicas_agree;
 pub mod room_holds;
@@ -37,13 +40,16 @@ type Check = fn(&History) -> Vec<String>;
 /// Every property, every violation.
 #[must_use]
 pub fn check_all(history: &History) -> Vec<Violation> {
-    let all: [(&'static str, Check); 12] = [
+    let all: [(&'static str, Check); 15] = [
         ("acked-is-kept", acked_is_kept::check),
         ("one-terminal", one_terminal::check),
         ("job-history", job_history::check),
         ("bounded-executions", bounded_executions::check),
         ("limits-hold", limits_hold::check),
+        ("queues-hold", queues_hold::check),
         ("room-holds", room_holds::check),
+        ("each-node-once", each_node_once::check),
+        ("forgets-by-rule", forgets_by_rule::check),
         ("ends-are-true", ends_are_true::check),
         ("reads-are-fresh", reads_are_fresh::check),
         ("one-dispatcher-per-epoch", one_dispatcher::check),

@@ -6,8 +6,10 @@
 
 use relais_protocol::ids::{Fence, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, StateName};
-use relais_protocol::spec::{Concurrency, QueueName, Requires};
-use std::collections::BTreeMap;
+use relais_protocol::queue::Rate;
+use relais_protocol::spec::{Concurrency, Labels, QueueName, Requires};
+use relais_protocol::time::UnixMs;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Milliseconds since the run began, by the observer's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -26,6 +28,18 @@ pub struct History {
     pub reopened: Vec<(Index, JobId)>,
     /// Every limit of a queue that was set, in the order of the journal.
     pub queue_limits: Vec<(Index, QueueName, Option<u32>)>,
+    /// Every rate of a queue that was set, in the order of the journal.
+    pub queue_rates: Vec<(Index, QueueName, Option<Rate>)>,
+    /// Every pause of a queue (true) and every end of one, in the order of the journal.
+    pub queue_pauses: Vec<(Index, QueueName, bool)>,
+    /// The ledger's time after each entry, in the order of the journal.
+    pub stamps: Vec<(Index, UnixMs)>,
+    /// What every job was when it was first seen, however it came about.
+    pub facts: BTreeMap<JobId, JobFacts>,
+    /// What decides about how long jobs are kept, and what was forgotten, in the order of the journal.
+    pub keeping: Vec<Keeping>,
+    /// Groups of one job for each node.
+    pub every: Vec<Every>,
     /// What jobs share with others, as they were taken in.
     pub shared: Vec<Shared>,
     /// What jobs ask of a node, as they were taken in.
@@ -98,8 +112,82 @@ pub struct Asked {
     pub requires: Requires,
 }
 
+/// What a job was when it was first seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFacts {
+    /// Its queue.
+    pub queue: QueueName,
+    /// When it came, by the ledger's time.
+    pub created_at: UnixMs,
+    /// Whether it has an idempotency key.
+    pub keyed: bool,
+    /// Its unique key and for how long that is its own, in ms, unless it is cancelled or expires.
+    pub unique_for: Option<(String, u64)>,
+    /// Jobs that it depends on.
+    pub parents: Vec<JobId>,
+    /// The group that it is a member of, by its id as that of a job.
+    pub group: Option<JobId>,
+    /// The one node that it is for.
+    pub node: Option<NodeId>,
+    /// Somebody is to be told of its end.
+    pub notified: bool,
+    /// Who submitted it.
+    pub by: String,
+}
+
+/// Something about how long jobs are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// By this entry.
+    pub index: Index,
+    /// When it was seen.
+    pub at: At,
+    /// How many steps there were before it.
+    pub steps: usize,
+    /// What.
+    pub what: KeepingKind,
+}
+
+/// What it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeepingKind {
+    /// Ended jobs are kept for so many ms, and so many of them, from now on; in one queue, or in all others.
+    Set {
+        /// Which queue.
+        queue: Option<QueueName>,
+        /// For how long, in ms.
+        age_ms: Option<u64>,
+        /// How many.
+        count: Option<u64>,
+    },
+    /// All members of a group have ended.
+    GroupEnded(JobId),
+    /// Somebody was told of the end of a job, or nobody tries any more.
+    Told(JobId),
+    /// Jobs were forgotten: those that had ended before this, by the dispatcher's wish, and some more.
+    Forgotten {
+        /// Which.
+        jobs: BTreeSet<JobId>,
+        /// The time that the dispatcher named.
+        before: UnixMs,
+    },
+}
+
+/// A group of one job for each node that matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Every {
+    /// The group, by its id as that of a job.
+    pub group: JobId,
+    /// How many members it was said to have.
+    pub count: usize,
+    /// The nodes that matched when it was submitted, if nothing else happened to nodes just then.
+    pub nodes: Option<BTreeSet<NodeId>>,
+    /// No more of it was to run.
+    pub halted: bool,
+}
+
 /// What a node has, as of the end of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
     /// The entry.
     pub index: Index,
@@ -111,6 +199,8 @@ pub struct Room {
     pub cpu_millis: u32,
     /// Bytes of memory.
     pub memory_bytes: u64,
+    /// Labels.
+    pub labels: Labels,
 }
 
 /// An attempt was placed.
@@ -249,6 +339,27 @@ pub struct Final {
     pub failures_max: u16,
     /// Lost attempts that its policy allows.
     pub losses_max: u16,
+    /// Attempts that failed in a way that is not to be tried again.
+    pub fatal: BTreeSet<Fence>,
+}
+
+impl History {
+    /// Jobs that were forgotten, and by which entry.
+    #[must_use]
+    pub fn forgotten(&self) -> BTreeMap<JobId, Index> {
+        let each = self.keeping.iter().filter_map(|keeping| match &keeping.what {
+            KeepingKind::Forgotten { jobs, .. } => Some(jobs.iter().map(|job| (*job, keeping.index))),
+            _ => None,
+        });
+        each.flatten().collect()
+    }
+
+    /// The ledger's time after an entry.
+    #[must_use]
+    pub fn stamp_at(&self, index: Index) -> UnixMs {
+        let after = self.stamps.partition_point(|(at, _)| *at <= index);
+        after.checked_sub(1).map_or(UnixMs(0), |last| self.stamps[last].1)
+    }
 }
 
 /// What became of the cluster once faults had stopped.

@@ -30,17 +30,21 @@ pub(crate) mod dice;
 mod disk;
 mod edge;
 mod event;
+mod every;
 mod fault;
 mod finish;
 mod journal;
 mod keeper;
 mod leases;
 mod log;
+mod mix;
 mod net;
 mod node;
+mod operator;
 mod outside;
 mod pair;
 mod plan;
+mod power;
 mod profile;
 mod raft;
 mod reads;
@@ -52,7 +56,9 @@ mod stop;
 mod sweep;
 mod tally;
 mod trace;
+mod wishes;
 
+pub use mix::FEATURES;
 pub use pair::PairCounts;
 pub use profile::Profile;
 pub use sweep::{Report, Swept, fingerprint, one_seed, replay, search, sweep, write_trace};
@@ -63,7 +69,7 @@ use crate::history::History;
 use beginning::beginning;
 use client::Client;
 use dice::Dice;
-use event::{Event, Inside, Message, Timer};
+use event::{Event, Inside, Message};
 use fault::{FaultKind, Struck};
 use log::Log;
 use net::{Fate, Net};
@@ -76,6 +82,7 @@ use relais_protocol::schedule::ScheduleSet;
 use relais_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 use trace::Trace;
+use wishes::Wishes;
 
 /// How often a healed world looks whether it is done, in ms.
 const LOOK_MS: u64 = 250;
@@ -121,6 +128,8 @@ pub(crate) struct World {
     schedules: Vec<ScheduleSet>,
     arrays: Vec<arrays::Wanted>,
     outside: outside::Outside,
+    operator: operator::Operator,
+    mix: mix::Mix,
 }
 
 impl World {
@@ -130,6 +139,7 @@ impl World {
         let pair = (profile == Profile::Pair).then(|| Box::new(Pair::new(&plan)));
         let ids: Vec<NodeId> = (1..=plan.nodes).map(NodeId).collect();
         let beginning = beginning(&plan);
+        let wishes = Wishes::of_seed(profile, seed, plan.nodes);
         let nodes = ids.iter().map(|id| {
             let mut node = Node::new(*id, plan.slots[id.0 as usize - 1], dice.range(0, 400) as i64 - 200);
             if id.0 <= plan.founders {
@@ -162,9 +172,10 @@ impl World {
             snapshots: 0,
             voter_changes: 0,
             broken: Vec::new(),
-            // What both sides of a split fire is the ledger's tests' affair.
-            arrays: arrays::of_seed(seed),
-            schedules: if pair.is_some() { Vec::new() } else { crons::of_seed(seed, plan.nodes) },
+            arrays: wishes.arrays,
+            schedules: wishes.schedules,
+            operator: wishes.operator,
+            mix: mix::Mix::new(),
             outside: outside::Outside::new(plan.outside, &mut profile.dice(!seed)),
             pair,
             plan,
@@ -190,7 +201,7 @@ impl World {
         }
         self.at(self.plan.heal_at, Event::Heal);
         self.begin_outside();
-        if !self.schedules.is_empty() || !self.arrays.is_empty() {
+        if !self.schedules.is_empty() || !self.arrays.is_empty() || !self.operator.is_away() {
             self.at(600, Event::Schedules);
         }
     }
@@ -348,52 +359,5 @@ impl World {
             Some((life.election.reign(), node.id))
         });
         leading.max().map(|(_, id)| id)
-    }
-
-    fn boot(&mut self, id: NodeId) {
-        if self.node(id).life.is_some() {
-            return;
-        }
-        let now = self.now;
-        let mut dice = self.dice.part();
-        let compared = !self.schedules.is_empty();
-        self.node(id).boot(now, &mut dice, compared);
-        self.trace.say(now, id.0.into(), || "boots".to_owned());
-        self.begin_run(id);
-        let ledger = self.node(id).life.as_deref().map(|life| (life.ledger.reign(), life.ledger.dispatcher()));
-        if let Some((reign, Some((node, incarnation)))) = ledger {
-            self.tell_promoted(id, reign, node, incarnation);
-        }
-        self.after_log(id, Vec::new());
-        for timer in Timer::ALL {
-            let delay = dice.range(0, timer.every_ms());
-            self.inside(id, delay, Inside::Tick(timer));
-        }
-    }
-
-    fn crash(&mut self, id: NodeId) {
-        let Some(life) = self.node(id).life.as_deref() else { return };
-        let waiting = life.edge.waiting();
-        self.trace.say(self.now, id.0.into(), || "crashes".to_owned());
-        self.orphan_processes(id);
-        let mut dice = self.dice.part();
-        self.node(id).crash(&mut dice);
-        for (client, call) in waiting {
-            self.tell(client, call, None);
-        }
-    }
-
-    /// A stopped process goes on: what has gathered is there at once, timers first or last.
-    fn resume(&mut self, id: NodeId) {
-        if !std::mem::take(&mut self.node(id).paused) {
-            return;
-        }
-        self.trace.say(self.now, id.0.into(), || "goes on".to_owned());
-        let backlog = std::mem::take(&mut self.node(id).backlog);
-        let (ticks, rest): (Vec<_>, Vec<_>) = backlog.into_iter().partition(|i| matches!(i, Inside::Tick(_)));
-        let ordered = if self.dice.chance(50) { [ticks, rest] } else { [rest, ticks] };
-        for inside in ordered.into_iter().flatten() {
-            self.on_inside(id, inside);
-        }
     }
 }

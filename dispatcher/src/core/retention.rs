@@ -3,6 +3,7 @@
 
 use super::{Core, Now};
 use crate::ledger::Ledger;
+use crate::planted::is_planted;
 use relais_protocol::ids::JobId;
 use relais_protocol::record::{Outcome, Outcomes, Record};
 use relais_protocol::time::{Mono, UnixMs};
@@ -42,7 +43,8 @@ impl Core {
         }
         let settings = ledger.settings();
         let stamp = self.stamp(now, ledger);
-        let before = UnixMs(stamp.0.saturating_sub(settings.retention_ms));
+        let age = if is_planted("forgets-too-soon") { 0 } else { settings.retention_ms };
+        let before = UnixMs(stamp.0.saturating_sub(age));
         let surplus = ledger.ended_count().saturating_sub(settings.retention_count).min(SURPLUS_A_STEP) as u32;
         if self.retention.from == JobId(0) && surplus == 0 && !ledger.has_to_forget(stamp, before) {
             self.retention.next_at = Some(now.mono.plus(pass_every_ms(ledger)));

@@ -3,6 +3,7 @@
 use super::LoadError;
 use super::keys;
 use super::load::Load;
+use crate::planted::is_planted;
 use crate::rows::{Rows, Sheet};
 use relais_protocol::codec;
 use relais_protocol::history::Stamp;
@@ -129,6 +130,9 @@ impl Nodes {
     pub(super) fn all_that_fit(&self, requires: &Requires) -> Vec<NodeId> {
         let asks = Load::of(requires);
         let could = |row: &&NodeRow| Load::default().has_room(Load::whole(row), asks);
+        if is_planted("every-node-unlabelled") {
+            return self.takers().map(|row| row.id).collect();
+        }
         self.bearing(requires).filter(could).map(|row| row.id).collect()
     }
 
@@ -148,5 +152,9 @@ pub(super) fn has_labels(row: &NodeRow, requires: &Requires) -> bool {
         return false;
     }
     requires.node.is_none_or(|node| node == row.id)
-        && requires.labels.iter().all(|(key, value)| row.label(key) == Some(value))
+        && requires
+            .labels
+            .iter()
+            .filter(|_| !is_planted("labels-ignored"))
+            .all(|(key, value)| row.label(key) == Some(value))
 }

@@ -26,6 +26,11 @@ impl Notices {
     pub(super) fn exit(&mut self, job: JobId) {
         self.0.remove(&job);
     }
+
+    /// Whether somebody is still to be told of its end.
+    pub(super) fn has(&self, job: JobId) -> bool {
+        self.0.contains(&job)
+    }
 }
 
 fn is_pending(job: &Job) -> bool {

@@ -156,6 +156,9 @@ impl Ledger {
         if crate::planted::is_planted("limit-in-memory") {
             self.lines.forget_running();
         }
+        if crate::planted::is_planted("rate-in-memory") {
+            flows.iter_mut().for_each(|(_, flow)| flow.starts.clear());
+        }
         self.lines.restore(flows, reached, self.head.now);
         Ok(())
     }

@@ -5,13 +5,16 @@
 //! submit, and who was submitted after the cutoff can't have ended before it, so a pass over the old end of the
 //! table needs no index of its own.
 //!
-//! Kept beyond their time are: a job whose idempotency key still stands, so that its repeat is known; a job that
-//! a blocked one waits for; whatever has not ended; and all members of a group that has not, whose time is counted
-//! from the end of the last of them. No tombstone is made: a side of a split that still has
-//! the job brings it back, and its time is over there just as well.
+//! Kept beyond their time are: a job whose idempotency key still stands or that has a unique key for a while to
+//! come, so that its repeat is known; one that was submitted just now, since a node that was not answered sends it
+//! again under its id; one of whose end somebody is still to be told; a job that a blocked one waits for; whatever has
+//! not ended; and all members of a group that has not, whose time is counted from the end of the last of them. No
+//! tombstone is made: a side of a split that still has the job brings it back, and its time is over there just as well.
 
 use super::jobs::KEY_KEPT_MS;
+use super::unique::claims;
 use super::{Event, Ledger};
+use crate::planted::is_planted;
 use relais_protocol::group::Origin;
 use relais_protocol::ids::JobId;
 use relais_protocol::job::{Job, StateName};
@@ -23,6 +26,9 @@ use std::collections::BTreeMap;
 
 /// Rows that one step looks at.
 const ROWS_A_STEP: usize = 1_000;
+/// How long after its submit a job may come again under its id, in ms: a node that is not answered sends it again for
+/// 3 s, and the last of these may be slow on its way.
+const SENT_AGAIN_MS: u64 = 10_000;
 
 /// What a queue keeps by its own setting.
 struct Own {
@@ -48,16 +54,15 @@ impl Kept {
     fn is_over(&mut self, job: &Job, ended_at: Option<UnixMs>) -> bool {
         let own = self.queues.get_mut(&job.spec.queue);
         let before = own.as_ref().and_then(|own| own.before).unwrap_or(self.before);
-        if ended_at.is_some_and(|at| at < before) {
-            return true;
-        }
+        let is_old = ended_at.is_some_and(|at| at < before);
         let surplus = match own {
             Some(own) if own.surplus > 0 => &mut own.surplus,
             _ => &mut self.surplus,
         };
         let is_surplus = *surplus > 0;
+        // Whatever goes makes the rest less.
         *surplus = surplus.saturating_sub(1);
-        is_surplus
+        is_old || is_surplus
     }
 }
 
@@ -72,11 +77,15 @@ impl Ledger {
         Kept { before, surplus, queues: own.collect() }
     }
 
-    /// One step from `from` on: forgets what ended before `before`, and `surplus` more, oldest first. What is set
-    /// of a queue goes before.
+    /// One step from `from` on: forgets what ended before `before`, and up to `surplus` more, oldest first. What is
+    /// set of a queue goes before. How many are too many is counted again here: since the step was thought of, some
+    /// may have gone, or run again.
     pub(super) fn forget_ended(&mut self, from: JobId, before: UnixMs, surplus: u32) -> Outcome {
         let now = self.head.now;
-        let mut kept = self.retained(now, before, surplus.into());
+        let keeps = self.settings().retention_count;
+        let too_many =
+            if is_planted("surplus-miscounted") { u64::MAX } else { self.ended_count().saturating_sub(keeps) };
+        let mut kept = self.retained(now, before, too_many.min(surplus.into()));
         let (mut looked_at, mut next, mut over) = (0, None, Vec::new());
         self.jobs.oldest_first(&self.sheet, from, JobId(u128::MAX), |job| {
             if !is_late(job) && kept.is_past(job.created_at) {
@@ -87,16 +96,11 @@ impl Ledger {
                 return false;
             }
             looked_at += 1;
-            if self.groups.that_keeps(job.id, now).is_none()
-                && job.state.is_terminal()
-                && !has_key(job, now)
-                && kept.is_over(job, self.groups.ended_with(job))
-            {
+            if self.may_go(job, now) && kept.is_over(job, self.groups.ended_with(job)) {
                 over.push((job.id, job.state.name(), job.spec.queue.clone()));
             }
             true
         });
-        over.retain(|(id, ..)| self.blocked.child_of(*id).is_none());
         for (id, state, queue) in &over {
             self.lines.count(queue, Some(*state), None);
             self.notices.exit(*id);
@@ -117,11 +121,21 @@ impl Ledger {
                 return false;
             }
             looked_at += 1;
-            let may_go = self.groups.that_keeps(job.id, now).is_none() && job.state.is_terminal() && !has_key(job, now);
-            found = may_go && kept.is_over(job, self.groups.ended_with(job)) || looked_at == ROWS_A_STEP;
+            let is_over = self.may_go(job, now) && kept.is_over(job, self.groups.ended_with(job));
+            found = is_over || looked_at == ROWS_A_STEP;
             !found
         });
         found
+    }
+
+    /// Whether nothing but its time keeps a job.
+    fn may_go(&self, job: &Job, now: UnixMs) -> bool {
+        let has_ended = job.state.is_terminal() || is_planted("forgets-what-runs");
+        let is_needed = self.blocked.child_of(job.id).is_some() || self.notices.has(job.id);
+        let has_key = (has_key(job, now) || claims(job, now)) && !is_planted("forgets-keyed");
+        let is_of_group = self.groups.that_keeps(job.id, now).is_some() && !is_planted("forgets-members");
+        let is_new = job.created_at.plus(SENT_AGAIN_MS) > now;
+        has_ended && !(is_needed || has_key || is_of_group || is_new)
     }
 
     fn ended_in(&self, queue: &QueueName) -> u64 {

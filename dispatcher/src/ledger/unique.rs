@@ -33,7 +33,7 @@ fn end_key(at: UnixMs, key: &str) -> Vec<u8> {
 }
 
 /// Whether `job` has the key that it asks for, unless another one has it.
-fn claims(job: &Job, now: UnixMs) -> bool {
+pub(super) fn claims(job: &Job, now: UnixMs) -> bool {
     let Some(unique) = &job.spec.options().unique else { return false };
     if job.alias_of.is_some() || job.replaced_by.is_some() {
         return false;

@@ -1,5 +1,5 @@
-//! Nothing acknowledged is lost: every job that an acknowledgement named is in the final record, and one
-//! key is one job, answered or not.
+//! Nothing acknowledged is lost: every job that an acknowledgement named is in the final record, unless it was
+//! forgotten (whether it might be is another property), and one key is one job, answered or not.
 
 use crate::history::{Final, History};
 use relais_protocol::ids::JobId;
@@ -9,16 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 #[must_use]
 pub fn check(history: &History) -> Vec<String> {
     let kept: BTreeMap<JobId, &Final> = history.finals.iter().map(|job| (job.id, job)).collect();
+    let forgotten = history.forgotten();
+    let is_lost = |job: &JobId| !kept.contains_key(job) && !forgotten.contains_key(job);
     let mut seen = Vec::new();
     for submit in &history.submits {
-        for (at, job) in submit.acked.iter().filter(|(_, job)| !kept.contains_key(job)) {
+        for (at, job) in submit.acked.iter().filter(|(_, job)| is_lost(job)) {
             seen.push(format!("{job} was acknowledged at {} ms and is not in the record", at.0));
         }
         let named: BTreeSet<JobId> = submit.acked.iter().map(|(_, job)| *job).collect();
         if named.len() > 1 {
             seen.push(format!("one submit was acknowledged as {named:?}"));
         }
-        let there: Vec<_> = submit.sent_as.iter().filter(|job| kept.contains_key(job)).collect();
+        let was_there = |job: &&JobId| kept.contains_key(*job) || forgotten.contains_key(*job);
+        let there: Vec<_> = submit.sent_as.iter().filter(was_there).collect();
         if there.len() > 1 {
             seen.push(format!("one submit became {there:?}"));
         }

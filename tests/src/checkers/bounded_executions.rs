@@ -71,7 +71,12 @@ fn policy(job: &Final, reopened: usize, seen: &mut Vec<String>) {
     if lost > (usize::from(job.losses_max) + 1) * (reopened + 1) {
         seen.push(format!("{} was lost {lost} times, {} are allowed", job.id, job.losses_max));
     }
-    let early = job.state == relais_protocol::job::StateName::Failed && reopened == 0;
+    let last = job.attempts.last().map(|(fence, _)| *fence);
+    if let Some(fence) = job.fatal.iter().find(|fence| reopened == 0 && Some(**fence) != last) {
+        seen.push(format!("{} was tried again after attempt {fence}, whose end is not to be retried", job.id));
+    }
+    let is_final = last.is_some_and(|fence| job.fatal.contains(&fence));
+    let early = job.state == relais_protocol::job::StateName::Failed && reopened == 0 && !is_final;
     if early && failed < usize::from(job.failures_max) && lost <= usize::from(job.losses_max) {
         seen.push(format!("{} was given up after {failed} failures and {lost} losses", job.id));
     }

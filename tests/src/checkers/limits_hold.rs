@@ -1,5 +1,5 @@
 //! Limits hold: by the journal there never run more jobs of a queue than its limit then was, nor more jobs with a
-//! concurrency key than the limit of the one that starts, and a unique key has one job at a time.
+//! concurrency key than the limit of the one that starts, and a unique key has one job at a time, or within its time.
 
 use crate::history::{History, Shared, Step};
 use relais_protocol::ids::{Index, JobId};
@@ -32,6 +32,30 @@ pub fn check(history: &History) -> Vec<String> {
             if jobs.len() > 1 {
                 seen.push(format!("the unique key {key} has the jobs {jobs:?} at index {}", step.index));
             }
+        }
+    }
+    seen.extend(within_their_time(history));
+    seen
+}
+
+/// Jobs that came under a unique key which was another's for a while.
+fn within_their_time(history: &History) -> Vec<String> {
+    let mut last: BTreeMap<JobId, StateName> = BTreeMap::new();
+    let mut seen = Vec::new();
+    for step in &history.steps {
+        let facts = history.facts.get(&step.job);
+        let Some((facts, (key, _))) = facts.and_then(|facts| Some((facts, facts.unique_for.as_ref()?))) else {
+            continue;
+        };
+        let is_new = last.insert(step.job, step.state).is_none();
+        let holds = |other: &&JobId| {
+            let given_up = matches!(last.get(*other), Some(StateName::Cancelled | StateName::Expired));
+            let own = history.facts.get(*other).and_then(|other| Some((other.created_at, other.unique_for.as_ref()?)));
+            own.is_some_and(|(at, (name, ms))| name == key && at.plus(*ms) > facts.created_at && !given_up)
+        };
+        let holder = last.keys().filter(|other| **other != step.job).find(holds);
+        if let Some(holder) = holder.filter(|_| is_new) {
+            seen.push(format!("{} came under the unique key {key} of {holder}, at index {}", step.job, step.index));
         }
     }
     seen

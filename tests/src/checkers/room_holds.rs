@@ -1,4 +1,5 @@
-//! Room holds: by the journal no job starts on a node that has less left of slots, cores or memory than it asks for.
+//! Room holds: by the journal no job starts on a node that has less left of slots, cores or memory than it asks for,
+//! or does not bear the labels that it asks for.
 
 use crate::history::{History, Room};
 use relais_protocol::ids::{Index, JobId, NodeId};
@@ -6,7 +7,7 @@ use relais_protocol::job::StateName;
 use relais_protocol::spec::Requires;
 use std::collections::BTreeMap;
 
-/// Starts that took a node above what it had.
+/// Starts that took a node above what it had, or on one that had not what it takes.
 #[must_use]
 pub fn check(history: &History) -> Vec<String> {
     let asked: BTreeMap<JobId, &Requires> = history.asked.iter().map(|one| (one.job, &one.requires)).collect();
@@ -31,6 +32,10 @@ pub fn check(history: &History) -> Vec<String> {
         let over = slots > u64::from(room.slots)
             || own.cpu_millis > 0 && cpu > u64::from(room.cpu_millis)
             || own.memory_bytes > 0 && memory > room.memory_bytes;
+        let bears = own.labels.iter().all(|(key, value)| room.labels.get(key) == Some(value));
+        if !bears {
+            seen.push(format!("{} asks for {:?} and starts on {room:?}", step.job, own.labels));
+        }
         if over {
             let used = format!("{slots} slots, {cpu} m, {memory} B");
             seen.push(format!(

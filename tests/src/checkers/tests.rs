@@ -1,5 +1,7 @@
 //! Each checker passes a history that is right and finds what it is for in one that is not.
 
+mod keeping;
+
 use super::*;
 use crate::history::{
     Asked, At, Began, Deed, DeedKind, Digest, Execution, Final, Read, Recovery, Room, Shared, Stand, Started, Step,
@@ -7,7 +9,8 @@ use crate::history::{
 };
 use relais_protocol::ids::{Epoch, Fence, Generation, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, StateName};
-use relais_protocol::spec::{Concurrency, QueueName, Requires};
+use relais_protocol::spec::{Concurrency, Labels, QueueName, Requires};
+use std::collections::BTreeSet;
 
 const JOB: JobId = JobId(1);
 
@@ -52,6 +55,7 @@ fn right() -> History {
             attempts: vec![attempt(1, AttemptOutcome::Lost), attempt(2, AttemptOutcome::Succeeded)],
             failures_max: 1,
             losses_max: 1,
+            fatal: BTreeSet::new(),
         }],
         recovery: Some(Recovery { dispatcher: Some(At(100)), all_ended: Some(At(200)), ..Recovery::default() }),
         ..History::default()
@@ -158,8 +162,8 @@ fn a_node_that_is_overfull_is_found() {
             let node = NodeId(3);
             h.asked = vec![asks(8, 600), asks(9, second)];
             h.rooms = vec![
-                Room { index: Index(1), node, slots: 2, cpu_millis: 0, memory_bytes: room },
-                Room { index: Index(99), node, slots: 0, cpu_millis: 0, memory_bytes: 0 },
+                Room { index: Index(1), node, slots: 2, cpu_millis: 0, memory_bytes: room, labels: Labels::new() },
+                Room { index: Index(99), node, slots: 0, cpu_millis: 0, memory_bytes: 0, labels: Labels::new() },
             ];
             for job in [8, 9] {
                 let (index, job) = (Index(job as u64), JobId(job));

@@ -9,7 +9,7 @@ use crate::load::{Hit, Sent};
 use relais_protocol::ids::{Epoch, Generation, Incarnation, Index, JobId, NodeId, Reign};
 use relais_protocol::job::{AttemptOutcome, StateName};
 use relais_protocol::time::UnixMs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tokio::time::Instant;
 
@@ -143,5 +143,6 @@ fn last(job: &Job) -> Final {
         attempts: job.attempts.iter().map(|attempt| (attempt.fence, outcome(attempt))).collect(),
         failures_max: job.failures_max,
         losses_max: job.losses_max,
+        fatal: BTreeSet::new(),
     }
 }

@@ -10,6 +10,7 @@ use relais_dispatcher::journal::Journal;
 use relais_dispatcher::ledger::JobFilter;
 use relais_protocol::ids::Index;
 use relais_protocol::record::Record;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -107,6 +108,7 @@ pub(super) fn write_finals(trial: &Trial) {
             attempts: job.attempts.iter().map(|a| (a.fence, a.end.as_ref().map(|end| end.outcome))).collect(),
             failures_max: options.retry.max_attempts,
             losses_max: options.retry.max_lost,
+            fatal: BTreeSet::new(),
         }
     });
     let finals = finals.collect();

@@ -13,7 +13,7 @@ use relais_dispatcher::ledger::Ledger;
 use relais_protocol::group::{GroupId, GroupSize, GroupSubmit, Origin, completion_of};
 use relais_protocol::ids::JobId;
 use relais_protocol::job::{Job, StateName};
-use relais_protocol::record::{Record, Submit};
+use relais_protocol::record::{Outcome, Record, Submit};
 use relais_protocol::spec::{JobOptions, JobSpec, QueueName, RetryPolicy};
 use std::collections::BTreeMap;
 
@@ -28,6 +28,33 @@ pub(super) struct Wanted {
     submit: Record,
     at: u64,
     cancel_at: Option<u64>,
+    /// It was in the record once.
+    was_there: bool,
+}
+
+impl Wanted {
+    /// A group that is asked for at some time, of members like this.
+    pub(super) fn group(
+        dice: &mut Dice,
+        (script, options): (Script, JobOptions),
+        size: GroupSize,
+        window: u32,
+        cancel_after: Option<u64>,
+    ) -> Self {
+        let at = dice.range(1_000, 7_000);
+        let submit = GroupSubmit {
+            id: GroupId::of(JobId::v7(node::wall(at, 0).0, dice.wide())),
+            spec: spec(script, options),
+            size,
+            first: 0,
+            window,
+            max_failures: None,
+            body_hash: 1,
+            submitted_by: "arrays".to_owned(),
+        };
+        let cancel_at = cancel_after.map(|after| at + after);
+        Self { submit: Record::SubmitGroup(Box::new(submit)), at, cancel_at, was_there: false }
+    }
 }
 
 /// The arrays of a seed.
@@ -48,10 +75,10 @@ fn any_wanted(dice: &mut Dice) -> Wanted {
     let retry = RetryPolicy { initial_interval_ms: 100, max_lost: 20, ..RetryPolicy::default() };
     let options =
         JobOptions { on_complete: dice.chance(70).then(|| Box::new(follows)), retry, ..JobOptions::default() };
-    let spec = spec(Script { ms: dice.range(5, 60), fails, lag: 5 }, options);
+    let spec = spec(Script { ms: dice.range(5, 60), fails, lag: 5, ..Script::default() }, options);
     if dice.chance(20) {
         let submit = Submit { id, spec, body_hash: 1, submitted_by: "arrays".to_owned() };
-        return Wanted { submit: Record::Submit(Box::new(submit)), at, cancel_at: None };
+        return Wanted { submit: Record::Submit(Box::new(submit)), at, cancel_at: None, was_there: false };
     }
     let count = dice.range(1, 40) as u32;
     let lines: Vec<String> = (0..count).map(|n| format!("{{\"n\":{n}}}")).collect();
@@ -66,7 +93,7 @@ fn any_wanted(dice: &mut Dice) -> Wanted {
         submitted_by: "arrays".to_owned(),
     };
     let cancel_at = dice.chance(15).then(|| at + dice.range(0, 4_000));
-    Wanted { submit: Record::SubmitGroup(Box::new(submit)), at, cancel_at }
+    Wanted { submit: Record::SubmitGroup(Box::new(submit)), at, cancel_at, was_there: false }
 }
 
 fn spec(script: Script, options: JobOptions) -> JobSpec {
@@ -104,7 +131,7 @@ impl World {
         let Some(ledger) = life.map(|life| &life.ledger) else { return };
         let wish = |wanted: &Wanted| match &wanted.submit {
             _ if wanted.at > now => None,
-            submit if !is_there(ledger, wanted) => Some(submit.clone()),
+            submit if !wanted.was_there && !is_there(ledger, wanted) => Some(submit.clone()),
             Record::SubmitGroup(group) if wanted.cancel_at.is_some_and(|at| at <= now) => {
                 let row = ledger.group(group.id)?.row;
                 let goes_on = row.halt.is_none() && row.ended.is_none();
@@ -118,9 +145,17 @@ impl World {
         }
     }
 
+    /// What is wanted was taken in: nobody need ask again, also when it is forgotten.
+    pub(super) fn note_wanted(&mut self, record: &Record, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Grouped { .. } | Outcome::Submitted { .. }) {
+            let own = self.arrays.iter_mut().find(|wanted| wanted.submit == *record);
+            own.into_iter().for_each(|wanted| wanted.was_there = true);
+        }
+    }
+
     /// What is wanted and not in the record, and groups that have not ended.
     pub(super) fn arrays_that_go_on(&self, ledger: &Ledger) -> Vec<String> {
-        let missing = self.arrays.iter().filter(|wanted| !is_there(ledger, wanted));
+        let missing = self.arrays.iter().filter(|wanted| !wanted.was_there && !is_there(ledger, wanted));
         let missing = missing.map(|wanted| format!("{} is not there", id_of(wanted)));
         let open = ledger.groups().filter_map(|id| ledger.group(id).filter(|view| view.row.ended.is_none()));
         missing.chain(open.map(|view| format!("group {} is {:?}", view.row.id, view.state))).collect()
@@ -140,7 +175,15 @@ impl World {
             // Of two endings the earlier one stands, and what follows may have been told of the other.
             follows.values_mut().flatten().for_each(|state| *state = StateName::Succeeded);
         }
-        let of_wanted = self.arrays.iter().filter(|wanted| is_there(ledger, wanted));
+        let forgotten = self.history.forgotten();
+        let is_forgotten = |id: JobId| forgotten.contains_key(&id);
+        // What was forgotten is another property's affair.
+        let is_whole = |wanted: &&Wanted| {
+            let group = GroupId::of(id_of(wanted));
+            let members = forgotten.range(group.as_job()..=group.last()).next();
+            is_there(ledger, wanted) && members.is_none() && !is_forgotten(completion_of(id_of(wanted)))
+        };
+        let of_wanted = self.arrays.iter().filter(is_whole);
         let follows = |wanted| follows.get(&id_of(wanted)).map_or(&[][..], Vec::as_slice);
         of_wanted.filter_map(|wanted| wrong(ledger, jobs, wanted, follows(wanted), self.pair.is_some())).collect()
     }

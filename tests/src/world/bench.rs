@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 /// How long the dispatcher has to answer a report, in ms.
 const REPORT_ANSWERED_MS: u64 = 2_000;
+/// How a policy names the way in which external workers fail.
+pub(super) const FLAKY: &str = "worker:Flaky";
 /// Ends that are unsettled after so many ticks are kept in a file.
 const KEPT_AFTER_TICKS: u32 = 4;
 
@@ -31,23 +33,25 @@ pub(super) struct Bench {
     reported: BTreeMap<u64, u64>,
 }
 
-/// What a job does when it runs: `ms` long, failing its first `fails` attempts, `lag` ms deaf to a TERM.
+/// What a job does when it runs: `ms` long, failing its first `fails` attempts with exit code `code`, `lag` ms deaf to
+/// a TERM.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Script {
     pub(super) ms: u64,
     pub(super) fails: u64,
     pub(super) lag: u64,
+    pub(super) code: u64,
 }
 
 impl Script {
     pub(super) fn payload(self) -> String {
-        format!("[{},{},{}]", self.ms, self.fails, self.lag)
+        format!("[{},{},{},{}]", self.ms, self.fails, self.lag, self.code)
     }
 
     pub(super) fn parse(payload: &str) -> Self {
         let mut numbers = payload.trim_matches(['[', ']']).split(',').map(|n| n.parse().unwrap_or(0));
         let mut next = || numbers.next().unwrap_or(0);
-        Self { ms: next(), fails: next(), lag: next() }
+        Self { ms: next(), fails: next(), lag: next(), code: next() }
     }
 }
 
@@ -59,6 +63,7 @@ struct Process {
     outcome: AttemptOutcome,
     leased: bool,
     lag: u64,
+    code: u64,
     killed: bool,
 }
 
@@ -172,7 +177,8 @@ impl World {
             outcome: None,
         });
         let leased = order.on_disconnect == OnDisconnect::Stop;
-        let process = Process { execution, version: 0, outcome, leased, lag: script.lag, killed: false };
+        let process =
+            Process { execution, version: 0, outcome, leased, lag: script.lag, code: script.code, killed: false };
         self.node(id).bench.processes.insert((job, fence), process);
         self.trace.say(self.now, id.0.into(), || format!("starts {job} fence {fence}"));
         self.at(late.unwrap_or(script.ms), Event::ProcessEnds(id, job, fence, 0));
@@ -216,7 +222,7 @@ impl World {
         }
         let Some(process) = node.bench.processes.remove(&(job, fence)) else { return };
         let over = node.bench.lease_until;
-        node.bench.ends.insert((job, fence), finish(id, job, fence, process.outcome));
+        node.bench.ends.insert((job, fence), finish(id, (job, fence), process.outcome, process.code));
         self.trace.say(now, id.0.into(), || format!("ends {job} fence {fence}: {:?}", process.outcome));
         let execution = &mut self.history.executions[process.execution];
         execution.ended = Some(At(now));
@@ -233,7 +239,23 @@ impl World {
     }
 }
 
-fn finish(node: NodeId, job: JobId, fence: Fence, outcome: AttemptOutcome) -> Finish {
+/// What an attempt that succeeded says; some say nothing.
+pub(super) fn result_of(job: JobId, fence: Fence) -> Option<String> {
+    (!fence.0.is_multiple_of(3)).then(|| format!("{{\"by\":\"{job}/{fence}\"}}"))
+}
+
+/// The attempt of this end is one of those that its job's policy does not try again.
+pub(super) fn is_fatal(spec: &JobSpec, outside: bool, outcome: AttemptOutcome) -> bool {
+    let has = |rule: &str| spec.options().retry.non_retryable.iter().any(|own| own == rule);
+    match outcome {
+        AttemptOutcome::TimedOut => has("timeout"),
+        AttemptOutcome::Failed if outside => has(FLAKY),
+        AttemptOutcome::Failed => has(&format!("exit:{}", Script::parse(&spec.payload).code)),
+        _ => false,
+    }
+}
+
+fn finish(node: NodeId, (job, fence): (JobId, Fence), outcome: AttemptOutcome, code: u64) -> Finish {
     let error = match outcome {
         AttemptOutcome::Succeeded => None,
         AttemptOutcome::TimedOut => Some(ErrorKind::Timeout),
@@ -246,11 +268,11 @@ fn finish(node: NodeId, job: JobId, fence: Fence, outcome: AttemptOutcome) -> Fi
         fence,
         node,
         outcome,
-        exit_code: None,
+        exit_code: (outcome == AttemptOutcome::Failed).then_some(code as i32),
         signal: None,
         error,
-        result: None,
-        progress: None,
+        result: result_of(job, fence).filter(|_| outcome == AttemptOutcome::Succeeded),
+        progress: result_of(job, fence),
         output_tail: Vec::new(),
     }
 }
@@ -269,5 +291,5 @@ pub(super) fn work_ms(spec: &JobSpec) -> u64 {
 pub(super) fn any_script(dice: &mut Dice) -> Script {
     let ms = if dice.chance(20) { dice.range(1_000, 5_000) } else { dice.range(1, 900) };
     let fails = if dice.chance(25) { dice.range(1, 3) } else { 0 };
-    Script { ms, fails, lag: if dice.chance(30) { dice.range(1, 2_000) } else { 5 } }
+    Script { ms, fails, lag: if dice.chance(30) { dice.range(1, 2_000) } else { 5 }, code: 1 + ms % 4 }
 }

@@ -2,7 +2,7 @@
 //! when one does not answer.
 
 use super::World;
-use super::bench::{Script, any_script, work_ms};
+use super::bench::{FLAKY, Script, any_script, work_ms};
 use super::dice::Dice;
 use super::event::Event;
 use super::outside::external;
@@ -55,7 +55,24 @@ impl Client {
         let on = self.dice.pick(&[Condition::Succeeded, Condition::Finished, Condition::Failed]).unwrap_or_default();
         let mut options = spec.options().clone();
         options.depends_on = vec![Dependency { job, on }];
+        let more = if self.dice.chance(40) { self.dice.range(1, 3) } else { 0 };
+        for _ in 0..more {
+            let other = self.dice.pick(&self.jobs).unwrap_or(job);
+            if options.depends_on.iter().all(|known| known.job != other) {
+                options.depends_on.push(Dependency { job: other, on: Condition::Finished });
+            }
+        }
         spec.with_options(options)
+    }
+
+    /// The job that it thinks of, and now and then others with it: as when all that fit a filter are asked for.
+    fn some_of(&mut self, job: JobId) -> Vec<JobId> {
+        let more = if self.dice.chance(25) { self.dice.range(1, 5) } else { 0 };
+        let mut some = vec![job];
+        for _ in 0..more {
+            some.extend(self.dice.pick(&self.jobs).filter(|other| !some.contains(other)));
+        }
+        some
     }
 
     /// Whether it has nothing more to say.
@@ -100,8 +117,8 @@ impl World {
         let request = match (client.dice.range(0, 99), known) {
             _ if number == 0 && !is_pair && client.budget.begins() => Some(single(limit_of_few())),
             (90.., _) if wish.is_some() => wish.map(single),
-            (0..12, Some(job)) => Some(single(Record::Cancel { job, reason: String::new() })),
-            (12..22, Some(job)) => Some(single(Record::Retry { job })),
+            (0..12, Some(job)) => Some(bulk(client.some_of(job), |job| Record::Cancel { job, reason: String::new() })),
+            (12..22, Some(job)) => Some(bulk(client.some_of(job), |job| Record::Retry { job })),
             (22..40, Some(job)) if is_pair => Some(single(Record::Delete { job })),
             _ => {
                 let count = if client.dice.chance(20) { client.dice.range(2, 6) } else { 1 };
@@ -122,13 +139,16 @@ impl World {
             let shared = self.shared_key(number).filter(|_| keyed);
             let key = shared.or_else(|| keyed.then(|| format!("c{number}-{first}-{n}")));
             let (long_jobs, is_pair) = (self.plan.long_jobs, self.pair.is_some());
+            let is_wide = self.plan.slots.iter().any(|slots| *slots > 1);
             let client = &mut self.clients[number];
             let mut spec = any_spec(&mut client.dice, wall, long_jobs);
             if !is_pair {
                 // Two sides of a split keep no limit between them, and which job waits for which is each one's own.
-                spec = client.budget.share(spec, &mut client.dice);
+                spec = client.budget.share(spec, &mut client.dice, is_wide);
                 spec = client.follow_another(spec);
-                if self.plan.outside > 0 && client.dice.chance(50) {
+                // Each external worker has about as much time as a slot.
+                let workers = 2 * self.plan.outside as u64;
+                if workers > 0 && client.dice.chance(50) && client.budget.has_time("outside", workers, work_ms(&spec)) {
                     spec = external(spec);
                 }
             }
@@ -188,8 +208,14 @@ impl World {
             return;
         };
         self.history.answers.push((At(self.now), committed.index));
+        let bulk = match request.records.as_slice() {
+            [Record::Cancel { .. }, _, ..] => Some("cancel: in bulk"),
+            [Record::Retry { .. }, _, ..] => Some("retry: in bulk"),
+            _ => None,
+        };
         let submits = std::mem::take(&mut request.submits);
         client.request = None;
+        bulk.into_iter().for_each(|feature| self.uses(feature));
         for (submit, outcome) in submits.into_iter().zip(&committed.outcomes.each) {
             // Another outcome is a refusal: another job has its unique key.
             if let Outcome::Submitted { id, .. } = outcome {
@@ -222,6 +248,16 @@ fn single(record: Record) -> Request {
     Request { records: vec![record], submits: Vec::new(), again: true, call: None }
 }
 
+fn bulk(jobs: Vec<JobId>, record: impl Fn(JobId) -> Record) -> Request {
+    Request { records: jobs.into_iter().map(record).collect(), submits: Vec::new(), again: true, call: None }
+}
+
+/// Ends that are not to be tried again, of those that come.
+fn any_rules(dice: &mut Dice) -> Vec<String> {
+    let rule = dice.pick(&["exit:3", "timeout", FLAKY]).filter(|_| dice.chance(20));
+    rule.into_iter().map(str::to_owned).collect()
+}
+
 fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs, long: bool) -> JobSpec {
     let mut script = any_script(dice);
     if long {
@@ -234,6 +270,7 @@ fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs, long: bool) ->
         jitter: if dice.chance(50) { Jitter::Full } else { Jitter::None },
         on_lost: if dice.chance(10) { OnLost::Fail } else { OnLost::Retry },
         max_lost: dice.range(1, 4) as u16,
+        non_retryable: any_rules(dice),
         ..RetryPolicy::default()
     };
     let start = match dice.range(0, 9) {

@@ -10,7 +10,7 @@ use super::event::Event;
 use relais_dispatcher::core::{ClockWord, Input};
 use relais_dispatcher::cron::Cron;
 use relais_dispatcher::ledger::Ledger;
-use relais_protocol::ids::NodeId;
+use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::job::Job;
 use relais_protocol::record::Record;
 use relais_protocol::schedule::{
@@ -73,6 +73,7 @@ impl World {
     /// Somebody looks after the schedules: sets those that are missing, lets all rest once the world is healed.
     pub(super) fn on_schedules(&mut self) {
         self.on_arrays();
+        self.on_operator();
         if !self.schedules.is_empty() {
             self.compare_clocks();
             self.deliver_notices();
@@ -120,27 +121,33 @@ impl World {
     }
 
     /// What the record says of each schedule, told if it can't be.
-    pub(super) fn check_schedules(ledger: &Ledger, jobs: &[Job]) -> Vec<String> {
+    pub(super) fn check_schedules(&self, ledger: &Ledger, jobs: &[Job]) -> Vec<String> {
         let mut slots: BTreeMap<(&str, u64), u32> = BTreeMap::new();
         for job in jobs.iter().filter(|job| made(job)) {
             *slots.entry((&job.submitted_by, job.id.unix_ms())).or_default() += 1;
         }
         let twice = slots.iter().filter(|(_, jobs)| **jobs > 1);
         let mut wrong: Vec<String> = twice.map(|((by, slot), jobs)| format!("{by} at {slot}: {jobs} jobs")).collect();
-        for (row, log) in ledger.schedules() {
+        let forgotten = self.history.forgotten();
+        for (row, log) in ledger.schedules().filter(|(row, _)| !self.operator.unclear.contains(&row.schedule.name)) {
             let by = format!("schedule/{}", row.schedule.name);
-            let jobs = slots.keys().filter(|(name, _)| *name == by).count() as u64;
-            wrong.extend(miscounted(row, log, jobs));
+            let jobs = slots.keys().filter(|(name, _)| *name == by).count();
+            let is_of_it = |job: &&JobId| self.history.facts.get(*job).is_some_and(|facts| facts.by == by);
+            let all = jobs + forgotten.keys().filter(is_of_it).count();
+            let rests = self.operator.rests.iter().filter(|(name, ..)| *name == row.schedule.name);
+            let rests: Vec<(UnixMs, UnixMs)> = rests.map(|(_, from, to)| (*from, *to)).collect();
+            wrong.extend(miscounted(row, log, all as u64, &rests));
         }
         wrong
     }
 }
 
-/// Every slot since the schedule was set has made a job, was skipped, or was missed.
-fn miscounted(row: &ScheduleRow, log: &FiringLog, jobs: u64) -> Option<String> {
+/// Every slot since the schedule was set has made a job, was skipped, or was missed, unless the schedule rested.
+fn miscounted(row: &ScheduleRow, log: &FiringLog, jobs: u64, rests: &[(UnixMs, UnixMs)]) -> Option<String> {
     let cron = Cron::parse(&row.schedule.cron, &row.schedule.time_zone).ok()?;
     let all = std::iter::successors(cron.next_after(row.created_at), |slot: &UnixMs| cron.next_after(*slot));
-    let slots = all.take_while(|slot| *slot <= log.settled).count() as u64;
+    let is_due = |slot: &UnixMs| !rests.iter().any(|(from, to)| slot > from && slot <= to);
+    let slots = all.take_while(|slot| *slot <= log.settled).filter(is_due).count() as u64;
     let counts = log.counts;
     let told = counts.fired + counts.skipped + counts.missed + counts.refused;
     // Where no three clocks can be compared one that is set forward is believed: then more are due than is made up for.

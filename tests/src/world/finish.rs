@@ -2,13 +2,16 @@
 
 use super::World;
 use super::arrays;
+use super::bench;
 use super::crons;
 use super::log::Load;
 use super::node::Life;
+use super::operator;
 use crate::checkers::Violation;
 use crate::history::{At, Final, Recovery, Submitted};
 use relais_dispatcher::ledger::JobFilter;
 use relais_protocol::ids::{Index, NodeId, RaftId};
+use relais_protocol::job::{Attempt, Job, JobState};
 use relais_protocol::record::Record;
 use relais_protocol::spec::OnLost;
 
@@ -78,6 +81,8 @@ impl World {
         stuck.extend(Self::schedules_that_go_on(&life.ledger));
         stuck.extend(self.notices_that_wait(&life.ledger));
         stuck.extend(self.arrays_that_go_on(&life.ledger));
+        let held = self.held_by_operator(&life.ledger);
+        stuck.extend((held > 0).then(|| format!("{held} things are held by the operator")));
         stuck.extend(life.ledger.nodes().filter(|row| row.draining).map(|row| format!("node {} drains", row.id)));
         for node in &self.nodes {
             let Some(other) = node.life.as_deref() else { continue };
@@ -136,17 +141,28 @@ impl World {
         let lives = self.nodes.iter().filter_map(|node| node.life.as_deref());
         let Some(life) = lives.max_by_key(|life| (life.core.reign().is_some(), life.applied)) else { return };
         let jobs = life.ledger.list(&JobFilter::default(), None, usize::MAX, usize::MAX).0;
-        let wrong = Self::check_schedules(&life.ledger, &jobs);
+        let wrong = self.check_schedules(&life.ledger, &jobs);
+        let mix = Self::ends_of(&life.ledger, &jobs);
+        let spoiled = Self::check_results(&jobs);
         let untold = self.check_told(&jobs);
         let wrong_arrays = self.check_arrays(&life.ledger, &jobs);
         self.history.submits.extend(jobs.iter().filter_map(arrays::made));
+        self.history.submits.extend(jobs.iter().filter_map(operator::made));
+        for (feature, times) in mix {
+            *self.mix.entry(feature).or_default() += times;
+        }
         let made = jobs.iter().filter(|job| crons::made(job)).map(|job| job.id);
         let made = made.map(|id| Submitted { key: None, sent_as: vec![id], acked: Vec::new() });
         self.history.submits.extend(made);
         let finals = jobs.into_iter().map(|job| {
             let options = job.spec.options();
             let losses_max = if options.retry.on_lost == OnLost::Fail { 0 } else { options.retry.max_lost };
+            let is_fatal = |attempt: &&Attempt| {
+                let outcome = attempt.end.as_ref().map(|end| end.outcome);
+                outcome.is_some_and(|outcome| bench::is_fatal(&job.spec, attempt.outside.is_some(), outcome))
+            };
             Final {
+                fatal: job.attempts.iter().filter(is_fatal).map(|attempt| attempt.fence).collect(),
                 id: job.id,
                 state: job.state.name(),
                 key: options.idempotency_key.clone(),
@@ -156,6 +172,11 @@ impl World {
             }
         });
         self.history.finals = finals.collect();
+        let fatal = self.history.finals.iter().filter(|job| !job.fatal.is_empty()).count() as u32;
+        *self.mix.entry("retry: ended as non_retryable").or_default() += fatal;
+        for spoiled in spoiled {
+            self.broken("results-are-kept", spoiled);
+        }
         for wrong in wrong_arrays {
             self.broken("one-job-per-member", wrong);
         }
@@ -165,6 +186,13 @@ impl World {
         for untold in untold {
             self.broken("ends-are-told", untold);
         }
+    }
+
+    /// A job that succeeded has the result that the attempt gave which ended it.
+    fn check_results(jobs: &[Job]) -> Vec<String> {
+        let ended = jobs.iter().filter(|job| job.state == JobState::Succeeded);
+        let wrong = ended.filter(|job| job.result != job.ended_by.and_then(|fence| bench::result_of(job.id, fence)));
+        wrong.map(|job| format!("{} ended by {:?} has the result {:?}", job.id, job.ended_by, job.result)).collect()
     }
 
     pub(super) fn broken(&mut self, property: &'static str, seen: String) {

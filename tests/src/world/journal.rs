@@ -220,6 +220,7 @@ impl World {
         }
         self.watched = index;
         self.note_room(id, index, &batch.records, applied);
+        self.note_entry(id, index, batch, applied);
         for (record, outcome) in batch.records.iter().zip(&applied.outcomes.each) {
             let begins = matches!(record, Record::Promote { .. } | Record::Found { .. });
             if !begins && !matches!(outcome, Outcome::Refused(_)) && proposed != before {
@@ -232,6 +233,7 @@ impl World {
         }
         for event in &applied.events {
             self.trace.say(self.now, 0, || format!("#{index} {event:?}"));
+            self.note_event(id, index, batch, event);
             match *event {
                 LedgerEvent::State { job, state } => {
                     self.history.steps.push(Step { index: Index(index), job, state });

@@ -2,9 +2,10 @@
 //! hangs up while it waits. What they ask goes by the node that they ask, as from its edge, to the dispatcher.
 
 use super::World;
-use super::bench::Script;
+use super::bench::{Script, result_of};
 use super::dice::Dice;
 use super::event::{Event, Message};
+use super::room::{ZONE, zone};
 use crate::history::{At, Execution};
 use relais_dispatcher::core::{Input, Rejection, Ticket};
 use relais_protocol::ids::{Fence, JobId, NodeId};
@@ -13,7 +14,7 @@ use relais_protocol::lease::{
     AskId, BeatAnswer, EXTERNAL, Granted, LeaseAsk, LeaseBeat, LeaseEnd, LeaseOutcome, LeaseWish,
 };
 use relais_protocol::record::{Committed, Outcome, Record};
-use relais_protocol::spec::{JobSpec, Labels};
+use relais_protocol::spec::JobSpec;
 use std::collections::BTreeMap;
 
 /// Numbers of clients from here on are external workers.
@@ -182,7 +183,7 @@ impl World {
             worker: format!("w{number}"),
             queues: Vec::new(),
             kinds: vec![EXTERNAL.into()],
-            labels: Labels::new(),
+            labels: [(ZONE.to_owned(), zone(NodeId(1)).to_owned())].into(),
             max: 1,
             lease_ms: LEASE_MS,
         };
@@ -208,10 +209,13 @@ impl World {
         let script = Script::parse(&job.spec.payload);
         let stop_at = job.spec.options().timeout_ms.map_or(u64::MAX, |timeout| sent_at + timeout);
         let fails = u64::from(lease.fence.number()) <= script.fails;
-        let error = JobError { kind: ErrorKind::Worker, message: "as it was told to".into() };
+        let error = JobError { kind: ErrorKind::Worker, message: "Flaky: as it was told to".into() };
+        let gives_back = self.outside.workers[number].dice.chance(8);
+        let result = result_of(lease.job, lease.fence);
         let (how, outcome) = match fails {
+            _ if gives_back => (LeaseOutcome::Released, AttemptOutcome::Cancelled),
             true => (LeaseOutcome::Failed(error), AttemptOutcome::Failed),
-            false => (LeaseOutcome::Completed { result: None }, AttemptOutcome::Succeeded),
+            false => (LeaseOutcome::Completed { result }, AttemptOutcome::Succeeded),
         };
         let execution = self.history.executions.len();
         self.history.executions.push(Execution {
@@ -249,7 +253,7 @@ impl World {
         }
         if now < held.done_at {
             if now - held.beat.1 >= LEASE_MS / 4 {
-                let beat = LeaseBeat { job: held.job, fence: held.fence, progress: None };
+                let beat = LeaseBeat { job: held.job, fence: held.fence, progress: result_of(held.job, held.fence) };
                 let call = self.say_outside(number, Word::Beat(beat));
                 self.outside.workers[number].held.as_mut().expect("it is held").beat = (call, now);
             }
@@ -302,6 +306,7 @@ impl World {
         }
         match answer {
             BeatAnswer::Held { cancel, .. } => {
+                *self.mix.entry("lease: renewed").or_default() += 1;
                 held.until = held.until.max(held.beat.1 + LEASE_MS).min(held.stop_at);
                 if *cancel {
                     (held.done_at, held.how, held.outcome) = (now, LeaseOutcome::Released, AttemptOutcome::Cancelled);

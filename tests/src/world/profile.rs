@@ -7,7 +7,7 @@ use super::plan::Plan;
 /// A kind of world. The same seed is another run in each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// One to seven nodes, with faults of any kind.
+    /// One to seven nodes, with faults of any kind; in some there are workers that are no nodes.
     #[default]
     Any,
     /// Two nodes: takeovers, sides that both go on, and heals.
@@ -52,7 +52,11 @@ impl Profile {
     /// Of a cluster; journals alone have none.
     pub(super) fn plan(self, dice: &mut Dice) -> Plan {
         match self {
-            Self::Any | Self::Journals => Plan::new(dice),
+            Self::Journals => Plan::new(dice),
+            Self::Any => {
+                let any = Plan::new(dice);
+                Plan { outside: if dice.chance(15) { dice.range(1, 3) as usize } else { 0 }, ..any }
+            }
             Self::Pair => super::pair::plan(dice),
             Self::Leases => super::leases::plan(dice),
             Self::Outside => {

@@ -10,8 +10,19 @@ use relais_protocol::node::NodeChange;
 use relais_protocol::record::{NodeFacts, Outcome, Record};
 use relais_protocol::spec::{JobOptions, Placement, Requires};
 
+/// The label that each node has from its start.
+pub(super) const ZONE: &str = "zone";
+/// One that somebody gives and takes, and its value.
+pub(super) const TIER: &str = "tier";
+pub(super) const TOP: &str = "top";
+
 /// Memory that comes with a slot.
 const SLOT_BYTES: u64 = 1 << 30;
+
+/// In which zone a node is: the first one's is never empty.
+pub(super) fn zone(node: NodeId) -> &'static str {
+    if node.0.is_multiple_of(2) { "even" } else { "odd" }
+}
 
 /// What a node says of itself: a core and 1 GiB for each slot, of two slots at least, so that each job fits each.
 pub(super) fn facts(node: &Node) -> NodeFacts {
@@ -22,6 +33,7 @@ pub(super) fn facts(node: &Node) -> NodeFacts {
         cpu_millis: parts * 1_000,
         memory_bytes: u64::from(parts) * SLOT_BYTES,
         journal: node.disk.journal,
+        labels: [(ZONE.to_owned(), zone(node.id).to_owned())].into(),
         ..NodeFacts::default()
     }
 }
@@ -30,7 +42,7 @@ pub(super) fn facts(node: &Node) -> NodeFacts {
 pub(super) fn ask(options: &mut JobOptions, dice: &mut Dice) {
     let cpu_millis = dice.pick(&[0, 0, 0, 250, 1_000, 1_500]).unwrap_or(0);
     let memory_bytes = dice.pick(&[0, 0, SLOT_BYTES / 4, SLOT_BYTES, SLOT_BYTES, 2 * SLOT_BYTES]).unwrap_or(0);
-    options.requires = Requires { slots: 1, cpu_millis, memory_bytes, ..Requires::default() };
+    options.requires = Requires { cpu_millis, memory_bytes, ..Requires::default() };
     options.placement = if dice.chance(30) { Placement::Pack } else { Placement::Spread };
 }
 
@@ -63,6 +75,7 @@ impl World {
                         slots: row.slots(),
                         cpu_millis: row.facts.cpu_millis,
                         memory_bytes: row.facts.memory_bytes,
+                        labels: row.labels(),
                     });
                     self.history.rooms.extend(room);
                 }

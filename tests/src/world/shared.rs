@@ -3,8 +3,10 @@
 use super::World;
 use super::bench::work_ms;
 use super::dice::Dice;
+use super::operator::bulk;
+use super::room::{ZONE, zone};
 use crate::history::Shared;
-use relais_protocol::ids::Index;
+use relais_protocol::ids::{Index, NodeId};
 use relais_protocol::queue::{QueueAct, QueueChange, QueueConfig};
 use relais_protocol::record::{Outcome, Record, Submit};
 use relais_protocol::spec::{Concurrency, JobSpec, OnConflict, QueueName, Unique};
@@ -38,15 +40,18 @@ impl Budget {
         !std::mem::replace(&mut self.has_begun, true)
     }
 
+    /// Whether there is time for `ms` more of work of which `limit` jobs run at a time.
+    pub(super) fn has_time(&mut self, name: &'static str, limit: u64, ms: u64) -> bool {
+        let asked = self.asked_ms.entry(name).or_default();
+        let has = *asked + ms <= WORK_MS * limit;
+        *asked += if has { ms } else { 0 };
+        has
+    }
+
     /// Lets a job share something, by chance and as long as there is time for it.
-    pub(super) fn share(&mut self, mut spec: JobSpec, dice: &mut Dice) -> JobSpec {
+    pub(super) fn share(&mut self, mut spec: JobSpec, dice: &mut Dice, is_wide: bool) -> JobSpec {
         let ms = work_ms(&spec);
-        let mut has_time = |name, limit: u32| {
-            let asked = self.asked_ms.entry(name).or_default();
-            let has = *asked + ms <= WORK_MS * u64::from(limit);
-            *asked += if has { ms } else { 0 };
-            has
-        };
+        let mut has_time = |name, limit| self.has_time(name, limit, ms);
         let mut options = spec.options().clone();
         match dice.range(0, 9) {
             0..=2 if has_time("few", 2) => spec.queue = few(),
@@ -59,13 +64,24 @@ impl Budget {
             }
             6 => {
                 let conflicts = [
-                    ("once-1", OnConflict::Return),
-                    ("once-2", OnConflict::Return),
-                    ("once-1", OnConflict::Reject),
-                    ("newest", OnConflict::Replace),
+                    ("once-1", OnConflict::Return, None),
+                    ("once-2", OnConflict::Return, None),
+                    ("once-1", OnConflict::Reject, None),
+                    ("newest", OnConflict::Replace, None),
+                    ("while-1", OnConflict::Return, Some(3_000)),
+                    ("while-2", OnConflict::Reject, Some(20_000)),
                 ];
-                let (key, on_conflict) = dice.pick(&conflicts).unwrap_or(conflicts[0]);
-                options.unique = Some(Unique { key: key.to_owned(), for_ms: None, on_conflict });
+                let (key, on_conflict, for_ms) = dice.pick(&conflicts).unwrap_or(conflicts[0]);
+                options.unique = Some(Unique { key: key.to_owned(), for_ms, on_conflict });
+            }
+            7 => spec.queue = bulk(),
+            _ => {}
+        }
+        match dice.range(0, 19) {
+            // The rest of what it asks for fits anywhere.
+            0 | 1 if is_wide && has_time("wide", 1) => options.requires.slots = 2,
+            2 | 3 if has_time(ZONE, 1) => {
+                options.requires.labels.insert(ZONE.to_owned(), zone(NodeId(1)).to_owned());
             }
             _ => {}
         }
@@ -93,7 +109,8 @@ impl World {
 
 fn shared(submit: &Submit) -> Shared {
     let options = submit.spec.options();
-    let unique = options.unique.as_ref().filter(|unique| unique.on_conflict != OnConflict::Replace);
+    let unique =
+        options.unique.as_ref().filter(|unique| unique.on_conflict != OnConflict::Replace && unique.for_ms.is_none());
     Shared {
         job: submit.id,
         queue: submit.spec.queue.clone(),

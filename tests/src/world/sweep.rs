@@ -1,5 +1,6 @@
 //! Many seeds: run, judged, counted. A seed that broke something is run again to write its trace.
 
+use super::mix::FEATURES;
 use super::pair::PairCounts;
 use super::{Profile, World};
 use crate::checkers::{self, Violation};
@@ -27,6 +28,8 @@ pub struct Report {
     pub reigns: usize,
     /// Acknowledged submits.
     pub acked: usize,
+    /// Features that were made use of, and how often.
+    pub features: BTreeMap<&'static str, u32>,
     /// Faults by kind.
     pub faults: BTreeMap<String, u32>,
     /// Orders and reports of another reign that were refused.
@@ -77,6 +80,7 @@ impl World {
             jobs: self.history.finals.len(),
             reigns: self.history.reigns.len(),
             acked: self.history.submits.iter().filter(|submit| !submit.acked.is_empty()).count(),
+            features: self.mix.clone(),
             faults: self.faults.iter().map(|(kind, times)| (kind.name(), *times)).collect(),
             refused: (self.refused.orders, self.refused.reports),
             reads: self.history.reads.len(),
@@ -213,6 +217,17 @@ impl Swept {
         kinds
     }
 
+    /// Every feature: in how many seeds, and how often in all.
+    #[must_use]
+    pub fn features(&self) -> BTreeMap<&'static str, (u64, u64)> {
+        let mut features: BTreeMap<&'static str, (u64, u64)> = FEATURES.iter().map(|name| (*name, (0, 0))).collect();
+        for (feature, times) in self.reports.iter().flat_map(|report| &report.features) {
+            let row = features.entry(feature).or_default();
+            *row = (row.0 + u64::from(*times > 0), row.1 + u64::from(*times));
+        }
+        features
+    }
+
     /// The median over all seeds.
     #[must_use]
     pub fn median(&self, of: impl Fn(&Report) -> u64) -> u64 {
@@ -264,6 +279,10 @@ impl fmt::Display for Swept {
                 sum(|r| r.pair.aliases),
                 sum(|r| r.pair.deletes),
             )?;
+        }
+        writeln!(f, "features of the job model (times, and in how many seeds of 100):")?;
+        for (feature, (in_seeds, times)) in self.features() {
+            writeln!(f, "  {feature:<30} {times:>7}  {:>3}", in_seeds * 100 / seeds.max(1) as u64)?;
         }
         let kinds = self.kinds();
         writeln!(f, "{} kinds of fault (times, and in how many seeds of 100):", kinds.len())?;

@@ -64,7 +64,12 @@ fn what_is_pending_is_found_again_in_the_rows_and_goes_with_its_job() {
     let batch = bench.batch(vec![Record::Delete { job: JobId(1) }]);
     again.apply_batch(Index(bench.index + 1), batch);
     assert_eq!(pending(&again), [3]);
-    let batch = bench.batch(vec![Record::Forget { from: JobId(0), before: UnixMs(u64::MAX), surplus: 0 }]);
+    bench.now += 20_000;
+    let forget = Record::Forget { from: JobId(0), before: UnixMs(u64::MAX), surplus: 0 };
+    let batch = bench.batch(vec![forget.clone()]);
     again.apply_batch(Index(bench.index + 2), batch);
+    assert_eq!((pending(&again), again.ended_count()), (vec![3], 1), "somebody is still to be told");
+    let batch = bench.batch(vec![settle(3, 0), forget]);
+    again.apply_batch(Index(bench.index + 3), batch);
     assert_eq!((pending(&again), again.ended_count()), (vec![], 0));
 }
