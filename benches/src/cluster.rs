@@ -153,6 +153,12 @@ impl Cluster {
         whole.then_some(Sight { dispatcher, epoch: cluster["epoch"].as_u64()? })
     }
 
+    /// The nodes' processes.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(|node| node.child.as_ref()).map(Child::id).collect()
+    }
+
     /// The sum of a figure over all nodes.
     ///
     /// # Errors
@@ -278,7 +284,7 @@ impl Drop for Node {
 }
 
 /// A loopback address whose port is free for TCP and UDP, and was not handed out before by this process.
-fn free_address() -> io::Result<SocketAddr> {
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let count = u32::from(PORTS.end - PORTS.start);

@@ -20,11 +20,12 @@ pub const SINGLE_CONNECTIONS: usize = 64;
 pub const JOB_BYTES: usize = 100;
 const END_LIMIT: Duration = Duration::from_secs(120);
 
-/// Latencies of one round, in milliseconds.
+/// How long each took of one round's requests that went one after the other, in milliseconds. Not for
+/// requests that come by themselves: see [`crate::open`].
 #[derive(Clone, Debug)]
-pub struct Latencies(pub Vec<f64>);
+pub struct Closed(pub Vec<f64>);
 
-impl Latencies {
+impl Closed {
     /// The value below which a part `share` is.
     #[must_use]
     pub fn at(&self, share: f64) -> f64 {
@@ -68,24 +69,22 @@ fn all_created(body: &[u8]) -> bool {
     body.windows(CREATED.len()).filter(|text| *text == CREATED).count() == BATCH_JOBS
 }
 
-/// Submits single jobs over [`SINGLE_CONNECTIONS`] connections for so long. How long it took, and how long each.
+/// Submits single jobs over [`SINGLE_CONNECTIONS`] connections for so long. How long it took, and how many.
 ///
 /// # Errors
 /// When one was not acknowledged.
-pub fn submit_singles(cluster: &Cluster, record: &Record, time: Duration) -> Result<(Duration, Latencies), Failed> {
+pub fn submit_singles(cluster: &Cluster, record: &Record, time: Duration) -> Result<(Duration, usize), Failed> {
     let whole = request("POST", "/v1/jobs", "Content-Type: application/json\r\n", job().as_bytes());
     let (took, each) = together(cluster, SINGLE_CONNECTIONS, |connection| {
-        let (start, mut each, mut ids) = (Instant::now(), Vec::new(), Vec::new());
+        let (start, mut ids) = (Instant::now(), Vec::new());
         while start.elapsed() < time {
-            let sent = Instant::now();
-            let answer = connection.send(&whole)?;
-            each.push(ms(sent.elapsed()));
-            ids.push(created(&answer)?);
+            ids.push(created(&connection.send(&whole)?)?);
         }
+        let count = ids.len();
         record.note(ids);
-        Ok(each)
+        Ok(count)
     })?;
-    Ok((took, Latencies(each.concat())))
+    Ok((took, each.into_iter().sum()))
 }
 
 /// Submits jobs in batches and waits until all in the record have succeeded; how long both took.
@@ -105,8 +104,10 @@ pub fn submit_to_done(cluster: &Cluster, record: &Record, jobs: usize) -> Result
 /// When that takes too long.
 pub fn await_done(node: &Node, record: &Record) -> Result<(), Failed> {
     let done = record.len() as u64;
+    let ask = request("GET", "/v1/jobs:count?group_by=state", "", b"");
+    let mut connection = node.connect()?;
     until("all jobs to succeed", END_LIMIT, || {
-        let counts = node.read("/v1/jobs:count").ok()?;
+        let counts = connection.send(&ask).ok()?.json();
         (counts["groups"]["succeeded"].as_u64()? >= done).then_some(())
     })
 }
@@ -115,7 +116,7 @@ pub fn await_done(node: &Node, record: &Record) -> Result<(), Failed> {
 ///
 /// # Errors
 /// When one did not succeed.
-pub fn one_at_a_time(node: &Node, record: &Record, jobs: usize) -> Result<Latencies, Failed> {
+pub fn one_at_a_time(node: &Node, record: &Record, jobs: usize) -> Result<Closed, Failed> {
     let whole = request("POST", "/v1/jobs?wait=10s", "Content-Type: application/json\r\n", job().as_bytes());
     let mut connection = node.connect()?;
     let mut each = Vec::with_capacity(jobs);
@@ -128,7 +129,7 @@ pub fn one_at_a_time(node: &Node, record: &Record, jobs: usize) -> Result<Latenc
             return Err(unexpected(&answer, "a job that waits for its end"));
         }
     }
-    Ok(Latencies(each))
+    Ok(Closed(each))
 }
 
 /// Resident memory of each node, in MB.
@@ -176,7 +177,7 @@ fn together<T: Send>(
 }
 
 /// The id of the job that was made.
-fn created(answer: &Answer) -> Result<u128, Failed> {
+pub(crate) fn created(answer: &Answer) -> Result<u128, Failed> {
     let id = answer.ids().next().filter(|_| answer.status == 201);
     id.ok_or_else(|| unexpected(answer, "a submit"))
 }
