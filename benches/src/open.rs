@@ -85,7 +85,7 @@ pub fn wait_until(due: Instant) {
 /// When one is not acknowledged.
 pub fn submit(cluster: &Cluster, record: &Record, arrivals: Arrivals) -> Result<Latencies, Failed> {
     let whole = request("POST", "/v1/jobs", "Content-Type: application/json\r\n", job().as_bytes());
-    let nodes = cluster.nodes.iter().cycle().take(CONNECTIONS);
+    let nodes = cluster.voters().iter().cycle().take(CONNECTIONS);
     let connections: Vec<Connection> = nodes.map(Node::connect).collect::<Result<_, _>>()?;
     let start = Instant::now() + Duration::from_millis(50);
     let whole = &whole;

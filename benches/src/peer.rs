@@ -2,8 +2,10 @@
 //! write synced before it is acknowledged (`sync_interval: always`, which servers have from 2.10 on).
 
 mod client;
+mod load;
 mod servers;
 
+pub use load::PeerLoad;
 pub use servers::Servers;
 
 use crate::Failed;

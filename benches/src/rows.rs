@@ -1,7 +1,12 @@
 //! The rows of the table. Each starts what it needs, and leaves nothing behind.
 
 mod done;
+mod exec;
+mod gaps;
+mod growth;
+mod memory;
 mod store;
+mod width;
 
 use crate::Failed;
 use crate::run::Run;
@@ -61,7 +66,11 @@ impl Row {
             Self::W1s => store::singles(run),
             Self::W2 => done::many(run),
             Self::W3 => done::one_by_one(run),
-            _ => Ok(()),
+            Self::W4 => memory::idle_and_full(run),
+            Self::W5 => exec::processes(run),
+            Self::W6 => gaps::when_hit(run),
+            Self::W7 => growth::with_depth(run),
+            Self::W8 => width::many_workers(run),
         }
     }
 }

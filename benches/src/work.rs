@@ -18,7 +18,7 @@ pub const BATCH_CONNECTIONS: usize = 4;
 pub const SINGLE_CONNECTIONS: usize = 64;
 /// Bytes of a job's spec, about.
 pub const JOB_BYTES: usize = 100;
-const END_LIMIT: Duration = Duration::from_secs(120);
+const END_LIMIT: Duration = Duration::from_secs(600);
 
 /// How long each took of one round's requests that went one after the other, in milliseconds. Not for
 /// requests that come by themselves: see [`crate::open`].
@@ -41,20 +41,39 @@ pub fn job() -> String {
     job.to_owned()
 }
 
+/// Batches of one job again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Batches<'a> {
+    /// The job's spec.
+    pub spec: &'a str,
+    /// Jobs in a batch.
+    pub jobs: usize,
+    /// Batches over each connection.
+    pub count: usize,
+}
+
 /// Submits `batches` batches over each of [`BATCH_CONNECTIONS`] connections to all nodes in turn; how long it
 /// took until all were acknowledged.
 ///
 /// # Errors
 /// When one was not.
 pub fn submit_batches(cluster: &Cluster, record: &Record, batches: usize) -> Result<Duration, Failed> {
-    let body = format!("{}\n", job()).repeat(BATCH_JOBS);
+    submit_specs(cluster, record, Batches { spec: &job(), jobs: BATCH_JOBS, count: batches })
+}
+
+/// Submits batches of any job over each of [`BATCH_CONNECTIONS`] connections to the voters in turn.
+///
+/// # Errors
+/// When one was not acknowledged.
+pub fn submit_specs(cluster: &Cluster, record: &Record, batches: Batches<'_>) -> Result<Duration, Failed> {
+    let body = format!("{}\n", batches.spec).repeat(batches.jobs);
     let whole = request("POST", "/v1/jobs:batch", "Content-Type: application/x-ndjson\r\n", body.as_bytes());
     together(cluster, BATCH_CONNECTIONS, |connection| {
-        for _ in 0..batches {
+        for _ in 0..batches.count {
             let answer = connection.send(&whole)?;
             let before = record.len();
             let ids: Vec<u128> = answer.ids().collect();
-            if answer.status != 200 || ids.len() != BATCH_JOBS || !all_created(&answer.body) {
+            if answer.status != 200 || ids.len() != batches.jobs || created_of(&answer.body) != batches.jobs {
                 return Err(unexpected(&answer, &format!("a batch, after {before} jobs")));
             }
             record.note(ids);
@@ -64,9 +83,10 @@ pub fn submit_batches(cluster: &Cluster, record: &Record, batches: usize) -> Res
     .map(|(took, _)| took)
 }
 
-fn all_created(body: &[u8]) -> bool {
+/// How many jobs of a batch were made.
+fn created_of(body: &[u8]) -> usize {
     const CREATED: &[u8] = b"\"status\":201";
-    body.windows(CREATED.len()).filter(|text| *text == CREATED).count() == BATCH_JOBS
+    body.windows(CREATED.len()).filter(|text| *text == CREATED).count()
 }
 
 /// Submits single jobs over [`SINGLE_CONNECTIONS`] connections for so long. How long it took, and how many.
@@ -103,7 +123,14 @@ pub fn submit_to_done(cluster: &Cluster, record: &Record, jobs: usize) -> Result
 /// # Errors
 /// When that takes too long.
 pub fn await_done(node: &Node, record: &Record) -> Result<(), Failed> {
-    let done = record.len() as u64;
+    await_count(node, record.len() as u64)
+}
+
+/// Waits until so many jobs have succeeded.
+///
+/// # Errors
+/// When that takes too long.
+pub fn await_count(node: &Node, done: u64) -> Result<(), Failed> {
     let ask = request("GET", "/v1/jobs:count?group_by=state", "", b"");
     let mut connection = node.connect()?;
     until("all jobs to succeed", END_LIMIT, || {
@@ -156,7 +183,7 @@ fn together<T: Send>(
     work: impl Fn(&mut Connection) -> Result<T, Failed> + Sync,
 ) -> Result<(Duration, Vec<T>), Failed> {
     let mut connections = Vec::with_capacity(count);
-    for node in cluster.nodes.iter().cycle().take(count) {
+    for node in cluster.voters().iter().cycle().take(count) {
         connections.push(node.connect()?);
     }
     let start_line = Barrier::new(count + 1);

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const KNOWN_LIMIT: Duration = Duration::from_secs(20);
-const CONSUMER: &str = "workers";
+pub(super) const CONSUMER: &str = "workers";
 /// Connections that publish one by one when each is due.
 const OPEN_CONNECTIONS: usize = 32;
 /// Messages that may be delivered and not acknowledged: never what is waited for.
@@ -112,11 +112,17 @@ impl Servers {
     }
 
     /// Publishes `messages` over so many connections to all servers in turn, each with up to `window`
-    /// unacknowledged; how long it took until all were acknowledged.
+    /// unacknowledged; how long it took until all were acknowledged. While the stream still has them, `look`.
     ///
     /// # Errors
     /// When one was not, or the stream does not have them all.
-    pub fn publish_many(&self, messages: usize, connections: usize, window: usize) -> Result<Duration, Failed> {
+    pub fn publish_many(
+        &self,
+        messages: usize,
+        connections: usize,
+        window: usize,
+        look: impl FnOnce(&Self) -> Result<(), Failed>,
+    ) -> Result<Duration, Failed> {
         self.work(async {
             let contexts = self.contexts(connections).await?;
             let first = contexts[0].clone();
@@ -125,6 +131,7 @@ impl Servers {
             publish_all(contexts, &stream, messages, window).await?;
             let took = start.elapsed();
             check(&first, &stream, messages).await?;
+            look(self)?;
             delete(&first, stream).await?;
             Ok(took)
         })
