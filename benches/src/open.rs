@@ -14,6 +14,8 @@ use tokio::time::Instant;
 const CONNECTIONS: usize = 32;
 /// Significant digits of a latency.
 const DIGITS: u8 = 3;
+/// The longest latency that is told from longer ones, in microseconds.
+const LONGEST_US: u64 = 600_000_000;
 
 /// When what is due.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +46,8 @@ pub struct Latencies(Histogram<u64>);
 
 impl Default for Latencies {
     fn default() -> Self {
-        // Only a number of digits that no histogram has is refused.
-        Self(Histogram::new(DIGITS).unwrap_or_else(|_| unreachable!("{DIGITS} digits are possible")))
+        let histogram = Histogram::new_with_bounds(1, LONGEST_US, DIGITS);
+        Self(histogram.unwrap_or_else(|_| unreachable!("these bounds and digits are possible")))
     }
 }
 
@@ -57,7 +59,7 @@ impl Latencies {
 
     /// Adds those of another.
     pub fn add(&mut self, other: &Self) {
-        // It grows by itself, so that nothing is out of its range.
+        // Both have the same bounds, so that nothing is out of range.
         let _ = self.0.add(&other.0);
     }
 
