@@ -75,7 +75,7 @@ pub const QUICK: Scale = Scale {
     peer_hits: 1,
     growth_jobs: 4_000,
     workers: 6,
-    short_jobs: 2_000,
+    short_jobs: 4_000,
     idle: Duration::from_secs(3),
     disk: Duration::from_millis(100),
 };

@@ -14,6 +14,9 @@ const RESTART_LIMIT: Duration = Duration::from_secs(120);
 const DROP_LIMIT: Duration = Duration::from_secs(300);
 /// Ended jobs that are kept once the rest is to go.
 const KEPT: u64 = 1_000;
+/// What the disk may take once all jobs are gone, in times of what it took while they were queued: files that are
+/// used again need not shrink, but must not grow with what has come and gone.
+const DISK_TIMES: f64 = 1.1;
 const SHARE: usize = BATCH_JOBS * BATCH_CONNECTIONS;
 
 /// What was seen at one depth.
@@ -139,6 +142,6 @@ fn come_and_gone(run: &mut Run, ours: &Ours, full_mb: f64) -> Result<(), Failed>
     let what = format!("disk of a node, {} jobs came and ended, MB", ours.record.len());
     run.found(Figure::new("W7", what, vec![ended_mb]).beside("while they were queued", vec![full_mb]));
     let figure = Figure::new("W7", "disk of a node once they are dropped, MB", vec![gone_mb]);
-    run.found(figure.beside("while they were queued", vec![full_mb]).aim(Aim::TimesAtMost(1.0)));
+    run.found(figure.beside("while they were queued", vec![full_mb]).aim(Aim::TimesAtMost(DISK_TIMES)));
     Ok(())
 }
