@@ -1,4 +1,4 @@
-//! Three nodes as real processes on loopback, gone with the value. No relay, no faults but signals.
+//! Three nodes, or more, as real processes on loopback, gone with the value. No relay, no faults but signals.
 
 use crate::Failed;
 use crate::http::{Answer, Connection, request};
@@ -14,10 +14,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// Nodes of a cluster.
-pub const NODES: usize = 3;
+/// Nodes of a cluster as it begins: those that vote.
+pub const VOTERS: usize = 3;
 /// How long a cluster may take to be whole.
-const WHOLE_LIMIT: Duration = Duration::from_secs(60);
+const WHOLE_LIMIT: Duration = Duration::from_secs(120);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// Ports are taken from below the range that the system gives to outgoing connections.
 const PORTS: std::ops::Range<u16> = 11_000..31_000;
@@ -97,26 +97,66 @@ impl Cluster {
         let program = program()?;
         let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(folder)?;
         let mut cluster = Self { nodes: Vec::new(), folder };
-        let mut join = None;
-        for number in 1..=NODES {
-            let name = format!("n{number}");
-            let folder = cluster.folder.path().to_owned();
-            let (http, quic) = (free_address()?, free_address()?);
-            let mut node = Node { name, http, quic, slots, folder, join: join.clone(), child: None };
-            node.start(&program)?;
-            cluster.nodes.push(node);
-            if join.is_none() {
-                join = Some(until("the first node's join line", WHOLE_LIMIT, || cluster.nodes[0].join_line())?);
-            }
-        }
+        (0..VOTERS).try_for_each(|_| cluster.add(&program, slots))?;
         cluster.await_whole()?;
         Ok(cluster)
     }
 
-    /// The folder of all data: the disk that is measured.
+    /// Adds nodes, and waits until all are online.
+    ///
+    /// # Errors
+    /// When that does not come about.
+    pub fn grow(&mut self, nodes: usize, slots: u32) -> Result<(), Failed> {
+        let program = program()?;
+        (0..nodes).try_for_each(|_| self.add(&program, slots))?;
+        self.await_whole().map(drop)
+    }
+
+    fn add(&mut self, program: &Path, slots: u32) -> Result<(), Failed> {
+        let (name, folder) = (format!("n{}", self.nodes.len() + 1), self.folder.path().to_owned());
+        let join = match self.nodes.first() {
+            Some(first) => Some(until("the first node's join line", WHOLE_LIMIT, || first.join_line())?),
+            None => None,
+        };
+        let (http, quic) = (free_address()?, free_address()?);
+        let mut node = Node { name, http, quic, slots, folder, join, child: None };
+        node.start(program)?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// The nodes that it began with.
     #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    pub fn voters(&self) -> &[Node] {
+        &self.nodes[..VOTERS]
+    }
+
+    /// Sets the slots of some nodes.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn set_slots(&self, nodes: std::ops::Range<usize>, slots: u32) -> Result<(), Failed> {
+        let set = |node: &Node| {
+            self.nodes[0].insist("PATCH", &format!("/v1/nodes/{}", node.name), &format!("{{\"slots\":{slots}}}"))
+        };
+        self.nodes[nodes].iter().try_for_each(set)
+    }
+
+    /// Sets settings of the cluster, given as JSON.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub fn set(&self, settings: &str) -> Result<(), Failed> {
+        self.nodes[0].insist("PATCH", "/v1/cluster/settings", settings)
+    }
+
+    /// Kills all nodes at once, as a power cut would.
+    ///
+    /// # Errors
+    /// When one does not run.
+    pub fn kill_all(&mut self) -> Result<(), Failed> {
+        self.nodes.iter().try_for_each(|node| node.signal(Signal::SIGKILL))?;
+        Ok(self.nodes.iter_mut().try_for_each(Node::reap)?)
     }
 
     /// Where the APIs are.
@@ -125,21 +165,21 @@ impl Cluster {
         self.nodes.iter().map(|node| node.http).collect()
     }
 
-    /// Waits until all nodes serve, vote and agree on a dispatcher.
+    /// Waits until all nodes are online, and the voters serve, vote and agree on a dispatcher.
     ///
     /// # Errors
     /// When that takes too long, with the ends of the logs.
     pub fn await_whole(&self) -> Result<Sight, Failed> {
         let whole = until("a whole cluster", WHOLE_LIMIT, || self.agreed());
         whole.map_err(|_| {
-            let logs: Vec<String> = self.nodes.iter().map(Node::log_end).collect();
+            let logs: Vec<String> = self.voters().iter().map(Node::log_end).collect();
             Failed::Late(format!("a whole cluster; the logs end so:\n{}", logs.join("\n")))
         })
     }
 
     fn agreed(&self) -> Option<Sight> {
         let first = self.sight(&self.nodes[0])?;
-        self.nodes[1..].iter().all(|node| self.sight(node) == Some(first)).then_some(first)
+        self.voters()[1..].iter().all(|node| self.sight(node) == Some(first)).then_some(first)
     }
 
     /// How one node sees it, when that is as a whole.
@@ -148,9 +188,15 @@ impl Cluster {
         let name = cluster["dispatcher"].as_str()?;
         let dispatcher = self.nodes.iter().position(|node| node.name == name)?;
         let whole = cluster["status"] == "running"
-            && cluster["nodes"]["online"] == NODES
-            && node.figure("relais_journal_voters").ok()? == NODES as f64;
+            && cluster["nodes"]["online"] == self.nodes.len()
+            && node.figure("relais_journal_voters").ok()? == VOTERS as f64;
         whole.then_some(Sight { dispatcher, epoch: cluster["epoch"].as_u64()? })
+    }
+
+    /// The nodes' processes.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(|node| node.child.as_ref()).map(Child::id).collect()
     }
 
     /// The sum of a figure over all nodes.
@@ -243,6 +289,23 @@ impl Node {
         Ok(self.connect()?.send(&request(method, target, headers, body.as_bytes()))?)
     }
 
+    /// Asks its API once for a change.
+    fn insist(&self, method: &str, target: &str, body: &str) -> Result<(), Failed> {
+        let answer = self.ask(method, target, body)?;
+        if answer.status < 300 {
+            return Ok(());
+        }
+        Err(Failed::Answer(format!("{method} {target} {body} was answered {}: {}", answer.status, answer.text())))
+    }
+
+    /// Bytes of the disk that its data take.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn disk_bytes(&self) -> io::Result<u64> {
+        used(&self.folder.join(&self.name))
+    }
+
     /// Reads JSON.
     ///
     /// # Errors
@@ -277,8 +340,21 @@ impl Drop for Node {
     }
 }
 
+/// Bytes that a folder takes, in blocks of the disk.
+fn used(folder: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let mut sum = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        // A file may be gone before it is looked at: a node at work removes some.
+        let Ok(meta) = path.symlink_metadata() else { continue };
+        sum += if meta.is_dir() { used(&path)? } else { meta.blocks() * 512 };
+    }
+    Ok(sum)
+}
+
 /// A loopback address whose port is free for TCP and UDP, and was not handed out before by this process.
-fn free_address() -> io::Result<SocketAddr> {
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let count = u32::from(PORTS.end - PORTS.start);

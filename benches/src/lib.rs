@@ -1,15 +1,15 @@
-//! What the benchmark `cluster` is made of: real processes, a client that costs little, the work, the limit
-//! of the disk, and the figures that come of it.
+//! What the benchmark `cluster` is made of: real processes, a client that costs little, the work, what it is
+//! compared with, and the figures that come of it.
 //!
 //! ```text
-//!   cluster.rs ─► work, failover ─► Cluster (three `relais start`)
-//!                     │  acknowledged ids         │ GET /v1/jobs
-//!                     ▼                           ▼
-//!                  Record ───────── every one there, once
+//!   cluster.rs ─► Run ─► rows ─┬─► Cluster (three `relais start`) ─► Record: every one there, once
+//!                         │    ├─► Servers (three `nats-server`), the same work in turn
+//!                         ▼    └─► xargs, a plain write and sync
+//!                      figures ─► table, result file
 //! ```
 //!
-//! It judges nothing but promises: a job that was acknowledged and is not in the record, or is in it twice,
-//! fails the run, and so does an election that nobody asked for. Figures are printed, not judged.
+//! It judges promises first: a job that was acknowledged and is not in the record, or is in it twice, fails its
+//! row, and so does an election that nobody asked for. A figure that misses its aim is printed with by how much.
 
 pub mod cluster;
 pub mod disk;
@@ -17,7 +17,14 @@ pub mod failover;
 pub mod figure;
 pub mod http;
 pub mod load;
+pub mod open;
+pub mod peer;
+pub mod process;
 pub mod record;
+pub mod rows;
+pub mod run;
+pub mod scale;
+pub mod table;
 pub mod work;
 
 /// Why a run can't go on, in a sentence for the person who started it.

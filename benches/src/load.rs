@@ -1,5 +1,5 @@
-//! Eight clients at a steady pace that behave as good clients do while a node is hit: the same job under the
-//! same key to the next node, until somebody acknowledges it. Never to the node that is hit.
+//! Clients at a steady pace that behave as good clients do while a node is hit: the same job under the same key
+//! to the next node, until somebody acknowledges it, or until it is done. Never to the node that is hit.
 
 use crate::Failed;
 use crate::cluster::{Cluster, until};
@@ -8,12 +8,12 @@ use crate::record::Record;
 use crate::work::job;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Clients.
+/// Clients of each kind: those that wait for the acknowledgement, and those that wait for the job's end.
 pub const CLIENTS: usize = 8;
 /// Between two submits of a client, when all is well.
 const PACE: Duration = Duration::from_millis(20);
@@ -23,14 +23,24 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 const NOBODY: usize = usize::MAX;
 
-/// An acknowledged submit.
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// That its job is acknowledged.
+    Acknowledged,
+    /// That its job has succeeded.
+    Done,
+}
+
+/// A submit that came to what its client waits for.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
     client: usize,
+    wish: Wish,
     /// When it was sent first.
     pub at: Instant,
-    /// When it was acknowledged.
-    pub acked: Instant,
+    /// When it was acknowledged, or done.
+    pub answered: Instant,
     id: u128,
 }
 
@@ -51,6 +61,7 @@ pub struct Load {
 
 struct Client {
     number: usize,
+    wish: Wish,
     node: usize,
     connection: Option<Connection>,
     shared: Arc<Shared>,
@@ -66,8 +77,10 @@ impl Load {
             stop: AtomicBool::new(false),
             sent: Mutex::default(),
         });
-        let client = |number| Client { number, node: number, connection: None, shared: shared.clone() };
-        let threads = (0..CLIENTS).map(client).map(|client| std::thread::spawn(move || client.run())).collect();
+        let wish = |number| if number < CLIENTS { Wish::Acknowledged } else { Wish::Done };
+        let client =
+            |number| Client { number, wish: wish(number), node: number, connection: None, shared: shared.clone() };
+        let threads = (0..2 * CLIENTS).map(client).map(|client| std::thread::spawn(move || client.run())).collect();
         Self { shared, threads }
     }
 
@@ -79,8 +92,9 @@ impl Load {
         self.shared.avoided.store(node, Ordering::Release);
         let since = Instant::now();
         until("clients to be served by the other nodes", SETTLE_LIMIT, || {
-            let sent = self.sent_after(since);
-            (0..CLIENTS).all(|client| sent.iter().any(|sent| sent.client == client)).then_some(())
+            let sent = self.shared.sent();
+            let served = |client| sent.iter().any(|sent| sent.client == client && sent.at > since);
+            (0..2 * CLIENTS).all(served).then_some(())
         })
     }
 
@@ -89,20 +103,20 @@ impl Load {
         self.shared.avoided.store(NOBODY, Ordering::Release);
     }
 
-    /// What was sent after `at` and is acknowledged by now.
+    /// What was sent after `at` with a wish, and has it by now.
     #[must_use]
-    pub fn sent_after(&self, at: Instant) -> Vec<Sent> {
-        let sent = self.shared.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.iter().copied().filter(|sent| sent.at > at).collect()
+    pub fn sent_after(&self, at: Instant, wish: Wish) -> Vec<Sent> {
+        self.shared.sent().iter().copied().filter(|sent| sent.at > at && sent.wish == wish).collect()
     }
 
-    /// When something was acknowledged from `at` on, in order.
+    /// When a wish came true from `at` on, in order.
     #[must_use]
-    pub fn acknowledgements_from(&self, at: Instant) -> Vec<Instant> {
-        let sent = self.shared.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut acked: Vec<Instant> = sent.iter().map(|sent| sent.acked).filter(|acked| *acked >= at).collect();
-        acked.sort_unstable();
-        acked
+    pub fn answers_from(&self, at: Instant, wish: Wish) -> Vec<Instant> {
+        let sent = self.shared.sent();
+        let wished = sent.iter().filter(|sent| sent.wish == wish);
+        let mut answered: Vec<Instant> = wished.map(|sent| sent.answered).filter(|answered| *answered >= at).collect();
+        answered.sort_unstable();
+        answered
     }
 
     /// Stops the clients when each one's last job is acknowledged, and notes all jobs.
@@ -114,8 +128,7 @@ impl Load {
         for thread in self.threads.drain(..) {
             thread.join().map_err(|_| Failed::Answer("a client panicked".to_owned()))?;
         }
-        let sent = self.shared.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        record.note(sent.iter().map(|sent| sent.id));
+        record.note(self.shared.sent().iter().map(|sent| sent.id));
         Ok(())
     }
 }
@@ -126,6 +139,12 @@ impl Drop for Load {
     }
 }
 
+impl Shared {
+    fn sent(&self) -> MutexGuard<'_, Vec<Sent>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Client {
     fn run(mut self) {
         for count in 0u64.. {
@@ -133,18 +152,18 @@ impl Client {
                 return;
             }
             let headers = format!("Content-Type: application/json\r\nIdempotency-Key: {}-{count}\r\n", self.number);
-            let whole = request("POST", "/v1/jobs", &headers, job().as_bytes());
+            let target = if self.wish == Wish::Done { "/v1/jobs?wait=4s" } else { "/v1/jobs" };
+            let whole = request("POST", target, &headers, job().as_bytes());
             let at = Instant::now();
-            let id = self.until_acknowledged(&whole);
-            let acked = Instant::now();
-            let sent = Sent { client: self.number, at, acked, id };
-            self.shared.sent.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
-            std::thread::sleep(PACE.saturating_sub(acked - at));
+            let id = self.until_answered(&whole);
+            let answered = Instant::now();
+            self.shared.sent().push(Sent { client: self.number, wish: self.wish, at, answered, id });
+            std::thread::sleep(PACE.saturating_sub(answered - at));
         }
     }
 
     /// A submit that may have reached the cluster is never given up: it would be a job that nobody knows.
-    fn until_acknowledged(&mut self, whole: &[u8]) -> u128 {
+    fn until_answered(&mut self, whole: &[u8]) -> u128 {
         loop {
             if let Some(id) = self.attempt(whole) {
                 return id;
@@ -167,6 +186,7 @@ impl Client {
         };
         let answer = connection.send(whole).ok().filter(|answer| matches!(answer.status, 200 | 201))?;
         self.connection = Some(connection);
-        answer.ids().next()
+        let come_true = self.wish == Wish::Acknowledged || answer.json()["state"] == "succeeded";
+        answer.ids().next().filter(|_| come_true)
     }
 }

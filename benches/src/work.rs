@@ -18,13 +18,14 @@ pub const BATCH_CONNECTIONS: usize = 4;
 pub const SINGLE_CONNECTIONS: usize = 64;
 /// Bytes of a job's spec, about.
 pub const JOB_BYTES: usize = 100;
-const END_LIMIT: Duration = Duration::from_secs(120);
+const END_LIMIT: Duration = Duration::from_secs(600);
 
-/// Latencies of one round, in milliseconds.
+/// How long each took of one round's requests that went one after the other, in milliseconds. Not for
+/// requests that come by themselves: see [`crate::open`].
 #[derive(Clone, Debug)]
-pub struct Latencies(pub Vec<f64>);
+pub struct Closed(pub Vec<f64>);
 
-impl Latencies {
+impl Closed {
     /// The value below which a part `share` is.
     #[must_use]
     pub fn at(&self, share: f64) -> f64 {
@@ -40,20 +41,39 @@ pub fn job() -> String {
     job.to_owned()
 }
 
+/// Batches of one job again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Batches<'a> {
+    /// The job's spec.
+    pub spec: &'a str,
+    /// Jobs in a batch.
+    pub jobs: usize,
+    /// Batches over each connection.
+    pub count: usize,
+}
+
 /// Submits `batches` batches over each of [`BATCH_CONNECTIONS`] connections to all nodes in turn; how long it
 /// took until all were acknowledged.
 ///
 /// # Errors
 /// When one was not.
 pub fn submit_batches(cluster: &Cluster, record: &Record, batches: usize) -> Result<Duration, Failed> {
-    let body = format!("{}\n", job()).repeat(BATCH_JOBS);
+    submit_specs(cluster, record, Batches { spec: &job(), jobs: BATCH_JOBS, count: batches })
+}
+
+/// Submits batches of any job over each of [`BATCH_CONNECTIONS`] connections to the voters in turn.
+///
+/// # Errors
+/// When one was not acknowledged.
+pub fn submit_specs(cluster: &Cluster, record: &Record, batches: Batches<'_>) -> Result<Duration, Failed> {
+    let body = format!("{}\n", batches.spec).repeat(batches.jobs);
     let whole = request("POST", "/v1/jobs:batch", "Content-Type: application/x-ndjson\r\n", body.as_bytes());
     together(cluster, BATCH_CONNECTIONS, |connection| {
-        for _ in 0..batches {
+        for _ in 0..batches.count {
             let answer = connection.send(&whole)?;
             let before = record.len();
             let ids: Vec<u128> = answer.ids().collect();
-            if answer.status != 200 || ids.len() != BATCH_JOBS || !all_created(&answer.body) {
+            if answer.status != 200 || ids.len() != batches.jobs || created_of(&answer.body) != batches.jobs {
                 return Err(unexpected(&answer, &format!("a batch, after {before} jobs")));
             }
             record.note(ids);
@@ -63,29 +83,28 @@ pub fn submit_batches(cluster: &Cluster, record: &Record, batches: usize) -> Res
     .map(|(took, _)| took)
 }
 
-fn all_created(body: &[u8]) -> bool {
+/// How many jobs of a batch were made.
+fn created_of(body: &[u8]) -> usize {
     const CREATED: &[u8] = b"\"status\":201";
-    body.windows(CREATED.len()).filter(|text| *text == CREATED).count() == BATCH_JOBS
+    body.windows(CREATED.len()).filter(|text| *text == CREATED).count()
 }
 
-/// Submits single jobs over [`SINGLE_CONNECTIONS`] connections for so long. How long it took, and how long each.
+/// Submits single jobs over [`SINGLE_CONNECTIONS`] connections for so long. How long it took, and how many.
 ///
 /// # Errors
 /// When one was not acknowledged.
-pub fn submit_singles(cluster: &Cluster, record: &Record, time: Duration) -> Result<(Duration, Latencies), Failed> {
+pub fn submit_singles(cluster: &Cluster, record: &Record, time: Duration) -> Result<(Duration, usize), Failed> {
     let whole = request("POST", "/v1/jobs", "Content-Type: application/json\r\n", job().as_bytes());
     let (took, each) = together(cluster, SINGLE_CONNECTIONS, |connection| {
-        let (start, mut each, mut ids) = (Instant::now(), Vec::new(), Vec::new());
+        let (start, mut ids) = (Instant::now(), Vec::new());
         while start.elapsed() < time {
-            let sent = Instant::now();
-            let answer = connection.send(&whole)?;
-            each.push(ms(sent.elapsed()));
-            ids.push(created(&answer)?);
+            ids.push(created(&connection.send(&whole)?)?);
         }
+        let count = ids.len();
         record.note(ids);
-        Ok(each)
+        Ok(count)
     })?;
-    Ok((took, Latencies(each.concat())))
+    Ok((took, each.into_iter().sum()))
 }
 
 /// Submits jobs in batches and waits until all in the record have succeeded; how long both took.
@@ -104,9 +123,18 @@ pub fn submit_to_done(cluster: &Cluster, record: &Record, jobs: usize) -> Result
 /// # Errors
 /// When that takes too long.
 pub fn await_done(node: &Node, record: &Record) -> Result<(), Failed> {
-    let done = record.len() as u64;
+    await_count(node, record.len() as u64)
+}
+
+/// Waits until so many jobs have succeeded.
+///
+/// # Errors
+/// When that takes too long.
+pub fn await_count(node: &Node, done: u64) -> Result<(), Failed> {
+    let ask = request("GET", "/v1/jobs:count?group_by=state", "", b"");
+    let mut connection = node.connect()?;
     until("all jobs to succeed", END_LIMIT, || {
-        let counts = node.read("/v1/jobs:count").ok()?;
+        let counts = connection.send(&ask).ok()?.json();
         (counts["groups"]["succeeded"].as_u64()? >= done).then_some(())
     })
 }
@@ -115,7 +143,7 @@ pub fn await_done(node: &Node, record: &Record) -> Result<(), Failed> {
 ///
 /// # Errors
 /// When one did not succeed.
-pub fn one_at_a_time(node: &Node, record: &Record, jobs: usize) -> Result<Latencies, Failed> {
+pub fn one_at_a_time(node: &Node, record: &Record, jobs: usize) -> Result<Closed, Failed> {
     let whole = request("POST", "/v1/jobs?wait=10s", "Content-Type: application/json\r\n", job().as_bytes());
     let mut connection = node.connect()?;
     let mut each = Vec::with_capacity(jobs);
@@ -128,7 +156,7 @@ pub fn one_at_a_time(node: &Node, record: &Record, jobs: usize) -> Result<Latenc
             return Err(unexpected(&answer, "a job that waits for its end"));
         }
     }
-    Ok(Latencies(each))
+    Ok(Closed(each))
 }
 
 /// Resident memory of each node, in MB.
@@ -155,7 +183,7 @@ fn together<T: Send>(
     work: impl Fn(&mut Connection) -> Result<T, Failed> + Sync,
 ) -> Result<(Duration, Vec<T>), Failed> {
     let mut connections = Vec::with_capacity(count);
-    for node in cluster.nodes.iter().cycle().take(count) {
+    for node in cluster.voters().iter().cycle().take(count) {
         connections.push(node.connect()?);
     }
     let start_line = Barrier::new(count + 1);
@@ -176,7 +204,7 @@ fn together<T: Send>(
 }
 
 /// The id of the job that was made.
-fn created(answer: &Answer) -> Result<u128, Failed> {
+pub(crate) fn created(answer: &Answer) -> Result<u128, Failed> {
     let id = answer.ids().next().filter(|_| answer.status == 201);
     id.ok_or_else(|| unexpected(answer, "a submit"))
 }
