@@ -40,6 +40,14 @@ function joined(large: number, a: string, small: number, b: string): string {
   return small === 0 ? `${large} ${a}` : `${large} ${a} ${small} ${b}`;
 }
 
+/** A length of time in one unit, for an axis. */
+export function brief(ms: number): string {
+  const plain = (value: number) => String(Number(value.toPrecision(3)));
+  if (ms < 1_000) return `${plain(ms)} ms`;
+  if (ms < 60_000) return `${plain(ms / 1_000)} s`;
+  return ms < 3_600_000 ? `${plain(ms / 60_000)} min` : `${plain(ms / 3_600_000)} h`;
+}
+
 /** How long ago or in how long, seen from `now`. */
 export function relative(at: string | null | undefined, now: number): string {
   if (!at) return DASH;

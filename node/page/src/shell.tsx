@@ -12,9 +12,14 @@ import { Badge } from "./parts/bits";
 import { Confirmation, Dialog, NoticeLine } from "./parts/dialogs";
 import { hrefOf, type View, VIEWS, where } from "./router";
 import { keysOn, nextTheme, switchKeys, theme } from "./theme";
+import { Failovers } from "./views/failovers";
+import { JobView } from "./views/job";
 import { Jobs } from "./views/jobs";
 import { Nodes } from "./views/nodes";
 import { Overview, statusTone } from "./views/overview";
+import { Queues } from "./views/queues";
+import { Schedules } from "./views/schedules";
+import { Submit } from "./views/submit";
 
 const TITLES: Record<string, string> = {
   overview: "Overview", nodes: "Nodes", jobs: "Jobs", job: "Job", queues: "Queues", schedules: "Schedules",
@@ -50,7 +55,7 @@ export function Shell() {
   );
 }
 
-function Body({ view }: { view: string; id: string }) {
+function Body({ view, id }: { view: string; id: string }) {
   switch (view) {
     case "overview":
       return <Overview />;
@@ -58,6 +63,16 @@ function Body({ view }: { view: string; id: string }) {
       return <Nodes />;
     case "jobs":
       return <Jobs />;
+    case "job":
+      return <JobView key={id} id={id} />;
+    case "queues":
+      return <Queues />;
+    case "schedules":
+      return <Schedules />;
+    case "failovers":
+      return <Failovers />;
+    case "submit":
+      return <Submit />;
     default:
       return <p>There is no such page. <a href={hrefOf("overview")}>To the overview</a></p>;
   }
@@ -72,9 +87,9 @@ function Top() {
       {now && <span class="top-role">dispatcher <b id="top-dispatcher">{now.dispatcher ?? "none"}</b> <span class="muted">epoch {now.epoch}</span></span>}
       <span class="grow" />
       <Connection />
-      <button type="button" class="quiet" onClick={nextTheme} aria-label={`Colours: ${theme.value}. Change`} title={`Colours: ${theme.value}`}>{theme.value === "dark" ? "Dark" : theme.value === "light" ? "Light" : "Auto"}</button>
+      <button type="button" class="quiet" onClick={nextTheme}>Colours: {theme.value === "system" ? "auto" : theme.value}</button>
       <button type="button" class="quiet" onClick={() => (tokenAsked.value = "The token is kept for this tab alone.")}>Token</button>
-      <button type="button" class="quiet" onClick={() => (helpShown.value = true)} aria-label="Keys and help" title="Keys and help">?</button>
+      <button type="button" class="quiet" onClick={() => (helpShown.value = true)}>Keys</button>
     </header>
   );
 }

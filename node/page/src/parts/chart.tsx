@@ -16,8 +16,9 @@ interface Shown {
   label: string;
   at: number[];
   lines: Line[];
-  /** How a value is written. */
+  /** How a value is written, and how one on the axis. */
   text: (value: number) => string;
+  tick?: (value: number) => string;
 }
 
 const HEIGHT = 190;
@@ -34,7 +35,7 @@ function options(shown: Shown, width: number): uPlot.Options {
     scales: { y: { range: (_, __, most) => [0, Math.max(most || 0, 1e-9) * 1.1 || 1] } },
     axes: [
       { stroke: ink, font, grid, ticks: grid, values: [[60, "{HH}:{mm}", null, null, null, null, null, null, 1], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] },
-      { stroke: ink, font, grid, ticks: grid, size: 64, values: (_, ticks) => ticks.map(shown.text) },
+      { stroke: ink, font, grid, ticks: grid, size: 64, values: (_, ticks) => ticks.map(shown.tick ?? shown.text) },
     ],
     series: [
       { value: "{HH}:{mm}:{ss}" },
@@ -42,13 +43,22 @@ function options(shown: Shown, width: number): uPlot.Options {
         label: line.label,
         stroke: colour(line.colour),
         width: 1.8,
-        // A lone value between gaps shows as a dot.
-        points: { show: false },
+        // A lone value between gaps would be no line: it is a dot.
+        points: { show: true, size: 5, fill: colour(line.colour), filter: (plot: uPlot, place: number) => alone(plot.data[place] ?? []) },
         spanGaps: false,
         value: (_: uPlot, value: number | null) => (value === null ? "–" : shown.text(value)),
       })),
     ],
   };
+}
+
+function alone(values: ArrayLike<number | null | undefined>): number[] {
+  const known = (place: number) => values[place] !== null && values[place] !== undefined;
+  const found: number[] = [];
+  for (let place = 0; place < values.length; place += 1) {
+    if (known(place) && !known(place - 1) && !known(place + 1)) found.push(place);
+  }
+  return found;
 }
 
 export function Chart(shown: Shown) {

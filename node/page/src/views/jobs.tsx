@@ -139,12 +139,10 @@ function Bulk() {
   const mayRetry = state === "" || RETRIABLE.has(state as JobState);
   const mayCancel = state === "" || !(RETRIABLE.has(state as JobState) || state === "succeeded");
   return (
-    <div class="bar">
-      <p class="muted" id="bulk-words">To all that pass the filter:</p>
-      <div class="buttons">
-        <button type="button" disabled={!mayRetry} aria-describedby="bulk-words" onClick={() => void bulk("retry")}>Retry …</button>
-        <button type="button" disabled={!mayCancel} aria-describedby="bulk-words" onClick={() => void bulk("cancel")}>Cancel …</button>
-      </div>
+    <div class="bulk">
+      <span class="muted">All that pass the filter:</span>
+      <button type="button" disabled={!mayRetry} onClick={() => void bulk("retry")}>Retry all …</button>
+      <button type="button" disabled={!mayCancel} onClick={() => void bulk("cancel")}>Cancel all …</button>
     </div>
   );
 }

@@ -25,8 +25,8 @@ export function Nodes() {
           <thead>
             <tr>
               <th scope="col">Name</th><th scope="col">Role</th><th scope="col">Status</th><th scope="col">Slots</th>
-              <th scope="col">CPU</th><th scope="col" class="num">Memory free</th><th scope="col" class="num">Net in</th>
-              <th scope="col" class="num">Net out</th><th scope="col" class="num">Journal lag</th><th scope="col" class="num">Last heard</th>
+              <th scope="col">CPU</th><th scope="col" class="num">Memory free</th><th scope="col" class="num">Network</th>
+              <th scope="col" class="num">Journal lag</th><th scope="col" class="num">Last heard</th>
               <th scope="col">Version</th><th scope="col"><span class="offscreen">Actions</span></th>
             </tr>
           </thead>
@@ -54,15 +54,14 @@ function Row({ row, newest }: { row: NodeRow; newest: number }) {
         <a href={hrefOf("jobs", { node: row.name })}>{row.name}</a>
         {Object.keys(row.labels).length > 0 && <small>{Object.entries(row.labels).map(([key, value]) => `${key}=${value}`).join(" ")}</small>}
       </th>
-      <td>{row.role === "dispatcher+worker" ? <b>{row.role}</b> : row.role}{row.voter && row.role !== "witness" && <small>votes</small>}</td>
+      <td>{row.role === "dispatcher+worker" ? <b>dispatcher<wbr />+worker</b> : row.role}{row.voter && row.role !== "witness" && <small>votes</small>}</td>
       <td><StateBadge state={row.status} />{row.reason && <small>{row.reason}</small>}{dated && <small>figures <Ago at={dated} /></small>}</td>
       <td class="slots"><span>{shown.running} of {shown.slots}</span><Meter part={shown.running} whole={shown.slots} label={`${shown.running} of ${shown.slots} slots in use`} /></td>
       <td class="load"><span>{cpu}</span><Sparkline samples={samples} most={100} label={`CPU of ${row.name}, now ${cpu}`} /></td>
       <td class="num">{bytes(shown.memory_available_bytes)}</td>
-      <td class="num">{rate(shown.net_in_bytes_per_second)}</td>
-      <td class="num">{rate(shown.net_out_bytes_per_second)}</td>
+      <td class="num"><span class="block">in {rate(shown.net_in_bytes_per_second)}</span>out {rate(shown.net_out_bytes_per_second)}</td>
       <td class="num">{lag === null ? "–" : lag <= 0 ? "none" : count(lag)}</td>
-      <td class="num">{heardMs === null ? "–" : `${span(heardMs)} ago`}</td>
+      <td class="num">{heardMs === null ? "–" : heardMs < 1 ? "now" : `${span(heardMs)} ago`}</td>
       <td>{row.version}</td>
       <td class="acts"><Acts row={row} /></td>
     </tr>
@@ -79,7 +78,7 @@ function Acts({ row }: { row: NodeRow }) {
         <button type="button" onClick={() => drain(row, true)} aria-label={`Drain ${row.name}`}>Drain</button>
       )}
       {row.status === "online" && row.role === "worker" && row.voter && (
-        <button type="button" onClick={() => handOver(row.name)} aria-label={`Hand the role over to ${row.name}`}>Make dispatcher</button>
+        <button type="button" onClick={() => handOver(row.name)} aria-label={`Hand the role over to ${row.name}`}>Hand over</button>
       )}
     </>
   );

@@ -2,7 +2,7 @@
 
 import { cluster, counts, dataError, nodes, queues, refresh } from "../live/data";
 import { pastTurn, series } from "../live/past";
-import { count, many, span } from "../format";
+import { brief, count, many, span } from "../format";
 import { hrefOf } from "../router";
 import { Badge, Empty, Loading, Panel, type Tone, Trouble } from "../parts/bits";
 import { Chart } from "../parts/chart";
@@ -115,6 +115,7 @@ function Waits() {
           { label: "95 %", colour: "--chart-warn", values: all.p95 },
         ]}
         text={span}
+        tick={brief}
       />
       <p class="note">From the time a job was put in line to the start of its attempt.</p>
     </Panel>
