@@ -110,8 +110,13 @@ fn the_built_page_is_what_its_source_makes() {
 }
 
 #[test]
-fn the_page_shows_the_cluster_and_outlives_its_nodes() {
-    browse("all");
+fn every_view_opens_and_keeps_to_the_rules() {
+    browse("walk");
+}
+
+#[test]
+fn the_page_shows_what_happens_and_outlives_its_nodes() {
+    browse("live");
 }
 
 #[test]

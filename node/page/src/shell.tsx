@@ -33,8 +33,8 @@ export function Shell() {
   const first = useRef(true);
   useEffect(() => {
     document.title = `${title}${id ? ` ${id.slice(0, 8)}` : ""} · ${cluster.value?.name ?? "Relais"}`;
-    // Whoever goes to another view by keyboard or ear begins at its top.
-    if (!first.current) heading.current?.focus({ preventScroll: true });
+    // Whoever goes to another view by keyboard or ear begins at its top, unless a key took the cursor to a field.
+    if (!first.current && !document.activeElement?.matches("input")) heading.current?.focus({ preventScroll: true });
     first.current = false;
   }, [view, id, cluster.value?.name]);
   return (

@@ -1,7 +1,7 @@
 // The page in a real browser, on a real cluster. It is started by tests/tests/page.rs, which holds the processes: what
 // this wants done to them it says on a line (`kill n2`, `start n2`), and waits for `done` on its input.
 //
-//   node browser.mjs '{"nodes": [{"name", "url"}], "out": "target/page", "chromium": "…", "part": "all|list"}'
+//   node browser.mjs '{"nodes": [{"name", "url"}], "out": "target/page", "chromium": "…", "part": "walk|live|list"}'
 import assert from "node:assert/strict";
 import { createInterface } from "node:readline";
 import { mkdirSync } from "node:fs";
@@ -27,6 +27,13 @@ const browser = await chromium.launch({ executablePath: given.chromium, args: [.
 /** A context whose requests, errors and refusals are watched. */
 async function watched(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1360, height: 860 }, acceptDownloads: true, ...options });
+  // While one works on the page: the files of built/, and not those that the program was made with.
+  if (process.env.RELAIS_PAGE_BUILT) {
+    await context.route(/\/assets\/page-[0-9a-f]+\.(js|css)$/, (route) => {
+      const ending = route.request().url().split(".").at(-1);
+      return route.fulfill({ path: `built/assets/page.${ending}`, contentType: ending === "js" ? "text/javascript" : "text/css" });
+    });
+  }
   const origins = new Set(given.nodes.map((node) => new URL(node.url).origin));
   const seen = { foreign: [], complaints: [] };
   context.on("request", (request) => {
@@ -45,7 +52,8 @@ async function watched(options = {}) {
 }
 
 const parts = { walk, live, list };
-const wanted = given.part === "list" ? ["list"] : ["walk", "live"];
+// `RELAIS_PAGE_PART` is for whoever works on one part.
+const wanted = [process.env.RELAIS_PAGE_PART ?? given.part];
 let failed = false;
 for (const name of wanted) {
   const began = Date.now();

@@ -32,12 +32,17 @@ export async function until(what, look, limit = LIMIT_MS) {
   }
 }
 
-/** All rules of axe, those of good habit among them. */
+/** All rules of axe, those of good habit among them. What it finds is gathered, and told by `harmless`. */
+const violations = [];
+
+export function harmless() {
+  assert.deepEqual(violations, [], "what axe found");
+}
+
 export async function axe(page, where) {
   await page.evaluate(AXE);
   const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  const told = found.violations.map((one) => `${one.id} (${one.impact}): ${one.nodes.map((node) => `${node.html.slice(0, 160)} ${node.failureSummary ?? ""}`).join(" | ")}`);
-  assert.deepEqual(told, [], `axe on ${where}`);
+  violations.push(...found.violations.map((one) => `${where}: ${one.id} (${one.impact}): ${one.nodes.map((node) => `${node.html.slice(0, 160)} ${node.failureSummary ?? ""}`).join(" | ")}`));
 }
 
 /** A mark that a reload would wipe off. */

@@ -2,7 +2,7 @@
 // nothing of another origin, and breaks nothing of its policy. It leaves pictures of all of them, to be looked at.
 import assert from "node:assert/strict";
 import { createServer, request as ask1 } from "node:http";
-import { ask, axe, isLive, quiet, until } from "./common.mjs";
+import { ask, axe, harmless, isLive, quiet, until } from "./common.mjs";
 
 const GUISES = [
   ["light", { colorScheme: "light" }],
@@ -61,8 +61,9 @@ export async function walk(given) {
     quiet(seen);
     await context.close();
   }
-  given.say(`${views(job).length} addresses in ${GUISES.length} guises: axe found nothing, no request left the origin`);
   await dialogs(given, node, job);
+  harmless();
+  given.say(`${views(job).length} addresses in ${GUISES.length} guises: axe found nothing, no request left the origin`);
   await keyboard(given, node);
   await prefixed(given, node, job);
 }
@@ -85,7 +86,7 @@ async function dialogs(given, node, job) {
     ["/nodes", "Drain n", "Drain n"],
     ["/jobs", "Cancel all …", "Cancel "],
     ["/queues", "Set limits of reports", "Queue reports"],
-    ["/schedules", "Run nightly-report now", "Run nightly-report now?"],
+    ["/schedules", "Run now: nightly-report", "Run nightly-report now?"],
     ["/", "Token", "API token"],
     ["/", "Keys", "Keys"],
   ];

@@ -121,7 +121,7 @@ function Lines({ log, goal, needle }: { log: JobLog; goal: { line: number; turn:
   const places: number[] = [];
   for (let place = first.value; place < end; place += 1) places.push(place);
   return (
-    <div class="log" role="region" aria-label="Output" tabIndex={0} ref={box} onScroll={look}>
+    <div class="log" role="region" aria-label="Lines of output" tabIndex={0} ref={box} onScroll={look}>
       {lines.length === 0 && <p class="muted">{log.state.value === "ended" ? "It wrote nothing." : "Nothing yet."}</p>}
       <div class="log-lines" style={{ height: `${lines.length * LINE_PX}px`, minWidth: `${log.longest}ch` }}>
         {places.map((place) => <Line key={place + log.dropped} line={lines[place]} place={place} isGoal={goal?.line === place} needle={needle} />)}

@@ -23,7 +23,7 @@ export function Timeline({ job }: { job: Job }) {
     <figure class="timeline">
       <div class="timeline-rows">
         <div class="timeline-names">{places.map((name) => <span key={name}>{name}</span>)}</div>
-        <svg viewBox={`0 0 ${WIDTH} ${Math.max(1, places.length) * ROW}`} preserveAspectRatio="none" aria-hidden="true" class={`rows-${Math.min(8, places.length)}`}>
+        <svg viewBox={`0 0 ${WIDTH} ${Math.max(1, places.length) * ROW}`} preserveAspectRatio="none" aria-hidden="true" style={{ height: `${Math.max(1, places.length) * ROW}px` }}>
           {places.map((name, row) => <path key={name} class="timeline-floor" d={`M0 ${row * ROW + ROW / 2}H${WIDTH}`} />)}
           {job.attempts.map((one) => {
             const from = x(Date.parse(one.started_at));

@@ -170,7 +170,7 @@ function Attempts({ job, forgotten }: { job: JobRow; forgotten: number }) {
   return (
     <>
       <Timeline job={job} />
-      <Wide label="Attempts">
+      <Wide label="Table of attempts">
         <table>
           <thead><tr><th scope="col">Attempt</th><th scope="col">Where</th><th scope="col">Outcome</th><th scope="col">Exit</th><th scope="col">Started</th><th scope="col" class="num">Took</th><th scope="col" class="num">Epoch</th><th scope="col" class="num">Fence</th></tr></thead>
           <tbody>{job.attempts.map((one) => <AttemptRow key={one.number} one={one} />)}</tbody>

@@ -78,7 +78,7 @@ function Acts({ row }: { row: NodeRow }) {
         <button type="button" onClick={() => drain(row, true)} aria-label={`Drain ${row.name}`}>Drain</button>
       )}
       {row.status === "online" && row.role === "worker" && row.voter && (
-        <button type="button" onClick={() => handOver(row.name)} aria-label={`Hand the role over to ${row.name}`}>Hand over</button>
+        <button type="button" onClick={() => handOver(row.name)} aria-label={`Hand over to ${row.name}`}>Hand over</button>
       )}
     </>
   );

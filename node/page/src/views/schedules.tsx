@@ -46,7 +46,7 @@ function One({ row, onChange }: { row: Schedule; onChange: () => void }) {
       <header>
         <h2 id={`schedule-${row.name}`}>{row.name} {row.paused && <Badge word="paused" tone="warn" />}</h2>
         <div class="buttons">
-          <button type="button" class="primary" aria-label={`Run ${row.name} now`} onClick={() => runNow(row, onChange)}>Run now</button>
+          <button type="button" class="primary" aria-label={`Run now: ${row.name}`} onClick={() => runNow(row, onChange)}>Run now</button>
           <button type="button" aria-label={`${row.paused ? "Resume" : "Pause"} ${row.name}`} onClick={() => void (row.paused ? act("resume", `${row.name} goes on.`) : act("pause", `${row.name} is paused.`))}>{row.paused ? "Resume" : "Pause"}</button>
           <button type="button" aria-label={`Remove ${row.name}`} onClick={() => remove(row, onChange)}>Remove …</button>
         </div>
