@@ -3,7 +3,7 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
-import { token, tokenAsked, useToken } from "./api/client";
+import { dismissToken, token, tokenAsked, useToken } from "./api/client";
 import { leavingTo, places } from "./live/away";
 import { cluster, refresh } from "./live/data";
 import { connect, heardAt, here, link, linkWords, silentSince } from "./live/link";
@@ -150,14 +150,14 @@ function TokenDialog() {
     if (text.value.trim() !== "") use(text.value.trim());
   };
   return (
-    <Dialog title="API token" onClose={() => (tokenAsked.value = null)}>
+    <Dialog title="API token" onClose={dismissToken}>
       <p>{asked}</p>
       <form onSubmit={submit}>
         <label>Token<input type="password" autoComplete="off" value={text.value} onInput={(event) => (text.value = event.currentTarget.value)} required /></label>
         <p class="note"><code>relais token create --role admin</code> makes one, on a node's own machine; <code>read</code> and <code>submit</code> are lesser roles.</p>
         <div class="buttons">
           {token.value !== null && <button type="button" onClick={() => use(null)}>Forget it</button>}
-          <button type="button" onClick={() => (tokenAsked.value = null)}>Close</button>
+          <button type="button" onClick={dismissToken}>Close</button>
           <button class="primary">Use it</button>
         </div>
       </form>

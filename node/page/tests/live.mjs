@@ -58,7 +58,7 @@ async function followed(given, page) {
     const last = (await numbers(page)).at(-1);
     return last > first + 5 && last;
   });
-  await page.locator("#output + *, .log-tools").getByRole("button", { name: "Pause" }).click();
+  await page.locator(".log-tools").getByRole("button", { name: "Pause" }).click();
   await until("the pause", async () => (await page.getAttribute("#log-state", "data-state")) === "paused");
   const paused = (await numbers(page)).at(-1);
   const total = async () => Number((await fetch(new URL(`/v1/jobs/${job.id}/logs?tail=20`, given.nodes[0].url))).headers.get("relais-output-total"));
@@ -72,7 +72,7 @@ async function followed(given, page) {
   const around = await numbers(page);
   for (let place = 1; place < around.length; place += 1) assert.equal(around[place], around[place - 1] + 1, "no line is left out");
   await page.getByRole("button", { name: "Cancel …" }).click();
-  await page.getByRole("button", { name: "Cancel it" }).click();
+  await page.locator("dialog").getByRole("button", { name: "Cancel it", exact: true }).click();
   await until("the cancel", async () => (await page.getAttribute("#job-state", "data-state")) === "cancelled");
   await until("the end of the log", async () => (await page.getAttribute("#log-state", "data-state")) === "ended");
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download" }).click()]);
@@ -91,7 +91,7 @@ async function retried(given, page) {
   await page.getByRole("button", { name: "Retry all …" }).click();
   await until("the count", async () => (await page.innerText("dialog h2")) === "Retry 5 jobs?");
   await page.screenshot({ path: `${given.out}/bulk.png` });
-  await page.getByRole("button", { name: "Retry 5 jobs" }).click();
+  await page.locator("dialog").getByRole("button", { name: "Retry 5 jobs", exact: true }).click();
   await until("what came of it", async () => (await page.innerText(".notices")).includes("5 jobs put in line again"));
   await until("five jobs that failed twice", async () => {
     const { jobs } = await ask(given.nodes[0], "/v1/jobs?state=failed&name=bulk-");
@@ -104,10 +104,10 @@ async function drained(given, page) {
   await page.goto(new URL("/nodes", given.nodes[0].url).href);
   const name = given.nodes[1].name;
   await page.getByRole("button", { name: `Drain ${name}`, exact: true }).click();
-  await page.getByRole("button", { name: "Drain it" }).click();
+  await page.locator("dialog").getByRole("button", { name: "Drain it", exact: true }).click();
   await until("the node to be shown as draining", async () => (await text(page, `[data-node=${name}]`)).includes("draining"));
   await page.getByRole("button", { name: `Undrain ${name}` }).click();
-  await page.getByRole("button", { name: "Undrain it" }).click();
+  await page.locator("dialog").getByRole("button", { name: "Undrain it", exact: true }).click();
   await until("the node to be shown as online", async () => (await text(page, `[data-node=${name}]`)).includes("online"));
 }
 
@@ -184,11 +184,11 @@ async function tokened(given, page) {
   assert.equal(typeof made.token, "string", JSON.stringify(Object.keys(made)));
   await page.goto(new URL("/jobs", given.nodes[0].url).href);
   await until("the question for a token", async () => (await page.innerText("dialog h2")) === "API token");
-  await page.getByLabel("Token").fill("wrong");
-  await page.getByRole("button", { name: "Use it" }).click();
+  await page.locator("dialog input").fill("wrong");
+  await page.locator("dialog").getByRole("button", { name: "Use it", exact: true }).click();
   await until("the refusal", async () => (await page.innerText("dialog")).includes("unknown"));
-  await page.getByLabel("Token").fill(made.token);
-  await page.getByRole("button", { name: "Use it" }).click();
+  await page.locator("dialog input").fill(made.token);
+  await page.locator("dialog").getByRole("button", { name: "Use it", exact: true }).click();
   await until("the jobs", async () => (await page.locator("[data-row]").count()) > 5);
   await until("the page to be live", () => isLive(page));
   assert.equal(await page.locator("dialog").count(), 0);

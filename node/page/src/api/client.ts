@@ -18,7 +18,16 @@ export const servedBy = signal<string | null>(null);
 /** What to add to this machine's clock to have the node's, in ms. */
 export const clockOff = signal(0);
 
+/** Whoever closed the question is not asked again by itself. */
+let isDismissed = false;
+
+export function dismissToken(): void {
+  isDismissed = true;
+  tokenAsked.value = null;
+}
+
 export function useToken(text: string | null): void {
+  isDismissed = false;
   if (text === null) sessionStorage.removeItem(TOKEN_KEY);
   else sessionStorage.setItem(TOKEN_KEY, text);
   token.value = text;
@@ -109,7 +118,12 @@ async function failed(response: Response): Promise<Failed> {
     // A proxy between may answer in words of its own.
   }
   const message = problem?.detail ?? `the answer was ${response.status} ${response.statusText}`;
-  if (response.status === 401) tokenAsked.value = token.peek() === null ? "This cluster asks for a token." : message;
+  if (response.status === 401) {
+    // A wrong token is not sent again and again: each time would count as a guess.
+    const said = token.peek() === null ? (tokenAsked.peek() ?? "This cluster asks for a token.") : message;
+    if (token.peek() !== null) useToken(null);
+    if (!isDismissed) tokenAsked.value = said;
+  }
   return new Failed(message, response.status, problem);
 }
 

@@ -5,7 +5,7 @@
 import { signal } from "@preact/signals";
 import { ask, Failed, words } from "../api/client";
 import type { Cluster, Counts, NodeRow, Queue } from "../api/types";
-import { heard, listen, unheard } from "./link";
+import { heard, link, listen, unheard } from "./link";
 
 const POLL_MS = 2_000;
 /** A node that is stopped, and not gone, answers nothing. */
@@ -108,7 +108,8 @@ export function startData(): void {
     }
   });
   const turn = async () => {
-    if (!document.hidden) await refresh();
+    // Without a token all would be refused.
+    if (!document.hidden && link.peek() !== "denied") await refresh();
     setTimeout(turn, POLL_MS);
   };
   document.addEventListener("visibilitychange", () => {
