@@ -17,6 +17,7 @@ mod failure;
 mod filter;
 mod group;
 mod job_ref;
+mod progress;
 mod query;
 mod remote;
 mod screen;
@@ -27,6 +28,8 @@ mod view;
 
 mod cancel;
 mod cluster;
+mod config;
+mod doctor;
 mod drill;
 mod events;
 mod explain;
@@ -36,12 +39,14 @@ mod journal;
 mod logs;
 mod node;
 mod nodes;
+mod papers;
 mod queues;
 mod retry;
 mod schedules;
 mod start;
 mod submit;
 mod token;
+mod top;
 mod wait;
 
 use clap::{Parser, Subcommand};
@@ -90,6 +95,11 @@ enum Command {
     Journal(journal::Journal),
     Token(token::Token),
     Drill(drill::Drill),
+    Doctor(doctor::Doctor),
+    Top(top::Top),
+    Config(config::Config),
+    Completion(papers::Completion),
+    Man(papers::Man),
 }
 
 /// Parses the process's arguments, does what they say and returns the exit code of `api.md`. A node that it starts
@@ -147,6 +157,11 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Journal(journal) => journal.run().await,
         Command::Token(token) => token.run().await,
         Command::Drill(drill) => drill.run().await,
+        Command::Doctor(doctor) => doctor.run().await,
+        Command::Top(top) => top.run().await,
+        Command::Config(config) => config.run(),
+        Command::Completion(completion) => completion.run(),
+        Command::Man(man) => man.run(),
     }
 }
 

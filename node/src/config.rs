@@ -14,6 +14,7 @@ mod environment;
 mod file;
 mod layer;
 mod names;
+mod shown;
 
 pub use address::{HostPort, NotAnAddress};
 pub use check::ConfigError;
@@ -21,6 +22,7 @@ pub use file::FileError;
 pub use layer::{Given, Layer, Origin};
 pub(crate) use names::check_label;
 pub use names::{LABELS_MAX, NodeName, NotALabel, NotAName, parse_label};
+pub use shown::{DEFAULT as ORIGIN_DEFAULT, Shown};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -111,13 +113,20 @@ impl StartConfig {
         flags: Layer,
         host_name: &str,
     ) -> Result<Self, ConfigError> {
-        let mut all = match file {
-            Some(path) => file::read(path)?,
-            None => Layer::default(),
-        };
-        all.put_over(environment::layer(environment)?);
-        all.put_over(flags);
-        check::check(all, host_name)
+        check::check(gathered(file, environment, flags)?, host_name)
+    }
+
+    /// The settings that [`StartConfig::load`] would start with, each with where it comes from.
+    ///
+    /// # Errors
+    /// As [`StartConfig::load`].
+    pub fn explain(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        host_name: &str,
+    ) -> Result<Vec<Shown>, ConfigError> {
+        let all = gathered(file, environment, Layer::default())?;
+        Ok(shown::rows(&all, &check::check(all.clone(), host_name)?))
     }
 
     /// Checks the text of a config file by itself, as if it were at `path` and there were no other layer.
@@ -133,6 +142,21 @@ impl StartConfig {
     pub fn failure_domain(&self) -> Option<&str> {
         self.labels.get(FAILURE_DOMAIN_LABEL).map(String::as_str)
     }
+}
+
+/// All layers, the upper laid over the lower.
+fn gathered(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: Layer,
+) -> Result<Layer, ConfigError> {
+    let mut all = match file {
+        Some(path) => file::read(path)?,
+        None => Layer::default(),
+    };
+    all.put_over(environment::layer(environment)?);
+    all.put_over(flags);
+    Ok(all)
 }
 
 impl JoinToken {

@@ -67,9 +67,11 @@ pub(crate) struct Call {
     patience: Option<Duration>,
     /// The answer is an event stream, which lasts as long as it lasts.
     stream: bool,
+    /// An answer that is no success is an answer as well.
+    probe: bool,
 }
 
-/// A node's answer of status 2xx.
+/// A node's answer of status 2xx, or of any to a [`Call::probe`].
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// The HTTP status.
@@ -91,13 +93,27 @@ impl Secret {
 
 impl Call {
     fn new(method: Method, path: impl Into<String>, repeat: Repeat) -> Self {
-        let answer_limit = ANSWER_LIMIT;
-        Self { method, path: path.into(), body: None, key: None, repeat, answer_limit, patience: None, stream: false }
+        Self {
+            method,
+            path: path.into(),
+            body: None,
+            key: None,
+            repeat,
+            answer_limit: ANSWER_LIMIT,
+            patience: None,
+            stream: false,
+            probe: false,
+        }
     }
 
     /// Reads `path`, which starts with `/` and may have a query.
     pub(crate) fn read(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path, Repeat::EachNode)
+    }
+
+    /// Reads `path` once, within `limit`, whatever status it is answered with.
+    pub(crate) fn probe(path: impl Into<String>, limit: Duration) -> Self {
+        Self { probe: true, answer_limit: limit, patience: Some(Duration::ZERO), ..Self::read(path) }
     }
 
     /// Follows the events of `path` on whichever node answers within `patience`.

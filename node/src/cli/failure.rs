@@ -88,7 +88,7 @@ impl Refusal {
             400 | 422 => "correct the request and send it again",
             401 => "give a good API token in RELAIS_TOKEN or with --token-file",
             403 => "use an API token of a role that may do this (`relais token create --role admin`)",
-            404 => "`relais jobs`, `relais nodes` and `relais token ls` list what there is",
+            404 => "`relais jobs`, `relais nodes`, `relais schedules` and `relais token ls` list what there is",
             409 if !self.candidates.is_empty() => "give more characters of the id",
             409 => "`relais job ID` and `relais cluster status` show how things stand",
             413 => "send less at once",

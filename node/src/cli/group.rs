@@ -2,6 +2,7 @@
 
 use super::client::{Answer, Call, Client, POLL_WAIT};
 use super::failure::{EXIT_CANCELLED, EXIT_FAILED, EXIT_INTERRUPTED, Failure, one_line};
+use super::progress::Progress;
 use super::screen::{Format, Screen};
 use super::wait;
 use relais_protocol::group::GroupId;
@@ -10,8 +11,6 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Cells of the bar.
-const BAR_CELLS: usize = 30;
 /// Between two looks at a group that is shown as it goes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A poll that comes back sooner was not held.
@@ -101,16 +100,16 @@ async fn until_end(client: &Client, screen: Screen, id: &str, progress: bool) ->
     let shows = progress && screen.error_terminal;
     let wait = if shows { LOOK_EVERY } else { POLL_WAIT };
     let call = Call::read(format!("/v1/groups/{id}?wait={}s", wait.as_secs())).polling(wait::patience(client));
+    let mut bar = None;
     loop {
         let asked = Instant::now();
         let answer = client.call(&call).await?;
         let group: Group = answer.json()?;
         if group.has_ended() {
-            screen.progress_end();
             return Ok((answer, group));
         }
         if shows {
-            screen.progress(&group.bar());
+            bar.get_or_insert_with(|| Progress::towards(screen, group.total)).at(group.ended, &group.beside());
         }
         if asked.elapsed() < POLL_SHORT {
             sleep(POLL_SHORT).await;
@@ -148,10 +147,9 @@ impl Group {
         self.count("failed") + self.count("expired")
     }
 
-    fn bar(&self) -> String {
-        let full = (self.ended as usize * BAR_CELLS / self.total.max(1) as usize).min(BAR_CELLS);
-        let bar = format!("{}{}", "#".repeat(full), ".".repeat(BAR_CELLS - full));
-        format!("[{bar}] {} of {}, {} running, {} failed", self.ended, self.total, self.count("running"), self.failed())
+    /// What stands beside the bar.
+    fn beside(&self) -> String {
+        format!("ended, {} running, {} failed", self.count("running"), self.failed())
     }
 
     fn text(&self) -> String {
@@ -175,17 +173,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_bar_is_as_full_as_the_group_is_done() {
-        let group = |ended: u64| -> Group {
-            let counts = json!({"succeeded": ended, "running": 2, "failed": 0});
-            serde_json::from_value(
-                json!({"id": "x", "state": "running", "total": 60, "ended": ended, "counts": counts}),
-            )
-            .expect("a group")
-        };
-        assert_eq!(group(0).bar(), format!("[{}] 0 of 60, 2 running, 0 failed", ".".repeat(30)));
-        assert_eq!(group(30).bar(), format!("[{}{}] 30 of 60, 2 running, 0 failed", "#".repeat(15), ".".repeat(15)));
-        assert!(group(60).bar().starts_with(&format!("[{}]", "#".repeat(30))));
+    fn a_group_says_how_far_it_is() {
+        let counts = json!({"succeeded": 30, "running": 2, "failed": 1, "expired": 2});
+        let group: Group =
+            serde_json::from_value(json!({"id": "x", "state": "running", "total": 60, "ended": 33, "counts": counts}))
+                .expect("a group");
+        assert_eq!((group.beside().as_str(), group.has_ended()), ("ended, 2 running, 3 failed", false));
         assert!(is_group("01963a0c-7f1e-7abc-8def-012345600000") && !is_group("01963a0c-7f1e-7abc-8def-012345600001"));
     }
 }

@@ -9,6 +9,7 @@ use super::screen::{Format, Screen};
 use super::table::Table;
 use super::time_text::{ago, between};
 use super::view;
+use relais_protocol::time::UnixMs;
 use serde_json::Value;
 
 const TITLE_LENGTH: usize = 40;
@@ -69,10 +70,20 @@ fn print(screen: Screen, answer: &Answer) -> Result<(), Failure> {
         screen.note("no jobs; submit one: relais submit -- echo hello");
         return Ok(());
     }
+    table(screen, &jobs, answer.date).print()?;
+    let more = answer.json::<Value>()?.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+    if let Some(cursor) = more {
+        screen.note(&format!("more: relais jobs --cursor {cursor}"));
+    }
+    Ok(())
+}
+
+/// Jobs as a table, their ages counted back from `now`.
+pub(crate) fn table(screen: Screen, jobs: &[view::Job], now: Option<UnixMs>) -> Table {
     let mut table = Table::new(screen, &["ID", "JOB", "QUEUE", "STATE", "NODE", "ATTEMPT", "CREATED", "RAN"]);
     // The beginning holds the time and twelve random bits: enough to name a job by, most of the time.
     let id_length = if Table::has_room_for(screen, WIDE) { 36 } else { 18 };
-    for job in &jobs {
+    for job in jobs {
         table.row([
             job.id.get(..id_length).unwrap_or(&job.id),
             &shortened(&job.title()),
@@ -80,16 +91,11 @@ fn print(screen: Screen, answer: &Answer) -> Result<(), Failure> {
             &job.state,
             job.node.as_deref().unwrap_or("-"),
             &job.attempt.map_or_else(|| "-".to_owned(), |n| n.to_string()),
-            &ago(job.created_at.as_deref(), answer.date),
-            &between(job.started_at.as_deref(), job.finished_at.as_deref(), answer.date),
+            &ago(job.created_at.as_deref(), now),
+            &between(job.started_at.as_deref(), job.finished_at.as_deref(), now),
         ]);
     }
-    table.print()?;
-    let more = answer.json::<Value>()?.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
-    if let Some(cursor) = more {
-        screen.note(&format!("more: relais jobs --cursor {cursor}"));
-    }
-    Ok(())
+    table
 }
 
 fn shortened(title: &str) -> String {

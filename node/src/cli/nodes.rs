@@ -44,23 +44,27 @@ impl Nodes {
 }
 
 fn print(screen: Screen, answer: &Answer) -> Result<(), Failure> {
+    let nodes = view::rows::<view::Node>(answer, "nodes")?;
+    table(screen, &nodes).print()?;
+    for node in nodes {
+        if let Some(reason) = node.reason.filter(|reason| !reason.is_empty()) {
+            screen.line(&super::failure::one_line(&format!("{}: {reason}", node.name)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The node table.
+pub(crate) fn table(screen: Screen, nodes: &[view::Node]) -> Table {
     let narrow = !Table::has_room_for(screen, WIDE);
     let kept = |at: &usize| !(narrow && LEFT_OUT_WHEN_NARROW.contains(at));
     let columns: Vec<&str> = (0..COLUMNS.len()).filter(kept).map(|at| COLUMNS[at]).collect();
     let mut table = Table::new(screen, &columns);
-    let mut reasons = Vec::new();
-    for node in view::rows::<view::Node>(answer, "nodes")? {
-        let cells = cells(&node);
+    for node in nodes {
+        let cells = cells(node);
         table.row((0..COLUMNS.len()).filter(kept).map(|at| cells[at].as_str()));
-        if let Some(reason) = node.reason.filter(|reason| !reason.is_empty()) {
-            reasons.push(format!("{}: {reason}", node.name));
-        }
     }
-    table.print()?;
-    for reason in reasons {
-        screen.line(&super::failure::one_line(&reason))?;
-    }
-    Ok(())
+    table
 }
 
 fn cells(node: &view::Node) -> [String; COLUMNS.len()] {

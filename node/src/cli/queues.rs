@@ -108,11 +108,16 @@ async fn list(screen: Screen, client: &Client) -> Result<(), Failure> {
     if screen.format == Format::Quiet {
         return queues.iter().try_for_each(|queue| screen.line(&one_line(&queue.name)));
     }
+    table(screen, &queues).print()
+}
+
+/// The queues as a table.
+pub(crate) fn table(screen: Screen, queues: &[view::Queue]) -> Table {
     let mut table = Table::new(screen, &COLUMNS);
-    for queue in &queues {
+    for queue in queues {
         table.row(cells(queue));
     }
-    table.print()
+    table
 }
 
 fn cells(queue: &view::Queue) -> [String; COLUMNS.len()] {

@@ -79,20 +79,6 @@ impl Screen {
         Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
     }
 
-    /// The line that is overwritten by the next one; silent without a terminal.
-    pub(crate) fn progress(&self, text: &str) {
-        if self.error_terminal {
-            eprint!("\r\x1b[K{}", one_line(text));
-        }
-    }
-
-    /// Takes the progress line away.
-    pub(crate) fn progress_end(&self) {
-        if self.error_terminal {
-            eprint!("\r\x1b[K");
-        }
-    }
-
     /// The API's answer for `-o json`, ended by a newline.
     pub(crate) fn json(&self, answer: &Answer) -> Result<(), Failure> {
         self.raw(&String::from_utf8_lossy(&answer.body))

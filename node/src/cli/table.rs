@@ -36,9 +36,7 @@ impl Table {
 
     /// A list of names and values, without a heading.
     pub(crate) fn of_pairs(screen: Screen) -> Self {
-        let mut table = Self::new(screen, &["", ""]);
-        table.inner.set_header(Vec::<Cell>::new());
-        table
+        Self::new(screen, &["", ""]).without_heading()
     }
 
     /// Adds a row of one line, what does not fit cut off; control characters in it are taken out.
@@ -47,6 +45,18 @@ impl Table {
         let mut row = Row::from(cells);
         row.max_height(1);
         self.inner.add_row(row);
+    }
+
+    /// Takes the heading away.
+    pub(crate) fn without_heading(mut self) -> Self {
+        self.inner.set_header(Vec::<Cell>::new());
+        self
+    }
+
+    /// Adds a row that takes as many lines as it needs.
+    pub(crate) fn long_row<T: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = T>) {
+        let cells: Vec<Cell> = cells.into_iter().map(|text| self.cell(text.as_ref())).collect();
+        self.inner.add_row(Row::from(cells));
     }
 
     /// Whether there is room for this many columns of characters. Without a terminal there is.
@@ -64,9 +74,13 @@ impl Table {
 
     /// Prints it.
     pub(crate) fn print(self) -> Result<(), Failure> {
+        self.screen.line(&self.lines().join("\n"))
+    }
+
+    /// Its lines, as [`Table::print`] prints them.
+    pub(crate) fn lines(&self) -> Vec<String> {
         let text = self.inner.to_string();
-        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-        self.screen.line(lines.join("\n").trim_start_matches('\n'))
+        text.lines().map(|line| line.trim_end().to_owned()).skip_while(String::is_empty).collect()
     }
 
     fn cell(&self, text: &str) -> Cell {
@@ -85,9 +99,9 @@ fn bold(cell: Cell, screen: Screen) -> Cell {
 /// States are coloured wherever they stand, by what they ask of the reader.
 fn colour_of(text: &str) -> Option<Color> {
     match text {
-        "succeeded" | "online" | "running" => Some(Color::Green),
-        "failed" | "lost" | "timed_out" | "expired" | "offline" | "no dispatcher" => Some(Color::Red),
-        "retrying" | "suspect" | "limited" | "draining" | "running (limited)" => Some(Color::Yellow),
+        "succeeded" | "online" | "running" | "ok" => Some(Color::Green),
+        "failed" | "wrong" | "lost" | "timed_out" | "expired" | "offline" | "no dispatcher" => Some(Color::Red),
+        "retrying" | "warning" | "suspect" | "limited" | "draining" | "running (limited)" => Some(Color::Yellow),
         "cancelled" | "left" => Some(Color::DarkGrey),
         _ => None,
     }

@@ -94,6 +94,25 @@ pub(crate) struct Node {
     pub(crate) last_heard_ms: Option<u64>,
 }
 
+/// The answer of `GET /readyz?verbose`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Readiness {
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) ready: bool,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) parts: Vec<Part>,
+}
+
+/// One part of a node, and how it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) healthy: bool,
+    pub(crate) detail: String,
+}
+
 /// A row of `GET /v1/queues`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]

@@ -5,6 +5,7 @@ use super::failure::{EXIT_CANCELLED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TIMED_O
 use super::group;
 use super::job::{error_text, show};
 use super::job_ref::JobRef;
+use super::progress::Progress;
 use super::remote::Remote;
 use super::screen::{Format, Screen};
 use super::time_text::between;
@@ -92,14 +93,14 @@ pub(crate) async fn until_end(client: &Client, id: &str) -> Result<(Answer, view
 /// The same with a line that shows how it goes, once a second.
 pub(crate) async fn with_progress(client: &Client, screen: Screen, id: &str) -> Result<(Answer, view::Job), Failure> {
     let call = Call::read(format!("/v1/jobs/{id}")).polling(patience(client));
+    let progress = Progress::spinner(screen);
     loop {
         let answer = client.call(&call).await?;
         let job: view::Job = answer.json()?;
         if job.is_terminal() {
-            screen.progress_end();
             return Ok((answer, job));
         }
-        screen.progress(&progress_text(&job, &answer));
+        progress.say(&progress_text(&job, &answer));
         sleep(Duration::from_secs(1)).await;
     }
 }

@@ -122,3 +122,21 @@ fn a_witness_offers_no_slots() {
     let both = load(None, &[("RELAIS_WITNESS", "yes"), ("RELAIS_SLOTS", "2")], Layer::default()).unwrap_err();
     assert!(both.starts_with("a witness runs no jobs"), "{both}");
 }
+
+#[test]
+fn each_setting_tells_where_it_came_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("relais.toml");
+    std::fs::write(&path, "slots = 3\njoin = \"n1:7800\"\n[labels]\nzone = \"eu\"\n").expect("a file");
+    let variables = [("RELAIS_HTTP", "127.0.0.1:8800"), ("RELAIS_JOIN_TOKEN", "rl1.secret")];
+    let variables = variables.map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let rows = StartConfig::explain(Some(&path), variables, "h").expect("good settings");
+    let row = |name: &str| rows.iter().find(|row| row.setting == name).unwrap_or_else(|| panic!("{name} is missing"));
+    let line = |n: u32| format!("{} line {n}", path.display());
+    assert_eq!((row("slots").value.as_str(), row("slots").origin.clone()), ("3", line(1)));
+    assert_eq!((row("labels.zone").value.as_str(), row("labels.zone").origin.clone()), ("eu", line(4)));
+    assert_eq!((row("http").value.as_str(), row("http").origin.as_str()), ("127.0.0.1:8800", "RELAIS_HTTP"));
+    assert_eq!((row("min_free").value.as_str(), row("min_free").origin.as_str()), ("64MiB", ORIGIN_DEFAULT));
+    assert!(rows.iter().all(|row| !row.value.contains("rl1.secret")), "{rows:?}");
+    assert_eq!(row("token").origin, "RELAIS_JOIN_TOKEN");
+}

@@ -67,7 +67,7 @@ fn refusals_are_told_with_their_pointers() {
         (400, 1, "correct the request and send it again"),
         (401, 77, "give a good API token in RELAIS_TOKEN or with --token-file"),
         (403, 77, "use an API token of a role that may do this"),
-        (404, 1, "`relais jobs`, `relais nodes` and `relais token ls` list what there is"),
+        (404, 1, "`relais jobs`, `relais nodes`, `relais schedules` and `relais token ls` list what there is"),
         (413, 1, "send less at once"),
         (422, 1, "correct the request and send it again"),
         (429, 1, "wait a little and try again"),

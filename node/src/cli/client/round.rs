@@ -70,7 +70,7 @@ impl Client {
         let response = self.request(call, at, last_event).send().await?;
         let (code, headers) = (response.status(), response.headers());
         let status = code.as_u16();
-        if !code.is_success() {
+        if !code.is_success() && !call.probe {
             let passing = status == 503 && headers.contains_key(RETRY_AFTER);
             let body = response.bytes().await?;
             return Ok(Got::Refusal { passing, failure: Failure::Refused(Box::new(Refusal::of(status, &body))) });

@@ -4,6 +4,7 @@ use super::Kind;
 use crate::cli::address::Address;
 use crate::cli::client::{Call, Client};
 use crate::cli::failure::Failure;
+use crate::cli::progress::Progress;
 use crate::cli::screen::Screen;
 use crate::cli::view;
 use relais_protocol::time::duration_text;
@@ -77,15 +78,15 @@ impl<'a> Strikes<'a> {
     /// All blows.
     pub(super) async fn rounds(&self, rounds: u32) -> Result<Vec<Blow>, Failure> {
         let mut blows = Vec::new();
+        let line = Progress::spinner(self.screen);
         sleep(CALM).await;
         for round in 1..=rounds {
             for node in self.targets().await? {
-                self.screen.progress(&format!("round {round} of {rounds}: {node}"));
+                line.say(&format!("round {round} of {rounds}: {node}"));
                 blows.push(self.blow(node).await?);
                 sleep(CALM).await;
             }
         }
-        self.screen.progress_end();
         Ok(blows)
     }
 

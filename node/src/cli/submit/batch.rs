@@ -5,6 +5,7 @@
 
 use crate::cli::client::{Answer, Call, Client};
 use crate::cli::failure::{Failure, Refusal};
+use crate::cli::progress::Progress;
 use crate::cli::screen::{Format, Screen};
 use crate::cli::wait;
 use futures::stream::{self, StreamExt};
@@ -58,16 +59,17 @@ impl Batch {
     pub(crate) async fn run(self, client: &Client, screen: Screen) -> Result<u8, Failure> {
         let pieces = pieces(&self.jobs)?;
         let mut said = Said::default();
+        let bar = self.bar(screen, self.jobs.len());
         for (number, piece) in pieces.iter().enumerate() {
             let answer = self.send(client, number, piece).await.inspect_err(|_| {
                 self.tell_half_done(&said);
             })?;
             said.take(&answer, piece.start)?;
-            if self.progress {
-                screen.progress(&format!("{} of {} submitted", said.rows.len(), self.jobs.len()));
+            if let Some(bar) = &bar {
+                bar.at(said.rows.len() as u64, "submitted");
             }
         }
-        screen.progress_end();
+        drop(bar);
         said.tell(screen, self.wait)?;
         let refused = u8::from(said.refused > 0);
         if !self.wait || said.ids.is_empty() {
@@ -75,6 +77,10 @@ impl Batch {
         }
         let code = self.wait_for(client, screen, &said.ids).await?;
         Ok(if refused == 0 { code } else { refused })
+    }
+
+    fn bar(&self, screen: Screen, total: usize) -> Option<Progress> {
+        self.progress.then(|| Progress::towards(screen, total as u64))
     }
 
     async fn send(&self, client: &Client, number: usize, piece: &Range<usize>) -> Result<Answer, Failure> {
@@ -98,6 +104,7 @@ impl Batch {
 
     async fn wait_for(&self, client: &Client, screen: Screen, ids: &[String]) -> Result<u8, Failure> {
         let mut ends = stream::iter(ids).map(|id| wait::until_end(client, id)).buffered(WAITS_AT_ONCE);
+        let bar = self.bar(screen, ids.len());
         let mut done = 0;
         let mut failed = 0;
         let mut code = 0;
@@ -113,14 +120,16 @@ impl Batch {
             if own != 0 {
                 failed += 1;
                 code = if code == 0 { own } else { code };
-                screen.progress_end();
-                wait::tell_error(&job);
+                match &bar {
+                    Some(bar) => bar.aside(|| wait::tell_error(&job)),
+                    None => wait::tell_error(&job),
+                }
             }
-            if self.progress {
-                screen.progress(&format!("{done} of {} ended, {failed} without success", ids.len()));
+            if let Some(bar) = &bar {
+                bar.at(done as u64, &format!("ended, {failed} without success"));
             }
         }
-        screen.progress_end();
+        drop(bar);
         screen.note(&format!("{done} jobs ended, {failed} without success"));
         Ok(code)
     }
