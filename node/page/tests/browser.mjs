@@ -58,7 +58,7 @@ let failed = false;
 for (const name of wanted) {
   const began = Date.now();
   try {
-    await parts[name]({ ...given, watched, act, say: (text) => console.log(`# ${text}`) });
+    await parts[name]({ ...given, browser, watched, act, say: (text) => console.log(`# ${text}`) });
     console.log(`# ${name}: passed in ${Date.now() - began} ms`);
   } catch (error) {
     failed = true;
