@@ -104,11 +104,12 @@ export interface Series {
   p95: (number | null)[];
 }
 
-/** The last ten minutes, up to the last whole bucket. */
+/** The last ten minutes, up to the last whole bucket; fewer where less is known, but two at least. */
 export function series(): Series {
   const end = Math.floor(now() / STEP_MS);
   const made: Series = { at: [], succeeded: [], failed: [], p50: [], p95: [] };
-  for (let step = end - STEPS; step < end; step += 1) {
+  const begin = Math.max(end - STEPS, Math.min(knownFrom, end - STEPS / 5));
+  for (let step = begin; step < end; step += 1) {
     made.at.push((step * STEP_MS) / 1_000);
     const found = buckets.get(step);
     const known = step >= knownFrom;

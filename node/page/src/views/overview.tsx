@@ -81,11 +81,11 @@ function Throughput() {
   const latest = all.succeeded.slice(-5).filter((value) => value !== null);
   const now = latest.reduce((sum, value) => sum + value, 0) / Math.max(1, latest.length);
   const most = Math.max(0, ...all.succeeded.filter((value) => value !== null));
-  const words = `${perSecond(now)} jobs a second now, ${perSecond(most)} at most in ten minutes`;
+  const words = `${perSecond(now)} jobs a second now, ${perSecond(most)} at most of late`;
   return (
     <Panel title="Throughput" id="throughput" side={<p class="figure">{words}</p>}>
       <Chart
-        label={`Jobs that ended, over ten minutes: ${words}`}
+        label={`Jobs that ended, of late: ${words}`}
         at={all.at}
         lines={[
           { label: "succeeded/s", colour: "--chart-ok", values: all.succeeded },
@@ -104,11 +104,11 @@ function Waits() {
   const last = all.p95.findLast((value) => value !== null);
   const half = all.p50.findLast((value) => value !== null);
   const known = last !== undefined && last !== null && half !== undefined && half !== null;
-  const words = known ? `half within ${span(half)}, 95 % within ${span(last)}` : "no job has started in ten minutes";
+  const words = known ? `half within ${span(half)}, 95 % within ${span(last)}` : "no job has started of late";
   return (
     <Panel title="Wait before the start" id="waits" side={<p class="figure">{words}</p>}>
       <Chart
-        label={`Time in line before the first start, over ten minutes: ${words}`}
+        label={`Time in line before the start, of late: ${words}`}
         at={all.at}
         lines={[
           { label: "50 %", colour: "--chart-calm", values: all.p50 },
