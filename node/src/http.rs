@@ -29,6 +29,7 @@ mod logs;
 mod node_set;
 mod nodes;
 mod notified;
+mod page;
 mod passed_on;
 mod probes;
 mod problem;
@@ -209,6 +210,9 @@ async fn take(api: &Arc<Api>, http: &HttpRequest, payload: web::Payload, route: 
     let headers = http.headers();
     check_origin(api, headers)?;
     let route = route.map_err(|why| no_route(why, http.method().as_str(), http.path()))?;
+    if let Route::Page(wanted) = &route {
+        return page::answer(wanted, headers);
+    }
     let peer = http.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let caller = access::admit(api, peer, bearer(headers)?, &route).await?;
     let ndjson = body::is_ndjson(headers, &route)?;
@@ -234,7 +238,7 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         return pass_on(api, request).await;
     }
     match &request.route {
-        Route::Page => probes::page(),
+        Route::Page(wanted) => page::answer(wanted, &HeaderMap::new()),
         Route::Live => probes::live(),
         Route::Ready => probes::ready(api, request),
         Route::Metrics => counters::metrics(api, request),
@@ -372,7 +376,12 @@ fn dated(api: &Api, answer: Answer) -> Answer {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ];
-    answer.headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    for (name, value) in fixed {
+        // The page has a policy of its own.
+        if answer.headers.iter().all(|(known, _)| *known != name) {
+            answer.headers.push((name, HeaderValue::from_static(value)));
+        }
+    }
     answer
 }
 

@@ -1,24 +1,13 @@
-//! Probes, the version, and the page at `/`.
+//! Probes, and the version.
 
 use super::Api;
-use super::answer::{Answer, Answered, Body};
+use super::answer::{Answer, Answered};
 use super::problem::{Kind, Problem};
 use super::request::Request;
 use actix_web::http::StatusCode;
 use relais_protocol::codec::FORMAT;
 use relais_protocol::record::RULES;
 use serde_json::json;
-
-const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Relais</title>\
-<h1>Relais</h1><p>This is a node of a Relais cluster. Its API is under <code>/v1</code>:\
-<ul><li><a href=\"/v1/cluster\">/v1/cluster</a><li><a href=\"/v1/nodes\">/v1/nodes</a>\
-<li><a href=\"/v1/jobs\">/v1/jobs</a><li><a href=\"/readyz?verbose\">/readyz?verbose</a>\
-<li><a href=\"/metrics\">/metrics</a></ul></html>\n";
-
-/// `GET /`.
-pub(super) fn page() -> Answered {
-    Ok(Answer::new(StatusCode::OK, "text/html; charset=utf-8", Body::Whole(PAGE.into())))
-}
 
 /// `GET /livez`: the process answers.
 pub(super) fn live() -> Answered {

@@ -2,6 +2,7 @@
 //! the paths are taken apart here and not by patterns.
 
 use super::leases::Verb;
+use super::page::Wanted;
 mod segment;
 
 use segment::decoded;
@@ -10,7 +11,7 @@ use std::borrow::Cow;
 /// A route, with what its path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
-    Page,
+    Page(Wanted),
     Live,
     Ready,
     Metrics,
@@ -99,12 +100,11 @@ impl Route {
         let parts = parts.ok_or(NoRoute::Unknown)?;
         let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         match parts.as_slice() {
-            [""] => pick(method, [("GET", Self::Page)]),
             ["livez"] => pick(method, [("GET", Self::Live)]),
             ["readyz"] => pick(method, [("GET", Self::Ready)]),
             ["metrics"] => pick(method, [("GET", Self::Metrics)]),
             ["v1", rest @ ..] => Self::of_v1(method, rest),
-            _ => Err(NoRoute::Unknown),
+            other => pick(method, [("GET", Self::Page(Wanted::of(other).ok_or(NoRoute::Unknown)?))]),
         }
     }
 
@@ -200,7 +200,7 @@ impl Route {
     /// What it asks of its caller.
     pub(super) fn needs(&self) -> Needs {
         match self {
-            Self::Page | Self::Live | Self::Ready => Needs::Nothing,
+            Self::Page(_) | Self::Live | Self::Ready => Needs::Nothing,
             Self::Metrics => Needs::Metrics,
             Self::JobEvents(_) | Self::JobResult(_) | Self::Group(_) | Self::Events => Needs::Read,
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
@@ -274,7 +274,7 @@ impl Route {
     /// Its number, below [`ROUTES`], and its pattern: for counting.
     pub(super) fn named(&self) -> (usize, &'static str) {
         match self {
-            Self::Page => (0, "/"),
+            Self::Page(_) => (0, "/"),
             Self::Live => (1, "/livez"),
             Self::Ready => (2, "/readyz"),
             Self::Metrics => (3, "/metrics"),
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn verbs_belong_to_the_last_segment() {
         let cases = [
-            ("GET", "/", Route::Page),
+            ("GET", "/", Route::Page(Wanted::Document(0))),
             ("HEAD", "/livez", Route::Live),
             ("POST", "/v1/jobs", Route::Submit),
             ("POST", "/v1/jobs:batch", Route::SubmitBatch),

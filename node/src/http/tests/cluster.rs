@@ -131,7 +131,7 @@ async fn probes_tell_life_from_readiness() {
     assert_eq!((verbose.status, &verbose.json()["parts"][0]["healthy"]), (503, &json!(false)));
     assert_eq!(served.get("/v1/version").await.json()["api"], "v1");
     let page = served.get("/").await;
-    assert!(page.text.contains("/v1/jobs") && page.header("content-security-policy").contains("default-src 'none'"));
+    assert!(page.text.contains("id=\"page\"") && page.header("content-security-policy").contains("default-src 'none'"));
 }
 
 #[actix_web::test]
