@@ -8,6 +8,8 @@
 //!                      figures ─► table, result file
 //! ```
 //!
+//! [`solo`] and [`store`] are for the benches of the parts: `micro` times them, `instructions` counts.
+//!
 //! It judges promises first: a job that was acknowledged and is not in the record, or is in it twice, fails its
 //! row, and so does an election that nobody asked for. A figure that misses its aim is printed with by how much.
 
@@ -24,6 +26,8 @@ pub mod record;
 pub mod rows;
 pub mod run;
 pub mod scale;
+pub mod solo;
+pub mod store;
 pub mod table;
 pub mod work;
 

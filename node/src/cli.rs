@@ -26,6 +26,7 @@ mod table;
 mod time_text;
 mod view;
 
+mod bench;
 mod cancel;
 mod cluster;
 mod config;
@@ -95,6 +96,7 @@ enum Command {
     Journal(journal::Journal),
     Token(token::Token),
     Drill(drill::Drill),
+    Bench(bench::Bench),
     Doctor(doctor::Doctor),
     Top(top::Top),
     Config(config::Config),
@@ -157,6 +159,7 @@ async fn run(command: Command) -> Result<u8, Failure> {
         Command::Journal(journal) => journal.run().await,
         Command::Token(token) => token.run().await,
         Command::Drill(drill) => drill.run().await,
+        Command::Bench(bench) => bench.run().await,
         Command::Doctor(doctor) => doctor.run().await,
         Command::Top(top) => top.run().await,
         Command::Config(config) => config.run(),

@@ -5,6 +5,7 @@
 //! test is about to hit. What it remembers is judged in [`verdict`].
 
 mod client;
+pub mod flood;
 mod verdict;
 
 pub use verdict::{Gap, Hit, Verdict};
