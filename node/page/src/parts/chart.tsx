@@ -30,11 +30,12 @@ function options(shown: Shown, width: number): uPlot.Options {
   return {
     width,
     height: HEIGHT,
+    padding: [12, 32, 0, 0],
     legend: { live: true },
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
     scales: { y: { range: (_, __, most) => [0, Math.max(most || 0, 1e-9) * 1.1 || 1] } },
     axes: [
-      { stroke: ink, font, grid, ticks: grid, values: [[60, "{HH}:{mm}", null, null, null, null, null, null, 1], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] },
+      { stroke: ink, font, grid, ticks: grid, space: 84, values: [[60, "{HH}:{mm}", null, null, null, null, null, null, 1], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] },
       { stroke: ink, font, grid, ticks: grid, size: 64, values: (_, ticks) => ticks.map(shown.tick ?? shown.text) },
     ],
     series: [
