@@ -17,6 +17,8 @@ export const GOES: readonly [string, View, string][] = [
 export const helpShown = signal(false);
 
 const CHORD_MS = 1_500;
+/** How long a view is waited for. */
+const FRAMES_MAX = 120;
 let goneAt = 0;
 
 function isTyping(target: EventTarget | null): boolean {
@@ -26,7 +28,14 @@ function isTyping(target: EventTarget | null): boolean {
 /** Puts the cursor where jobs are looked for. */
 function search(): void {
   if (where.peek().view !== "jobs") go(hrefOf("jobs"));
-  requestAnimationFrame(() => document.querySelector<HTMLInputElement>("#filter-name")?.focus());
+  focusSoon(FRAMES_MAX);
+}
+
+/** The view may not be drawn yet. */
+function focusSoon(frames: number): void {
+  const field = document.querySelector<HTMLInputElement>("#filter-name");
+  field?.focus();
+  if (field === null && frames > 0) requestAnimationFrame(() => focusSoon(frames - 1));
 }
 
 function walk(step: number): void {
