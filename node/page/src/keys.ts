@@ -19,7 +19,7 @@ export const helpShown = signal(false);
 const CHORD_MS = 1_500;
 /** How long a view is waited for. */
 const FRAMES_MAX = 120;
-let goneAt = 0;
+let goneAt = -Infinity;
 
 function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.matches("input, textarea, select") || target.isContentEditable);
@@ -50,7 +50,7 @@ function pressed(event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || !keysOn.peek()) return;
   if (document.querySelector("dialog[open]") !== null) return;
   const chord = event.timeStamp - goneAt < CHORD_MS;
-  goneAt = 0;
+  goneAt = -Infinity;
   const goal = chord ? GOES.find(([key]) => key === event.key) : undefined;
   if (goal !== undefined) go(hrefOf(goal[1]));
   else if (event.key === "g") goneAt = event.timeStamp;
