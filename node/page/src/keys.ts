@@ -17,7 +17,9 @@ export const GOES: readonly [string, View, string][] = [
 export const helpShown = signal(false);
 
 const CHORD_MS = 1_500;
-let goneAt = 0;
+/** How long a view is waited for. */
+const FRAMES_MAX = 120;
+let goneAt = -Infinity;
 
 function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.matches("input, textarea, select") || target.isContentEditable);
@@ -26,7 +28,14 @@ function isTyping(target: EventTarget | null): boolean {
 /** Puts the cursor where jobs are looked for. */
 function search(): void {
   if (where.peek().view !== "jobs") go(hrefOf("jobs"));
-  requestAnimationFrame(() => document.querySelector<HTMLInputElement>("#filter-name")?.focus());
+  focusSoon(FRAMES_MAX);
+}
+
+/** The view may not be drawn yet. */
+function focusSoon(frames: number): void {
+  const field = document.querySelector<HTMLInputElement>("#filter-name");
+  field?.focus();
+  if (field === null && frames > 0) requestAnimationFrame(() => focusSoon(frames - 1));
 }
 
 function walk(step: number): void {
@@ -41,7 +50,7 @@ function pressed(event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || !keysOn.peek()) return;
   if (document.querySelector("dialog[open]") !== null) return;
   const chord = event.timeStamp - goneAt < CHORD_MS;
-  goneAt = 0;
+  goneAt = -Infinity;
   const goal = chord ? GOES.find(([key]) => key === event.key) : undefined;
   if (goal !== undefined) go(hrefOf(goal[1]));
   else if (event.key === "g") goneAt = event.timeStamp;
