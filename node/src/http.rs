@@ -29,6 +29,7 @@ mod logs;
 mod node_set;
 mod nodes;
 mod notified;
+mod openapi;
 mod passed_on;
 mod probes;
 mod problem;
@@ -232,6 +233,9 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Ready => probes::ready(api, request),
         Route::Metrics => counters::metrics(api, request),
         Route::Version => probes::version(request),
+        Route::Description => openapi::description(request),
+        Route::Docs => openapi::docs(request),
+        Route::Problems => openapi::problems(request),
         Route::Submit => submit::submit(api, request).await,
         Route::SubmitBatch => batch::submit(api, request).await,
         Route::Jobs => jobs::list(api, request).await,
@@ -365,7 +369,12 @@ fn dated(api: &Api, answer: Answer) -> Answer {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ];
-    answer.headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    for (name, value) in fixed {
+        // The page has a policy of its own.
+        if answer.headers.iter().all(|(known, _)| *known != name) {
+            answer.headers.push((name, HeaderValue::from_static(value)));
+        }
+    }
     answer
 }
 
