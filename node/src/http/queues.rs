@@ -178,7 +178,7 @@ fn named(text: &str) -> Result<QueueName, Problem> {
 
 /// What is to be set of a queue, as it stands in JSON.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = QueueSpec)]
 pub(in crate::http) struct RawQueue {
     #[schema(minimum = 1, maximum = 1000, default = 1)]
@@ -202,7 +202,7 @@ struct RawRate {
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = RetentionSpec)]
 struct RawRetention {
     #[schema(value_type = Option<Duration>)]

@@ -49,7 +49,7 @@ fn each_route_has_an_operation_and_each_operation_a_route() {
 }
 
 /// Each route is asked with a parameter that none has, and says which it has.
-#[actix_rt::test]
+#[actix_web::test]
 async fn each_parameter_of_a_route_is_named() {
     let served = Served::with_slots(1);
     for operation in operations() {
@@ -135,7 +135,7 @@ fn each_problem_is_explained_under_its_anchor() {
     assert!(slugs.len() >= 20);
 }
 
-#[actix_rt::test]
+#[actix_web::test]
 async fn the_pages_are_served_to_anybody_and_ask_nothing_of_anybody() {
     let served = Served::with_slots(1);
     let made = served.post("/v1/tokens", r#"{"role":"admin"}"#).await;

@@ -88,7 +88,6 @@ words! {
     TokenRole = one_of("What a token allows.", &["read", "submit", "admin"]);
     TokenRoleWanted = one_of("What the token is to allow; `join` is the same as kind `join`.",
         &["read", "submit", "admin", "join"]);
-    DrillFault = one_of("What the node does to itself.", &["kill", "pause", "cut", "restart"]);
     Kind = text("`exec`, `http`, `noop`, `external`, or a kind that a node of yours offers.",
         "^(?!copy$)[a-z][a-z0-9._-]{0,63}$", "exec");
     QueueName = text("The name of a queue.", "^[a-z0-9][a-z0-9._-]{0,63}$", "default");
