@@ -48,7 +48,7 @@ def ask(method, path, body=None, token=None):
         return json.loads(text) if text else None
 
 
-def runs(token=None):
+def runs(token):
     try:
         cluster = ask("GET", "/v1/cluster", token=token)
         return cluster["status"] == "running" and cluster["nodes"]["online"] == 3
@@ -70,7 +70,7 @@ def seed(token):
     ask("POST", "/v1/jobs?wait=10s", job, token)
     ask("POST", "/v1/jobs", {"kind": "noop", "payload": {}, "delay": "1h"}, token)
     ask("POST", "/v1/jobs", {"kind": "noop", "payload": {}, "array": {"count": 3}}, token)
-    ask("POST", "/v1/jobs", {"kind": "external", "payload": None}, token)
+    ask("POST", "/v1/jobs", {"kind": "external", "payload": {}}, token)
     ask("PUT", "/v1/queues/default", {"weight": 2}, token)
     ask("PUT", "/v1/schedules/nightly", {"cron": "0 30 2 * * *", "job": {"kind": "noop", "payload": {}}}, token)
 
@@ -84,8 +84,8 @@ def run_pass(name, tool, arguments, seconds, environment, token):
 
 
 def check(tool, seconds, folder):
-    wait_for("the cluster", runs, 60)
-    # From here on each request needs it.
+    # `relais dev` asks without a token until all are up; from the first token on each request needs one.
+    wait_for("the cluster", lambda: "The cluster is running" in (pathlib.Path(folder) / "log").read_text(), 90)
     made = ask("POST", "/v1/tokens", {"role": "admin", "name": "schemathesis"})
     token = made["token"]
     seed(token)

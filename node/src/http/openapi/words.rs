@@ -109,7 +109,8 @@ words! {
         "description": "Labels by key. A key has no `:` or `=`, and nothing a control character."});
     Payload = json!({"description": "What the kind is given, 1 MiB at most: the shape belongs to the kind, and a kind \
         of your own may have any.", "anyOf": [{"$ref": "#/components/schemas/ExecPayload"},
-        {"$ref": "#/components/schemas/HttpPayload"}, {"$ref": "#/components/schemas/NoopPayload"}, {}]});
+        {"$ref": "#/components/schemas/HttpPayload"}, {"$ref": "#/components/schemas/NoopPayload"},
+        {"type": ["object", "array", "string", "number", "boolean"]}]});
     ExecPayload = json!({"type": "object", "required": ["command"], "additionalProperties": false,
         "description": "Of a job of kind `exec`: a program, run without a shell.",
         "properties": {
@@ -128,7 +129,7 @@ words! {
             "url": {"type": "string", "format": "uri", "description": "With scheme http or https."},
             "headers": {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
             "body": {"description": "A text is sent as it is, anything else as JSON."}}});
-    NoopPayload = json!({"type": ["object", "null"], "additionalProperties": false,
+    NoopPayload = json!({"type": "object", "additionalProperties": false,
         "description": "Of a job of kind `noop`: nothing is done, for trials and benchmarks.",
         "properties": {
             "sleep": {"oneOf": [{"$ref": "#/components/schemas/Duration"}, {"type": "null"}],
