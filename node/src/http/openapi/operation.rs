@@ -84,7 +84,9 @@ impl Content {
             Self::Events(events) => {
                 let events: Map<String, Value> =
                     events.iter().map(|(name, shape)| ((*name).to_owned(), shape.reference())).collect();
-                json!({"type": "string", "description": "Server-sent events. `x-events` has the shape of each one's data.",
+                json!({"type": "object", "description": "Each server-sent event. `x-events` has the shape of its data by name.",
+                    "properties": {"id": {"type": "string"}, "event": {"type": "string"},
+                        "data": {"type": "string", "contentMediaType": "application/json"}},
                     "x-events": events})
             }
         }
