@@ -90,7 +90,7 @@ def check(tool, seconds, folder):
     token = made["token"]
     seed(token)
     environment = dict(os.environ, RELAIS_TOKEN_ID=made["id"], RELAIS_CI_FOLDER=folder, PYTHONPATH=str(CI / "contract"),
-                       SCHEMATHESIS_HOOKS="relais_hooks")
+                       SCHEMATHESIS_HOOKS="relais_hooks", PYTHONDONTWRITEBYTECODE="1")
     for operation, why in LEFT_OUT.items():
         print(f"left out: {operation}: {why}")
     for what in CHANGED:
