@@ -29,6 +29,7 @@ mod logs;
 mod node_set;
 mod nodes;
 mod notified;
+mod openapi;
 mod page;
 mod passed_on;
 mod probes;
@@ -243,6 +244,9 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Ready => probes::ready(api, request),
         Route::Metrics => counters::metrics(api, request),
         Route::Version => probes::version(request),
+        Route::Description => openapi::description(request),
+        Route::Docs => openapi::docs(request),
+        Route::Problems => openapi::problems(request),
         Route::Submit => submit::submit(api, request).await,
         Route::SubmitBatch => batch::submit(api, request).await,
         Route::Jobs => jobs::list(api, request).await,

@@ -15,6 +15,7 @@ use relais_protocol::ids::JobId;
 use relais_protocol::job::StateName;
 use relais_protocol::record::{Outcome, Record, Refusal};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Jobs changed by one entry of the journal.
 const JOBS_AN_ENTRY: usize = 1_000;
@@ -38,8 +39,9 @@ impl Verb {
 }
 
 /// What came of it.
-#[derive(Serialize, Default)]
-struct Tally {
+#[derive(Serialize, Default, ToSchema)]
+#[schema(as = BulkResult)]
+pub(in crate::http) struct Tally {
     /// Jobs that passed the filter.
     matched: usize,
     /// Those that were cancelled, told to stop, or put in line again.

@@ -5,14 +5,19 @@ use super::problem::{Kind, Problem};
 use super::request::Request;
 use super::view::Names;
 use super::{Api, json};
+use crate::http::openapi::words;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
-struct ClusterView {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Cluster)]
+pub(in crate::http) struct ClusterView {
     id: String,
     name: String,
+    #[schema(value_type = words::ClusterStatus)]
     status: String,
     reason: String,
+    #[schema(value_type = words::ClusterMode)]
     mode: String,
     epoch: u64,
     generation: u64,
@@ -23,13 +28,13 @@ struct ClusterView {
     succession: Vec<Successor>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct NodeCount {
     online: usize,
     registered: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Successor {
     name: String,
     why: String,
@@ -57,9 +62,19 @@ pub(super) fn show(api: &Api, request: &Request) -> Answered {
     })
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Who has the role now.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct HandedOver {
+    dispatcher: String,
+    epoch: u64,
+    generation: u64,
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct HandoverBody {
+#[schema(as = HandoverSpec)]
+pub(in crate::http) struct HandoverBody {
+    #[schema(value_type = Option<words::NodeName>)]
     to: Option<String>,
 }
 
@@ -83,7 +98,5 @@ pub(super) async fn hand_over(api: &Api, request: &Request) -> Answered {
     })?;
     let name = Names::of(&api.backend.ledger()).name(node);
     let reign = api.backend.standpoint().reign;
-    Answer::json(&serde_json::json!({
-        "dispatcher": name, "epoch": reign.epoch.0, "generation": reign.generation.0,
-    }))
+    Answer::json(&HandedOver { dispatcher: name, epoch: reign.epoch.0, generation: reign.generation.0 })
 }

@@ -7,24 +7,37 @@ use super::request::Request;
 use super::view::Names;
 use super::{Api, json, read};
 use crate::drill::LONGEST_MS;
+use crate::http::view;
 use actix_web::http::StatusCode;
 use relais_protocol::message::DrillFault;
 use relais_protocol::time::parse_duration_ms;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How long a fault lasts where the body does not say.
 const FOR_MS: u64 = 5_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct Body {
+#[schema(as = DrillSpec)]
+pub(in crate::http) struct Body {
     fault: Fault,
+    #[schema(value_type = Option<view::Duration>)]
     #[serde(rename = "for")]
     lasts: Option<String>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+/// What is about to happen to whom.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Struck<'a> {
+    node: &'a str,
+    fault: &'static str,
+    for_ms: u64,
+}
+
+#[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = DrillFault)]
 enum Fault {
     Kill,
     Pause,
@@ -60,6 +73,5 @@ pub(super) async fn strike(api: &Api, request: &Request, name: &str) -> Answered
     let (fault, said) = body.fault.of();
     let struck = api.backend.drill(node, fault, for_ms).await;
     struck.map_err(|why| Problem::new(Kind::Conflict, format!("{name} was not struck: {why}")))?;
-    let told = serde_json::json!({ "node": name, "fault": said, "for_ms": for_ms });
-    Answer::json_as(StatusCode::ACCEPTED, &told)
+    Answer::json_as(StatusCode::ACCEPTED, &Struck { node: name, fault: said, for_ms })
 }

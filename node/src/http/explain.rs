@@ -4,16 +4,19 @@ use super::answer::{Answer, Answered};
 use super::request::Request;
 use super::view::{Id, Names, Time};
 use super::{Api, read};
+use crate::http::openapi::words;
 use relais_protocol::ids::NodeId;
 use relais_protocol::job::{Attempt, Job, JobState};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Jobs named where there may be many.
 const SHOWN_MAX: usize = 5;
 
-#[derive(Serialize)]
-struct Explanation {
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Explanation {
     id: Id,
+    #[schema(value_type = words::State)]
     state: &'static str,
     why: String,
     due_at: Option<Time>,

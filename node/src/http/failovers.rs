@@ -4,13 +4,16 @@ use super::answer::{Answer, Answered};
 use super::request::Request;
 use super::view::{Names, Time};
 use super::{Api, read};
+use crate::http::openapi::words;
 use relais_dispatcher::ledger::Ledger;
 use relais_protocol::failover::FailoverTale;
 use relais_protocol::record::Failover;
 use relais_protocol::time::UnixMs;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Failover)]
 struct FailoverView {
     epoch: u64,
     generation: u64,
@@ -30,7 +33,8 @@ struct FailoverView {
 }
 
 /// When each phase ended, counted from the suspicion.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FailoverPhases)]
 struct Phases {
     suspected: u64,
     confirmed: Option<u64>,
@@ -39,7 +43,8 @@ struct Phases {
     first_dispatch: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FailoverJobs)]
 struct JobsMoved {
     running: Option<u32>,
     kept: u32,
@@ -49,15 +54,18 @@ struct JobsMoved {
     lost_attempts: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobFate)]
 struct FateView {
     job: String,
     node: String,
+    #[schema(value_type = words::Fate)]
     fate: &'static str,
 }
 
-#[derive(Serialize)]
-struct Failovers {
+#[derive(Serialize, ToSchema)]
+#[schema(as = FailoverPage)]
+pub(in crate::http) struct Failovers {
     failovers: Vec<FailoverView>,
 }
 

@@ -12,6 +12,8 @@
 mod frame;
 mod ring;
 
+pub(super) use frame::Data;
+
 use super::Api;
 use super::answer::{Answer, Answered, Body};
 use super::problem::{Kind, Problem};

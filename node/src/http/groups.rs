@@ -7,6 +7,7 @@ use super::request::Request;
 use super::spec::{Array, Checked};
 use super::view::{Id, Time, given};
 use super::{Api, json, read};
+use crate::http::openapi::words;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use relais_dispatcher::ledger::GroupView;
@@ -18,30 +19,38 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+use utoipa::ToSchema;
 
 /// The answer to a submit.
-#[derive(Serialize)]
-struct Submitted {
+#[derive(Serialize, ToSchema)]
+#[schema(as = GroupSubmitted)]
+pub(in crate::http) struct Submitted {
     group: Id,
     count: u32,
     first_id: Id,
     deduplicated: bool,
+    #[schema(value_type = words::Durability)]
     durability: &'static str,
 }
 
 /// A group.
-#[derive(Serialize)]
-struct Shown<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Group)]
+pub(in crate::http) struct Shown<'a> {
     id: Id,
     name: Option<&'a str>,
+    #[schema(value_type = words::Kind)]
     kind: &'a str,
+    #[schema(value_type = words::QueueName)]
     queue: &'a str,
+    #[schema(value_type = words::State)]
     state: &'static str,
     /// Why no more of it is to run, if so.
     reason: Option<&'a str>,
     /// When somebody cancelled it, or it was given up.
     halted_at: Option<Time>,
     total: u32,
+    #[schema(value_type = BTreeMap<String, u64>)]
     counts: BTreeMap<&'static str, u64>,
     ended: u64,
     /// Members that are in the record no more.
@@ -56,6 +65,7 @@ struct Shown<'a> {
     /// The job that follows on its end, once it is submitted.
     on_complete: Option<Id>,
     submitted_by: Option<&'a str>,
+    #[schema(value_type = words::Durability)]
     durability: &'static str,
 }
 

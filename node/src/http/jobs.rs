@@ -15,6 +15,7 @@ use relais_protocol::spec::QueueName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// The parameters that say which jobs.
 pub(super) const FILTER_PARAMETERS: [&str; 8] = ["state", "queue", "label", "name", "node", "since", "until", "group"];
@@ -27,8 +28,9 @@ const REASON_CHARS_MAX: usize = 500;
 /// How long an answer waits for this node to have what was just committed.
 const SEEN_MAX: Duration = Duration::from_millis(500);
 
-#[derive(Serialize)]
-struct Page<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobPage)]
+pub(in crate::http) struct Page<'a> {
     jobs: Vec<JobView<'a>>,
     next_cursor: Option<String>,
 }
@@ -106,8 +108,9 @@ pub(super) fn filter(request: &Request, names: &Names) -> Result<JobFilter, Prob
     Ok(filter)
 }
 
-#[derive(Serialize)]
-struct Counts {
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobCounts)]
+pub(in crate::http) struct Counts {
     total: u64,
     groups: BTreeMap<String, u64>,
 }
@@ -135,9 +138,10 @@ pub(super) async fn count(api: &Api, request: &Request) -> Answered {
     Ok(Answer::json(&Counts { total: groups.values().sum(), groups })?.stale(sight.stale_ms))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-pub(super) struct CancelBody {
+pub(in crate::http) struct CancelBody {
+    #[schema(max_length = 500)]
     reason: Option<String>,
 }
 
@@ -175,9 +179,9 @@ pub(super) async fn retry(api: &Api, request: &Request, text: &str) -> Answered 
 }
 
 /// A body that says nothing.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an empty object")]
-pub(super) struct Nothing {}
+pub(in crate::http) struct Nothing {}
 
 /// `DELETE /v1/jobs/{id}`.
 pub(super) async fn delete(api: &Api, request: &Request, text: &str) -> Answered {

@@ -7,6 +7,7 @@ use super::problem::{Kind, Problem};
 use super::request::Request;
 use super::view::{Id, JobView, Names, Time};
 use super::{Api, json};
+use crate::http::openapi::words;
 use actix_web::http::StatusCode;
 use relais_protocol::ids::{Fence, Index, JobId};
 use relais_protocol::job::{ErrorKind, JobError, StateName};
@@ -19,8 +20,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+use utoipa::ToSchema;
 
 mod ask;
+
+pub(super) use ask::RawAsk;
 
 /// How long an answer waits for this node to have the jobs that were just granted.
 const SEEN_MAX: Duration = Duration::from_secs(2);
@@ -54,8 +58,9 @@ impl Verb {
     }
 }
 
-#[derive(Serialize)]
-struct LeaseView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Lease)]
+pub(in crate::http) struct LeaseView<'a> {
     lease_id: String,
     fence: u64,
     expires_at: Time,
@@ -139,40 +144,50 @@ fn check_fence(said: Option<u64>, fence: Fence) -> Result<(), Problem> {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct RawBeat {
+#[schema(as = Heartbeat)]
+pub(in crate::http) struct RawBeat {
+    #[schema(value_type = Option<Value>)]
     progress: Option<Value>,
     fence: Option<u64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct RawComplete<'a> {
+#[schema(as = Completion)]
+pub(in crate::http) struct RawComplete<'a> {
+    #[schema(value_type = Option<Value>)]
     #[serde(borrow)]
     result: Option<&'a RawValue>,
     fence: Option<u64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct RawFail {
+#[schema(as = Failure)]
+pub(in crate::http) struct RawFail {
+    #[schema(value_type = Option<RawError>)]
     error: Option<RawError>,
     retryable: Option<bool>,
     fence: Option<u64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = FailureError)]
 struct RawError {
+    #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$")]
     #[serde(rename = "type")]
     kind: Option<String>,
+    #[schema(max_length = 4096)]
     message: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct RawRelease {
+#[schema(as = Release)]
+pub(in crate::http) struct RawRelease {
     fence: Option<u64>,
 }
 
@@ -184,8 +199,9 @@ fn read<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, Problem> 
     json::read_optional(body)
 }
 
-#[derive(Serialize)]
-struct Beaten {
+#[derive(Serialize, ToSchema)]
+#[schema(as = HeartbeatAnswer)]
+pub(in crate::http) struct Beaten {
     expires_at: Time,
     cancel_requested: bool,
 }
@@ -247,10 +263,12 @@ fn released(body: &[u8], fence: Fence) -> Result<LeaseOutcome, Problem> {
     Ok(LeaseOutcome::Released)
 }
 
-#[derive(Serialize)]
-struct Ended {
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeaseEnded)]
+pub(in crate::http) struct Ended {
     id: Id,
     fence: u64,
+    #[schema(value_type = words::State)]
     state: &'static str,
 }
 

@@ -6,6 +6,9 @@
 mod follow;
 mod frame;
 
+pub(super) use follow::{End, Missing};
+pub(super) use frame::Output;
+
 use super::answer::{Answer, Answered, Body};
 use super::problem::{Kind, Problem};
 use super::request::Request;

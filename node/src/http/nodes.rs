@@ -7,17 +7,22 @@ use super::request::Request;
 use super::view::Names;
 use super::{Api, read};
 use crate::backend::NodeVitals;
+use crate::http::openapi::words;
 use relais_dispatcher::ledger::{Ledger, NodeRow};
 use relais_protocol::record::{Record, Standing};
 use relais_protocol::spec::Labels;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
-struct NodeView {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Node)]
+pub(in crate::http) struct NodeView {
     name: String,
     id: u32,
+    #[schema(value_type = words::NodeRole)]
     role: &'static str,
+    #[schema(value_type = words::NodeStatus)]
     status: &'static str,
     reason: Option<String>,
     version: String,
@@ -32,8 +37,10 @@ struct NodeView {
     net_out_bytes_per_second: Option<u64>,
     journal_index: Option<u64>,
     last_heard_ms: Option<u64>,
+    #[schema(value_type = words::Labels)]
     labels: Labels,
     /// `set` (by PATCH), `start` (a flag) or `derived` (from cores and memory).
+    #[schema(value_type = words::SlotsFrom)]
     slots_from: &'static str,
     /// Kinds that it offers beside those that every node has.
     kinds: Vec<String>,
@@ -52,21 +59,25 @@ struct NodeView {
 }
 
 /// What the node was started with.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = NodeStarted)]
 struct Started {
     slots: u32,
+    #[schema(value_type = words::Labels)]
     labels: Labels,
 }
 
 /// What was set of it; a label that is null is one that it bears no more.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = NodeSet)]
 struct SetView {
     slots: Option<u32>,
     labels: BTreeMap<String, Option<String>>,
 }
 
-#[derive(Serialize)]
-struct Nodes {
+#[derive(Serialize, ToSchema)]
+#[schema(as = NodePage)]
+pub(in crate::http) struct Nodes {
     nodes: Vec<NodeView>,
 }
 

@@ -2,24 +2,29 @@
 //! with is never shown.
 
 use super::view::{JobView, Names, Time};
+use crate::http::openapi::words;
 use relais_dispatcher::ledger::Ledger;
 use relais_protocol::job::Job;
 use relais_protocol::notice::{Notice, NoticeState, Webhook};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// `notify` of a job.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Notify)]
 pub(super) struct NotifyView<'a> {
     webhook: WebhookView<'a>,
 }
 
 /// `notify` of a job that a schedule is to make. Its secret is not shown: who sends it back adds it again.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = NotifyShown)]
 pub(super) struct ToldView<'a> {
     webhook: UrlView<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookUrl)]
 struct UrlView<'a> {
     url: &'a str,
 }
@@ -30,11 +35,13 @@ impl<'a> ToldView<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Webhook)]
 struct WebhookView<'a> {
     url: &'a str,
     signed: bool,
     /// `pending`, `delivered` or `given_up`, once the job has ended.
+    #[schema(value_type = Option<words::NoticeState>)]
     state: Option<&'static str>,
     since: Option<Time>,
     /// Of the answer that took it in.

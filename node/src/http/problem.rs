@@ -2,12 +2,17 @@
 //!
 //! Types are stable: a client may compare them. The words of `detail` are for people and may change.
 
+mod kind;
+
+pub(super) use kind::Kind;
+
 use super::answer::{Answer, Body};
 use crate::backend::{NotFresh, ProposeFailed};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use relais_protocol::record::Refusal;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A refusal, ready to be sent. Boxed, because it travels in many `Result`s and is rare.
 #[derive(Debug, Clone)]
@@ -25,7 +30,7 @@ struct Parts {
 }
 
 /// One thing that is wrong with a body, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct FieldError {
     /// A JSON pointer.
     pub(super) pointer: String,
@@ -33,89 +38,21 @@ pub(super) struct FieldError {
     pub(super) detail: String,
 }
 
-/// What kind of problem: its type, title and status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The body is not what the route takes.
-    Malformed,
-    /// A field of the body is wrong.
-    InvalidBody,
-    /// A query parameter or header is wrong.
-    InvalidRequest,
-    /// No token, or none that is known.
-    Unauthorized,
-    /// The token does not allow it, or Host or Origin is foreign.
-    Forbidden,
-    /// There is no such route.
-    NoSuchRoute,
-    /// There is no such thing.
-    NotFound,
-    /// The route has no such method.
-    MethodNotAllowed,
-    /// The client was too slow to send its request.
-    TooSlow,
-    /// It does not go with the state of things.
-    Conflict,
-    /// It is too large.
-    TooLarge,
-    /// The body is of a type that is not taken.
-    UnsupportedMediaType,
-    /// The idempotency key belongs to another body.
-    KeyReused,
-    /// It depends on a job that is not known.
-    NoSuchParent,
-    /// Too many wrong tokens.
-    TooManyGuesses,
-    /// Something is wrong here.
-    Internal,
-    /// There is no dispatcher just now.
-    NoDispatcher,
-    /// This node can't answer just now.
-    NotReady,
-    /// What is asked for is on a node out of reach.
-    OutOfReach,
-    /// A majority of disks is full.
-    DiskFull,
-}
-
-impl Kind {
-    fn parts(self) -> (&'static str, &'static str, u16) {
-        match self {
-            Self::Malformed => ("malformed", "malformed request body", 400),
-            Self::InvalidBody => ("invalid-body", "invalid request body", 400),
-            Self::InvalidRequest => ("invalid-request", "invalid request", 400),
-            Self::Unauthorized => ("unauthorized", "an API token is needed", 401),
-            Self::Forbidden => ("forbidden", "not allowed", 403),
-            Self::NoSuchRoute => ("no-such-route", "no such route", 404),
-            Self::NotFound => ("not-found", "not found", 404),
-            Self::MethodNotAllowed => ("method-not-allowed", "method not allowed", 405),
-            Self::TooSlow => ("too-slow", "request sent too slowly", 408),
-            Self::Conflict => ("conflict", "conflict with the present state", 409),
-            Self::TooLarge => ("too-large", "too large", 413),
-            Self::UnsupportedMediaType => ("unsupported-media-type", "unsupported media type", 415),
-            Self::NoSuchParent => ("no-such-parent", "depends on an unknown job", 422),
-            Self::KeyReused => ("key-reused", "idempotency key used for another body", 422),
-            Self::TooManyGuesses => ("too-many-guesses", "too many wrong tokens", 429),
-            Self::Internal => ("internal", "internal error", 500),
-            Self::NoDispatcher => ("no-dispatcher", "no dispatcher", 503),
-            Self::NotReady => ("not-ready", "not ready", 503),
-            Self::OutOfReach => ("out-of-reach", "out of reach", 503),
-            Self::DiskFull => ("disk-full", "disk full", 507),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(in crate::http) struct Document<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<&'a str>,
+    #[schema(value_type = Vec<FieldError>)]
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[schema(value_type = Vec<String>)]
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     candidates: &'a [String],
 }
@@ -215,16 +152,16 @@ impl Problem {
 
     /// Its status.
     pub(super) fn status(&self) -> u16 {
-        self.0.kind.parts().2
+        self.0.kind.status()
     }
 
     /// Its JSON text.
     pub(super) fn to_json(&self, instance: Option<&str>) -> String {
-        let (slug, title, status) = self.0.kind.parts();
+        let kind = self.0.kind;
         let document = Document {
-            kind: format!("urn:relais:problem:{slug}"),
-            title,
-            status,
+            kind: format!("urn:relais:problem:{}", kind.slug()),
+            title: kind.title(),
+            status: kind.status(),
             detail: &self.0.detail,
             instance,
             errors: &self.0.errors,

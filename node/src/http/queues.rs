@@ -8,6 +8,7 @@ use super::request::Request;
 use super::spec::Object;
 use super::view::{Duration, Time};
 use super::{Api, json, read};
+use crate::http::openapi::words;
 use relais_dispatcher::ledger::{Hold, QueueView};
 use relais_protocol::job::StateName;
 use relais_protocol::queue::{
@@ -18,14 +19,18 @@ use relais_protocol::record::{Outcome, Record};
 use relais_protocol::spec::QueueName;
 use relais_protocol::time::{UnixMs, parse_duration_ms};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
-struct Queues {
+#[derive(Serialize, ToSchema)]
+#[schema(as = QueuePage)]
+pub(in crate::http) struct Queues {
     queues: Vec<Row>,
 }
 
-#[derive(Serialize)]
-struct Row {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Queue)]
+pub(in crate::http) struct Row {
+    #[schema(value_type = words::QueueName)]
     name: String,
     weight: u32,
     concurrency: Option<u32>,
@@ -33,6 +38,7 @@ struct Row {
     retention: RetentionView,
     paused: bool,
     /// What keeps all of it from starting: `paused`, `concurrency` or `rate`.
+    #[schema(value_type = Option<words::HeldBy>)]
     held_by: Option<&'static str>,
     /// When its rate lets the next job start, if that is what holds it.
     opens_at: Option<Time>,
@@ -43,7 +49,8 @@ struct Row {
     oldest_age_ms: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Rate)]
 struct RateView {
     count: u32,
     per: Duration,
@@ -51,7 +58,8 @@ struct RateView {
     started: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Retention)]
 struct RetentionView {
     age: Option<Duration>,
     count: Option<u64>,
@@ -126,8 +134,9 @@ pub(super) async fn pause(api: &Api, request: &Request, name: &str, on: bool) ->
     change(api, named(name)?, QueueAct::Pause(on)).await
 }
 
-#[derive(Serialize)]
-struct PurgedView {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Purged)]
+pub(in crate::http) struct PurgedView {
     cancelled: u64,
 }
 
@@ -168,26 +177,37 @@ fn named(text: &str) -> Result<QueueName, Problem> {
 }
 
 /// What is to be set of a queue, as it stands in JSON.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "an object")]
-struct RawQueue {
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = QueueSpec)]
+pub(in crate::http) struct RawQueue {
+    #[schema(minimum = 1, maximum = 1000, default = 1)]
     weight: Option<i64>,
+    #[schema(minimum = 1, maximum = 1000000)]
     concurrency: Option<i64>,
+    #[schema(value_type = Option<RawRate>)]
     rate: Option<Object<RawRate>>,
+    #[schema(value_type = Option<RawRetention>)]
     retention: Option<Object<RawRetention>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = RateSpec)]
 struct RawRate {
+    #[schema(required = true, nullable = false, minimum = 1, maximum = 1000000)]
     count: Option<i64>,
+    #[schema(required = true, value_type = Duration)]
     per: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "an object")]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = RetentionSpec)]
 struct RawRetention {
+    #[schema(value_type = Option<Duration>)]
     age: Option<String>,
+    #[schema(minimum = 0)]
     count: Option<i64>,
 }
 

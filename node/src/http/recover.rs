@@ -12,12 +12,14 @@ use relais_protocol::ids::NodeId;
 use relais_protocol::message::Holdings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use utoipa::ToSchema;
 
 /// Jobs in doubt that are listed; the rest is counted.
 const DOUBTS_MAX: usize = 100;
 
-#[derive(Serialize)]
-struct JournalView {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Journal)]
+pub(in crate::http) struct JournalView {
     node: String,
     journal: String,
     generation: Option<u64>,
@@ -28,14 +30,16 @@ struct JournalView {
     dispatcher: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JournalPosition)]
 struct Position {
     term: u64,
     index: u64,
 }
 
-#[derive(Serialize)]
-struct PlanView {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecoveryPlan)]
+pub(in crate::http) struct PlanView {
     /// What each survivor holds.
     journals: Vec<JournalView>,
     /// Whose journal the cluster would go on from.
@@ -49,7 +53,8 @@ struct PlanView {
 }
 
 /// An attempt on a node that is given up: it may have ended, and nobody can say.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobInDoubt)]
 struct Doubt {
     id: String,
     node: String,
@@ -77,9 +82,17 @@ pub(super) fn show(api: &Api, request: &Request) -> Answered {
     Answer::json(&journal(&held, &names))
 }
 
-#[derive(Debug, Deserialize)]
+/// Who has the role now.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Recovered {
+    dispatcher: String,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct RecoverBody {
+#[schema(as = RecoverSpec)]
+pub(in crate::http) struct RecoverBody {
+    #[schema(min_items = 1)]
     lost: Vec<String>,
     #[serde(default)]
     dry_run: bool,
@@ -100,7 +113,7 @@ pub(super) async fn recover(api: &Api, request: &Request) -> Answered {
     }
     let node = api.backend.recover(lost).await.map_err(|why| Problem::new(Kind::Conflict, why))?;
     let name = Names::of(&api.backend.ledger()).name(node);
-    Answer::json(&serde_json::json!({ "dispatcher": name }))
+    Answer::json(&Recovered { dispatcher: name })
 }
 
 fn lost(given: &[String], names: &Names) -> Result<BTreeSet<NodeId>, Problem> {

@@ -4,6 +4,7 @@
 use super::leases::Verb;
 use super::page::Wanted;
 mod segment;
+mod serving;
 
 use segment::decoded;
 use std::borrow::Cow;
@@ -16,6 +17,9 @@ pub(super) enum Route {
     Ready,
     Metrics,
     Version,
+    Description,
+    Docs,
+    Problems,
     Submit,
     SubmitBatch,
     Jobs,
@@ -89,7 +93,7 @@ pub(super) enum Needs {
 }
 
 /// How many routes there are, for tables with one row each.
-pub(super) const ROUTES: usize = 51;
+pub(super) const ROUTES: usize = 54;
 
 impl Route {
     /// The route of a request.
@@ -110,6 +114,9 @@ impl Route {
 
     fn of_v1(method: &str, parts: &[&str]) -> Result<Self, NoRoute> {
         match parts {
+            ["openapi.json"] => pick(method, [("GET", Self::Description)]),
+            ["docs"] => pick(method, [("GET", Self::Docs)]),
+            ["problems"] => pick(method, [("GET", Self::Problems)]),
             ["version"] => pick(method, [("GET", Self::Version)]),
             ["jobs"] => pick(method, [("GET", Self::Jobs), ("POST", Self::Submit)]),
             ["jobs:batch"] => pick(method, [("POST", Self::SubmitBatch)]),
@@ -201,6 +208,7 @@ impl Route {
     pub(super) fn needs(&self) -> Needs {
         match self {
             Self::Page(_) | Self::Live | Self::Ready => Needs::Nothing,
+            Self::Description | Self::Docs | Self::Problems => Needs::Nothing,
             Self::Metrics => Needs::Metrics,
             Self::JobEvents(_) | Self::JobResult(_) | Self::Group(_) | Self::Events => Needs::Read,
             Self::Version | Self::Jobs | Self::JobCount | Self::Job(_) | Self::JobLogs(_) | Self::JobExplain(_) => {
@@ -222,55 +230,6 @@ impl Route {
         }
     }
 
-    /// Whether it is about API tokens.
-    pub(super) fn about_tokens(&self) -> bool {
-        matches!(self, Self::Tokens | Self::TokenMake | Self::TokenRevoke(_))
-    }
-
-    /// Whether it reads the ledger, so that a node without one passes it on whole.
-    pub(super) fn reads_ledger(&self) -> bool {
-        matches!(
-            self,
-            Self::Jobs
-                | Self::JobCount
-                | Self::JobsCancel
-                | Self::JobsRetry
-                | Self::Job(_)
-                | Self::JobLogs(_)
-                | Self::JobExplain(_)
-                | Self::JobEvents(_)
-                | Self::JobResult(_)
-                | Self::Group(_)
-                | Self::Nodes
-                | Self::Node(_)
-                | Self::NodeSet(_)
-                | Self::Cluster
-                | Self::Failovers
-                | Self::Settings
-                | Self::SettingsChange
-                | Self::Tokens
-                | Self::Queues
-                | Self::Queue(_)
-                | Self::QueueSet(_)
-                | Self::QueuePause(..)
-                | Self::Schedules
-                | Self::Schedule(_)
-                | Self::Firings(_)
-                | Self::Lease
-        )
-    }
-
-    /// Bytes that its body may have.
-    pub(super) fn body_bytes_max(&self) -> usize {
-        match self {
-            Self::Submit | Self::ScheduleSet(_) => 2 << 20,
-            Self::SubmitBatch => 16 << 20,
-            // A result of 64 KiB, and what is around it.
-            Self::LeaseSay(..) => 128 << 10,
-            _ => 64 << 10,
-        }
-    }
-
     /// Its number, below [`ROUTES`], and its pattern: for counting.
     pub(super) fn named(&self) -> (usize, &'static str) {
         match self {
@@ -279,6 +238,9 @@ impl Route {
             Self::Ready => (2, "/readyz"),
             Self::Metrics => (3, "/metrics"),
             Self::Version => (4, "/v1/version"),
+            Self::Description => (51, "/v1/openapi.json"),
+            Self::Docs => (52, "/v1/docs"),
+            Self::Problems => (53, "/v1/problems"),
             Self::Submit => (5, "POST /v1/jobs"),
             Self::SubmitBatch => (6, "/v1/jobs:batch"),
             Self::Jobs => (7, "/v1/jobs"),

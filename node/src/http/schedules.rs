@@ -1,7 +1,7 @@
 //! Schedules: set, shown, fired by hand, paused and removed. Whether a cron text means something, and when that
 //! is, is asked of the dispatcher's crate; that a slot is fired once is the ledger's affair.
 
-mod body;
+pub(super) mod body;
 pub(super) mod view;
 
 use super::answer::{Answer, Answered};

@@ -13,11 +13,10 @@ mod shared;
 
 pub(super) use group::Array;
 pub(super) use local::{Local, ref_pointer};
-pub(super) use raw::Object;
+pub(super) use raw::{Object, RawSpec};
 pub use rules::is_kind;
 
 use super::problem::{FieldError, Kind, Problem};
-use raw::RawSpec;
 use relais_protocol::codec;
 use relais_protocol::spec::{JobSpec, PAYLOAD_BYTES_MAX};
 use serde_json::Value;

@@ -8,45 +8,59 @@ use super::problem::{Kind, Problem};
 use super::request::Request;
 use super::view::{ErrorView, Id, Names, Time, error, given};
 use super::{Api, read};
+use crate::http::openapi::words;
 use actix_web::http::StatusCode;
 use bytes::Bytes;
 use relais_protocol::job::{Attempt, Job, JobState};
 use relais_protocol::time::UnixMs;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The events of one job.
-#[derive(Serialize)]
-struct Story<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobStory)]
+pub(in crate::http) struct Story<'a> {
     id: Id,
+    #[schema(value_type = words::State)]
     state: &'static str,
     events: Vec<Told<'a>>,
     forgotten_attempts: u16,
 }
 
 /// One event.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobEvent)]
 struct Told<'a> {
     at: Time,
     event: &'static str,
     /// The state that the job came into by it, where it is known.
+    #[schema(value_type = Option<words::State>, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u16>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<String>,
     /// The external worker that it is with.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<&'a str>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u64>,
+    #[schema(value_type = Option<words::Outcome>, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorView<'a>>,
     /// When what it waits for is due.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     due_at: Option<Time>,
 }

@@ -7,6 +7,7 @@ use super::request::Request;
 use super::spec::{self, Checked};
 use super::view::{Id, JobView};
 use super::{Api, groups, progress, read};
+use crate::http::openapi::words;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use relais_protocol::ids::{Index, JobId};
@@ -14,6 +15,7 @@ use relais_protocol::job::StateName;
 use relais_protocol::record::{Committed, Outcome, Record, Submit};
 use serde::Serialize;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// How long an answer waits for this node to have the job that was just committed.
 const SEEN_MAX: Duration = Duration::from_millis(500);
@@ -27,11 +29,14 @@ struct Accepted {
 }
 
 /// A job in three words, where its row is not asked for or not at hand.
-#[derive(Serialize)]
-struct Brief {
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobBrief)]
+pub(in crate::http) struct Brief {
     id: Id,
+    #[schema(value_type = words::State)]
     state: &'static str,
     deduplicated: bool,
+    #[schema(value_type = words::Durability)]
     durability: &'static str,
 }
 

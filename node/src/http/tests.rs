@@ -12,7 +12,7 @@ mod listing;
 mod logs;
 mod queues;
 mod reads;
-mod rig;
+pub(in crate::http) mod rig;
 mod room;
 mod schedules;
 mod settings;

@@ -7,6 +7,8 @@ use super::problem::{Kind, Problem};
 use super::request::Request;
 use super::view::Time;
 use super::{Api, json, read};
+use crate::http::openapi::words;
+use crate::http::view;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use bytes::Bytes;
@@ -14,37 +16,49 @@ use relais_protocol::record::{Record, Token, TokenRole};
 use relais_protocol::spec::NAME_CHARS_MAX;
 use relais_protocol::time::parse_duration_ms;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How long a join token is good unless it is said.
 const JOIN_TTL_MS: u64 = 24 * 3_600_000;
 /// The longest that it can be good.
 const JOIN_TTL_MS_MAX: u64 = 30 * JOIN_TTL_MS;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct TokenBody {
+#[schema(as = TokenSpec)]
+pub(in crate::http) struct TokenBody {
+    #[schema(value_type = Option<words::TokenKind>)]
     kind: Option<String>,
+    #[schema(value_type = Option<words::TokenRoleWanted>)]
     role: Option<String>,
+    #[schema(max_length = 200)]
     name: Option<String>,
+    #[schema(value_type = Option<view::Duration>)]
     ttl: Option<String>,
 }
 
-#[derive(Serialize)]
-struct TokenView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Token)]
+pub(in crate::http) struct TokenView<'a> {
     id: String,
+    #[schema(value_type = words::TokenKind)]
     kind: &'static str,
+    #[schema(value_type = Option<words::TokenRole>)]
     role: Option<&'static str>,
     name: Option<&'a str>,
     created_at: Time,
     expires_at: Option<Time>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     join: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct Tokens<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = TokenPage)]
+pub(in crate::http) struct Tokens<'a> {
     tokens: Vec<TokenView<'a>>,
 }
 

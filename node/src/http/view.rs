@@ -6,6 +6,7 @@ pub(super) use terms::{ConcurrencyView, RequiresView, RetryView, UniqueView, on_
 
 use super::notified::NotifyView;
 use super::schedules::view::{SpecView, spec};
+use crate::http::openapi::words;
 use relais_dispatcher::ledger::Ledger;
 use relais_protocol::group::{GroupId, Origin};
 use relais_protocol::ids::{JobId, NodeId};
@@ -16,6 +17,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// The names of all nodes.
 pub(super) struct Names(BTreeMap<NodeId, String>);
@@ -73,34 +75,45 @@ impl Serialize for Id {
 }
 
 /// A job.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Job)]
 pub(super) struct JobView<'a> {
     id: Id,
+    #[schema(value_type = words::Kind)]
     kind: &'a str,
     name: Option<&'a str>,
+    #[schema(value_type = words::QueueName)]
     queue: &'a str,
+    #[schema(value_type = words::Priority)]
     priority: u8,
+    #[schema(value_type = Value)]
     payload: &'a RawValue,
     run_at: Option<Time>,
     delay: Option<Duration>,
     expires_at: Option<Time>,
     timeout: Option<Duration>,
     retry: RetryView<'a>,
+    #[schema(value_type = words::OnDisconnect)]
     on_disconnect: &'static str,
     idempotency_key: Option<&'a str>,
     unique: Option<UniqueView<'a>>,
     concurrency: Option<ConcurrencyView<'a>>,
     requires: RequiresView<'a>,
+    #[schema(value_type = words::Placement)]
     placement: &'static str,
     depends_on: Vec<DependencyView>,
+    #[schema(value_type = words::Labels)]
     labels: &'a Labels,
+    #[schema(value_type = words::Anything)]
     metadata: &'a RawValue,
     group: Option<Id>,
     /// Its place in its array, and its own input.
     array: Option<ArrayView<'a>>,
+    #[schema(no_recursion, value_type = Option<Box<SpecView>>)]
     on_complete: Option<Box<SpecView<'a>>>,
     /// What it follows on, if it is the `on_complete` of something.
     completes: Option<CompletesView>,
+    #[schema(value_type = words::State)]
     state: &'static str,
     /// When a job that is scheduled or retrying is due.
     due_at: Option<Time>,
@@ -115,9 +128,11 @@ pub(super) struct JobView<'a> {
     fence: Option<u64>,
     exit_code: Option<i32>,
     progress: Option<Cow<'a, str>>,
+    #[schema(value_type = Option<Value>)]
     result: Option<&'a RawValue>,
     error: Option<ErrorView<'a>>,
     cancel_requested: Option<CancelView<'a>>,
+    #[schema(value_type = words::Durability)]
     durability: &'static str,
     submitted_by: Option<&'a str>,
     attempts: Vec<AttemptView<'a>>,
@@ -131,13 +146,16 @@ pub(super) struct JobView<'a> {
     notify: Option<NotifyView<'a>>,
     /// The job that took its unique key, for which it was cancelled.
     replaced_by: Option<Id>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     deduplicated: Option<bool>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ArrayPlace)]
 struct ArrayView<'a> {
     index: u32,
+    #[schema(value_type = Option<Value>)]
     input: Option<&'a RawValue>,
 }
 
@@ -151,9 +169,11 @@ impl<'a> ArrayView<'a> {
 }
 
 /// The id of a job or a group, and how that ended.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Completes)]
 struct CompletesView {
     id: Id,
+    #[schema(value_type = words::State)]
     state: &'static str,
 }
 
@@ -166,35 +186,44 @@ impl CompletesView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Dependency)]
 struct DependencyView {
     id: Id,
+    #[schema(value_type = words::Condition)]
     on: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobError)]
 pub(super) struct ErrorView<'a> {
+    #[schema(value_type = words::ErrorType)]
     #[serde(rename = "type")]
     kind: &'static str,
     message: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CancelRequested)]
 struct CancelView<'a> {
     at: Time,
     reason: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ending)]
 struct EndingView<'a> {
+    #[schema(value_type = words::State)]
     state: &'static str,
     finished_at: Time,
     fence: Option<u64>,
     error: Option<ErrorView<'a>>,
+    #[schema(value_type = Option<Value>)]
     result: Option<&'a RawValue>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attempt)]
 struct AttemptView<'a> {
     number: u16,
     node: Option<String>,
@@ -203,6 +232,7 @@ struct AttemptView<'a> {
     fence: u64,
     started_at: Time,
     finished_at: Option<Time>,
+    #[schema(value_type = Option<words::Outcome>)]
     outcome: Option<&'static str>,
     exit_code: Option<i32>,
     signal: Option<i32>,

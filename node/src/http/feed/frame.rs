@@ -10,31 +10,45 @@ use relais_protocol::record::Standing;
 use relais_protocol::time::UnixMs;
 use serde::Serialize;
 use std::fmt::Write;
+use utoipa::ToSchema;
 
 /// What an event says. What it does not have is left out.
-#[derive(Default, Serialize)]
-struct Data<'a> {
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(in crate::http) struct Data<'a> {
+    #[schema(nullable = false)]
     at: Option<Time>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<Id>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<Id>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<String>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     fence: Option<u64>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     draining: Option<bool>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     dispatcher: Option<String>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<u64>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u64>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<&'a str>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }

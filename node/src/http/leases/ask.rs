@@ -1,12 +1,15 @@
 //! The body of `POST /v1/leases`: JSON to a checked ask, or all that is wrong with it, each with a JSON pointer.
 
+use crate::http::openapi::words;
 use crate::http::problem::{FieldError, Problem};
+use crate::http::view;
 use crate::http::{Api, json};
 use relais_protocol::lease::{AskId, EXTERNAL, GRANT_MAX, LEASE_MS, LEASE_MS_MAX, LEASE_MS_MIN, LeaseAsk};
 use relais_protocol::spec::{EVERYWHERE, LABELS_MAX, Labels, QueueName};
 use relais_protocol::time::parse_duration_ms;
 use serde::Deserialize;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// The longest wait for a job, in ms.
 const WAIT_MS_MAX: u64 = 600_000;
@@ -16,15 +19,23 @@ const NAMES_MAX: usize = 64;
 const WORKER_CHARS_MAX: usize = 200;
 
 /// An ask as it stands in JSON. `null` counts as left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct RawAsk {
+#[schema(as = LeaseAsk)]
+pub(in crate::http) struct RawAsk {
+    #[schema(value_type = Option<Vec<words::QueueName>>, min_items = 1, max_items = 64)]
     queues: Option<Vec<String>>,
+    #[schema(min_items = 1, max_items = 64)]
     kinds: Option<Vec<String>>,
+    #[schema(value_type = Option<words::Labels>)]
     labels: Option<Labels>,
+    #[schema(minimum = 1, maximum = 100, default = 1)]
     max: Option<i64>,
+    #[schema(value_type = Option<view::Duration>)]
     wait: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
     worker: Option<String>,
+    #[schema(value_type = Option<view::Duration>)]
     lease: Option<String>,
 }
 

@@ -7,6 +7,7 @@ use super::{Source, Wanted, source, start};
 use crate::backend::{OutputFailed, OutputStream};
 use crate::http::Api;
 use crate::http::answer::{Answer, Answered, Body};
+use crate::http::openapi::words;
 use crate::http::problem::{Kind, Problem};
 use crate::http::read::look;
 use crate::http::request::Request;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
+use utoipa::ToSchema;
 
 /// Bytes of output in one event.
 const EVENT_BYTES_MAX: usize = 64 << 10;
@@ -50,13 +52,16 @@ enum Look {
     End(&'static str),
 }
 
-#[derive(Serialize)]
-struct End {
+#[derive(Serialize, ToSchema)]
+#[schema(as = LogEnd)]
+pub(in crate::http) struct End {
     state: &'static str,
 }
 
-#[derive(Serialize)]
-struct Missing {
+#[derive(Serialize, ToSchema)]
+#[schema(as = LogMissing)]
+pub(in crate::http) struct Missing {
+    #[schema(value_type = words::OutputStream)]
     stream: &'static str,
     attempt: u16,
     reason: String,

@@ -2,8 +2,10 @@
 //! stream goes on, so that a client that comes back, to any node, misses nothing.
 
 use crate::backend::OutputStream;
+use crate::http::openapi::words;
 use bytes::Bytes;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How far a client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,13 +51,17 @@ pub(super) fn stream_name(stream: OutputStream) -> &'static str {
     }
 }
 
-#[derive(Serialize)]
-struct Output<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = LogOutput)]
+pub(in crate::http) struct Output<'a> {
+    #[schema(value_type = words::OutputStream)]
     stream: &'static str,
     attempt: u16,
     offset: u64,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     base64: Option<String>,
 }

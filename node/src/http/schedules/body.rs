@@ -2,24 +2,33 @@
 //! pointer. Nothing behind it checks a schedule again.
 
 use crate::http::json;
+use crate::http::openapi::words;
 use crate::http::problem::{FieldError, Problem};
 use crate::http::spec;
+use crate::http::spec::RawSpec;
 use relais_dispatcher::cron::{Cron, CronError};
 use relais_protocol::schedule::{Missed, Overlap, Schedule, ScheduleName, ScheduleSet};
 use relais_protocol::spec::{JobSpec, StartTime};
 use relais_protocol::time::UnixMs;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 /// A schedule as it stands in JSON. `null` counts as left out.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct RawSchedule<'a> {
+#[schema(as = ScheduleSpec)]
+pub(in crate::http) struct RawSchedule<'a> {
+    #[schema(required = true, value_type = words::Cron)]
     cron: Option<String>,
+    #[schema(value_type = Option<words::TimeZone>, default = "UTC")]
     time_zone: Option<String>,
+    #[schema(required = true, value_type = RawSpec)]
     #[serde(borrow)]
     job: Option<&'a RawValue>,
+    #[schema(value_type = Option<words::Missed>)]
     missed: Option<String>,
+    #[schema(value_type = Option<words::Overlap>)]
     overlap: Option<String>,
     paused: Option<bool>,
 }

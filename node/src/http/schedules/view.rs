@@ -2,6 +2,7 @@
 //! and when it is due.
 
 use crate::http::notified::ToldView;
+use crate::http::openapi::words;
 use crate::http::view::{
     ConcurrencyView, Duration, Id, RequiresView, RetryView, Time, UniqueView, given, on_disconnect, placement, raw,
     retry,
@@ -12,24 +13,29 @@ use relais_protocol::spec::{JobSpec, Labels, StartTime};
 use relais_protocol::time::UnixMs;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 /// Slots to come that are shown.
 const NEXT_SHOWN: usize = 5;
 
 /// All of them.
-#[derive(Serialize)]
-pub(super) struct Schedules<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SchedulePage)]
+pub(in crate::http) struct Schedules<'a> {
     pub(super) schedules: Vec<ScheduleView<'a>>,
 }
 
 /// A schedule.
-#[derive(Serialize)]
-pub(super) struct ScheduleView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Schedule)]
+pub(in crate::http) struct ScheduleView<'a> {
     name: &'a str,
     cron: &'a str,
     time_zone: &'a str,
     job: SpecView<'a>,
+    #[schema(value_type = words::Missed)]
     missed: &'static str,
+    #[schema(value_type = words::Overlap)]
     overlap: &'static str,
     paused: bool,
     created_at: Time,
@@ -40,7 +46,8 @@ pub(super) struct ScheduleView<'a> {
 }
 
 /// How often what happened, of all time.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FiringCounts)]
 struct Counts {
     fired: u64,
     triggered: u64,
@@ -50,38 +57,51 @@ struct Counts {
 }
 
 /// What each slot submits.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobTemplate)]
 pub(in crate::http) struct SpecView<'a> {
+    #[schema(value_type = words::Kind)]
     kind: &'a str,
     name: Option<&'a str>,
+    #[schema(value_type = words::QueueName)]
     queue: &'a str,
+    #[schema(value_type = words::Priority)]
     priority: u8,
+    #[schema(value_type = Value)]
     payload: &'a RawValue,
     delay: Option<Duration>,
     timeout: Option<Duration>,
     retry: RetryView<'a>,
+    #[schema(value_type = words::OnDisconnect)]
     on_disconnect: &'static str,
     unique: Option<UniqueView<'a>>,
     concurrency: Option<ConcurrencyView<'a>>,
     requires: RequiresView<'a>,
+    #[schema(value_type = words::Placement)]
     placement: &'static str,
+    #[schema(value_type = words::Labels)]
     labels: &'a Labels,
+    #[schema(value_type = words::Anything)]
     metadata: &'a RawValue,
     notify: Option<ToldView<'a>>,
+    #[schema(no_recursion)]
     on_complete: Option<Box<SpecView<'a>>>,
 }
 
 /// The newest firings.
-#[derive(Serialize)]
-pub(super) struct FiringsView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = FiringPage)]
+pub(in crate::http) struct FiringsView<'a> {
     firings: Vec<FiringView<'a>>,
 }
 
 /// What became of a slot.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Firing)]
 struct FiringView<'a> {
     slot: Time,
     at: Time,
+    #[schema(value_type = words::FiringOutcome)]
     outcome: &'static str,
     /// The job that it made.
     job: Option<Id>,

@@ -311,7 +311,7 @@ impl Backend for Rig {
 }
 
 /// A served API and what is behind it.
-pub(super) struct Served {
+pub(in crate::http) struct Served {
     pub(super) rig: Arc<Rig>,
     pub(super) api: Arc<Api>,
     pub(super) url: String,
@@ -327,23 +327,23 @@ impl Drop for Served {
 
 /// What was answered.
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) status: u16,
-    pub(super) headers: reqwest::header::HeaderMap,
-    pub(super) text: String,
+pub(in crate::http) struct Said {
+    pub(in crate::http) status: u16,
+    pub(in crate::http) headers: reqwest::header::HeaderMap,
+    pub(in crate::http) text: String,
 }
 
 impl Said {
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::http) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(in crate::http) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// Asserts that it is a problem document with this status.
-    pub(super) fn problem(&self, status: u16) -> Value {
+    pub(in crate::http) fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.header("content-type"), "application/problem+json");
         let problem = self.json();
@@ -357,7 +357,7 @@ impl Said {
 
 impl Served {
     /// With a worker of so many slots.
-    pub(super) fn with_slots(slots: u32) -> Self {
+    pub(in crate::http) fn with_slots(slots: u32) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let rig = Rig::new(slots);
         let config =
@@ -370,26 +370,27 @@ impl Served {
     }
 
     /// A request to be completed.
-    pub(super) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+    pub(in crate::http) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method.parse().unwrap(), format!("{}{path}", self.url))
     }
 
-    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Said {
+    pub(in crate::http) async fn send(&self, request: reqwest::RequestBuilder) -> Said {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Said { status, headers, text: response.text().await.unwrap() }
     }
 
-    pub(super) async fn get(&self, path: &str) -> Said {
+    pub(in crate::http) async fn get(&self, path: &str) -> Said {
         self.send(self.request("GET", path)).await
     }
 
-    pub(super) async fn delete(&self, path: &str) -> Said {
+    pub(in crate::http) async fn delete(&self, path: &str) -> Said {
         self.send(self.request("DELETE", path)).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &str) -> Said {
-        self.send(self.request("POST", path).header("content-type", "application/json").body(body.to_owned())).await
+    pub(in crate::http) async fn post(&self, path: &str, body: &str) -> Said {
+        let request = self.request("POST", path).header("content-type", "application/json");
+        self.send(request.body(body.to_owned())).await
     }
 
     /// Submits a job and returns its id.

@@ -1,17 +1,21 @@
 //! What a job and the job of a schedule show alike of their spec.
 
 use super::Duration;
+use crate::http::openapi::words;
 use relais_protocol::size::bytes_text;
 use relais_protocol::spec::{
     Concurrency, Jitter, JobOptions, Labels, OnConflict, OnDisconnect, OnLost, Placement, Requires, Unique,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Unique)]
 pub(in crate::http) struct UniqueView<'a> {
     key: &'a str,
     #[serde(rename = "for")]
     window: Option<Duration>,
+    #[schema(value_type = words::OnConflict)]
     on_conflict: &'static str,
 }
 
@@ -26,7 +30,8 @@ impl<'a> UniqueView<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Concurrency)]
 pub(in crate::http) struct ConcurrencyView<'a> {
     key: &'a str,
     limit: u32,
@@ -38,24 +43,31 @@ impl<'a> ConcurrencyView<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Retry)]
 pub(in crate::http) struct RetryView<'a> {
     max_attempts: u16,
     initial_interval: Duration,
     backoff_coefficient: f64,
     maximum_interval: Duration,
+    #[schema(value_type = words::Jitter)]
     jitter: &'static str,
+    #[schema(value_type = Vec<String>)]
     non_retryable: &'a [String],
+    #[schema(value_type = words::OnLost)]
     on_lost: &'static str,
     max_lost: u16,
 }
 
 /// What a node must have.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Requires)]
 pub(in crate::http) struct RequiresView<'a> {
     slots: u32,
     cpu: Option<f64>,
+    #[schema(value_type = Option<words::Size>)]
     memory: Option<String>,
+    #[schema(value_type = words::Labels)]
     labels: &'a Labels,
 }
 
