@@ -103,7 +103,11 @@ fn items(body: &[u8], ndjson: bool, jobs_max: usize) -> Result<Vec<&[u8]>, Probl
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(Problem::new(Kind::Malformed, "the body is empty; send a JSON array of jobs, or a job a line")),
         Some(b'[') if !ndjson => array(body, jobs_max),
-        Some(_) => lines(body, jobs_max),
+        // Lines are taken whatever they are called, as long as they look like it; a bad one spoils only itself.
+        Some(first) if ndjson || *first == b'{' => lines(body, jobs_max),
+        Some(_) => {
+            Err(Problem::new(Kind::Malformed, "the body is neither a JSON array of jobs nor a job a line; send one"))
+        }
     }
 }
 

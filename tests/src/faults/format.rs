@@ -40,26 +40,29 @@ fn current(node: &Node) -> PathBuf {
     node.journal().join("current")
 }
 
-fn newer_journal(node: &Node) {
+/// Makes the journal one of a newer version; its format then.
+fn newer_journal(node: &Node) -> u32 {
     journal::put_format(&current(node), journal::FORMAT + 1).expect("a format file");
+    journal::FORMAT + 1
 }
 
-fn newer_node_file(node: &Node) {
+fn newer_node_file(node: &Node) -> u32 {
     let file = node.data_dir.join("node.json");
     let text = std::fs::read_to_string(&file).expect("node.json");
     std::fs::write(&file, text.replacen("\"format\": 1", "\"format\": 2", 1)).expect("node.json");
+    2
 }
 
 /// A node whose files are newer than it is refuses them, says so, and changes nothing; with what they were
 /// before it starts.
-fn refused(run: &mut Run, make_newer: fn(&Node)) {
+fn refused(run: &mut Run, make_newer: fn(&Node) -> u32) {
     let mut scene = Scene::start(3, Options { slots: 16, ..Options::default() });
     let (dispatcher, _) = scene.cluster.dispatcher();
     let old = scene.cluster.others(dispatcher)[run.number % 2];
     let blow = scene.blow(old, |node| node.kill());
     let folder = scene.cluster.nodes[old].data_dir.clone();
     let good = contents(&folder);
-    make_newer(&scene.cluster.nodes[old]);
+    let format = make_newer(&scene.cluster.nodes[old]);
     let before = contents(&folder);
     assert!(good != before, "nothing was made newer");
     scene.cluster.nodes[old].start();
@@ -71,7 +74,7 @@ fn refused(run: &mut Run, make_newer: fn(&Node)) {
     assert!(changed.is_empty() && before.len() == after.len(), "it changed {changed:?}");
     let log = scene.cluster.nodes[old].log();
     let said = log.lines().rev().find(|line| line.starts_with("relais: ")).unwrap_or_default().to_owned();
-    assert!(said.contains("has format 2") && said.contains("newer version"), "it says: {said}");
+    assert!(said.contains(&format!("has format {format}")) && said.contains("newer version"), "it says: {said}");
     run.note(said);
     scene.await_acknowledged(GOES_ON);
     for (path, bytes) in &good {

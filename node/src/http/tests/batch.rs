@@ -38,6 +38,9 @@ async fn lines_are_known_by_their_first_byte() {
     let served = Served::with_slots(0);
     let said = served.post("/v1/jobs:batch", &format!("{NOOP}\n{NOOP}\n")).await;
     assert_eq!(statuses(&said), [201, 201]);
+    for neither in ["x", "5", "\"job\""] {
+        assert_eq!(served.post("/v1/jobs:batch", neither).await.status, 400, "{neither}");
+    }
     assert_eq!(statuses(&served.post("/v1/jobs:batch", "[]").await), [0u64; 0]);
     served.post("/v1/jobs:batch", "").await.problem(400);
     served.post("/v1/jobs:batch", "[{]").await.problem(400);
