@@ -59,8 +59,15 @@ export class JobRows {
     this.loading?.abort();
     const own = new AbortController();
     this.loading = own;
+    let goesOn = false;
     try {
       const page = await ask<JobPage>(this.path(null), { signal: own.signal, limit: 10_000 });
+      if (!this.atTop && this.rows.length > 0) {
+        // The reader went on meanwhile, and what is read stays where it is.
+        this.news.value = true;
+        goesOn = true;
+        return;
+      }
       this.rows.length = 0;
       this.byId.clear();
       this.news.value = false;
@@ -69,6 +76,8 @@ export class JobRows {
       this.fail(error, own);
     } finally {
       if (this.loading === own) this.loading = null;
+      // The next page may have been on its way when this began.
+      if (goesOn) void this.more();
     }
   }
 

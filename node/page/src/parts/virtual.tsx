@@ -20,6 +20,7 @@ export function VirtualRows({ count, height, row, onShown }: Virtual) {
   const first = useSignal(0);
   const last = useSignal(40);
   const told = useRef(onShown);
+  const again = useRef<(() => void) | null>(null);
   told.current = onShown;
   useEffect(() => {
     let asked = false;
@@ -38,6 +39,7 @@ export function VirtualRows({ count, height, row, onShown }: Virtual) {
       asked = true;
       requestAnimationFrame(look);
     };
+    again.current = soon;
     look();
     addEventListener("scroll", soon, { passive: true });
     addEventListener("resize", soon);
@@ -46,6 +48,8 @@ export function VirtualRows({ count, height, row, onShown }: Virtual) {
       removeEventListener("resize", soon);
     };
   }, [height, count === 0]);
+  // Who waits at the end is there no more when rows have come, and moves nothing that would tell.
+  useEffect(() => again.current?.(), [count]);
   const places: number[] = [];
   for (let place = first.value; place < Math.min(count, last.value); place += 1) places.push(place);
   return (
