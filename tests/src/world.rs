@@ -219,6 +219,8 @@ impl World {
                     "bounds",
                     format!("more than {EVENTS_MAX} events by {at} ms: something goes round in circles"),
                 );
+                // Time may stand still in it.
+                break;
             }
             if self.now >= look_at {
                 look_at = self.now + LOOK_MS;

@@ -247,11 +247,13 @@ impl Worker {
                     effects.push(Effect::Left);
                 }
             }
-            ReportAnswer::StaleReign(reign) => {
+            ReportAnswer::StaleReign(reign) if reign > self.reign => {
                 self.obey(reign, effects);
                 self.beat_at = now;
                 self.news = self.unsettled.keys().copied().collect();
             }
+            // It has not heard yet of what is obeyed here: asked again at once it would say the same.
+            ReportAnswer::StaleReign(_) => self.ask_again(now),
             ReportAnswer::NotDispatcher(other) => {
                 self.dispatcher = other.or(self.dispatcher);
                 self.ask_again(now);

@@ -50,19 +50,21 @@ impl Kept {
         self.surplus == 0 && self.queues.values().all(|own| own.surplus == 0) && created_at >= latest
     }
 
-    /// Whether the time of a job is over, or it is one too many; that it goes is counted.
-    fn is_over(&mut self, job: &Job, ended_at: Option<UnixMs>) -> bool {
-        let own = self.queues.get_mut(&job.spec.queue);
-        let before = own.as_ref().and_then(|own| own.before).unwrap_or(self.before);
-        let is_old = ended_at.is_some_and(|at| at < before);
-        let surplus = match own {
+    /// Whether the time of a job of this queue is over.
+    fn is_old(&self, queue: &QueueName, ended_at: Option<UnixMs>) -> bool {
+        let own = self.queues.get(queue).and_then(|own| own.before);
+        ended_at.is_some_and(|at| at < own.unwrap_or(self.before))
+    }
+
+    /// Counts that a job of this queue goes: whatever does makes the rest less. Whether there were too many.
+    fn goes(&mut self, queue: &QueueName) -> bool {
+        let surplus = match self.queues.get_mut(queue) {
             Some(own) if own.surplus > 0 => &mut own.surplus,
             _ => &mut self.surplus,
         };
         let is_surplus = *surplus > 0;
-        // Whatever goes makes the rest less.
         *surplus = surplus.saturating_sub(1);
-        is_old || is_surplus
+        is_surplus
     }
 }
 
@@ -86,7 +88,7 @@ impl Ledger {
         let too_many =
             if is_planted("surplus-miscounted") { u64::MAX } else { self.ended_count().saturating_sub(keeps) };
         let mut kept = self.retained(now, before, too_many.min(surplus.into()));
-        let (mut looked_at, mut next, mut over) = (0, None, Vec::new());
+        let (mut looked_at, mut next, mut may_go) = (0, None, Vec::new());
         self.jobs.oldest_first(&self.sheet, from, JobId(u128::MAX), |job| {
             if !is_late(job) && kept.is_past(job.created_at) {
                 return false;
@@ -96,19 +98,25 @@ impl Ledger {
                 return false;
             }
             looked_at += 1;
-            if self.may_go(job, now) && kept.is_over(job, self.groups.ended_with(job)) {
-                over.push((job.id, job.state.name(), job.spec.queue.clone()));
+            if self.may_go(job, now) {
+                let is_old = kept.is_old(&job.spec.queue, self.groups.ended_with(job));
+                may_go.push((job.id, job.state.name(), job.spec.queue.clone(), is_old));
             }
             true
         });
-        for (id, state, queue) in &over {
+        // First what is old, and only then the oldest of what is still too much.
+        for (_, _, queue, _) in may_go.iter().filter(|(.., is_old)| *is_old) {
+            kept.goes(queue);
+        }
+        may_go.retain(|(_, _, queue, is_old)| *is_old || kept.goes(queue));
+        for (id, state, queue, _) in &may_go {
             self.lines.count(queue, Some(*state), None);
             self.notices.exit(*id);
             self.groups.exit(*id, *state);
             self.jobs.delete(*id);
             self.events.push(Event::Forgotten(*id));
         }
-        Outcome::Forgot { count: over.len() as u32, next }
+        Outcome::Forgot { count: may_go.len() as u32, next }
     }
 
     /// Whether a step at `now` may find something whose time is over by its age, or that is too much of its queue.
@@ -121,7 +129,8 @@ impl Ledger {
                 return false;
             }
             looked_at += 1;
-            let is_over = self.may_go(job, now) && kept.is_over(job, self.groups.ended_with(job));
+            let is_over = self.may_go(job, now)
+                && (kept.is_old(&job.spec.queue, self.groups.ended_with(job)) || kept.goes(&job.spec.queue));
             found = is_over || looked_at == ROWS_A_STEP;
             !found
         });
