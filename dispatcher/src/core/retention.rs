@@ -45,7 +45,7 @@ impl Core {
         let stamp = self.stamp(now, ledger);
         let age = if is_planted("forgets-too-soon") { 0 } else { settings.retention_ms };
         let before = UnixMs(stamp.0.saturating_sub(age));
-        let surplus = ledger.ended_count().saturating_sub(settings.retention_count).min(SURPLUS_A_STEP) as u32;
+        let surplus = ledger.surplus().min(SURPLUS_A_STEP) as u32;
         if self.retention.from == JobId(0) && surplus == 0 && !ledger.has_to_forget(stamp, before) {
             self.retention.next_at = Some(now.mono.plus(pass_every_ms(ledger)));
             return;
