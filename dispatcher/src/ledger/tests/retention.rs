@@ -116,7 +116,7 @@ fn what_goes_by_its_age_makes_the_rest_less() {
     assert_eq!((forget(&mut bench, 0, 5_500, 4), there(&bench)), ((4, None), vec![5, 6, 7, 8, 9, 10]));
     assert_eq!((forget(&mut bench, 0, 6_500, 3), there(&bench)), ((3, None), vec![8, 9, 10]));
     // The first that came ended last: it is not one too many, since the other two are too old.
-    let mut bench = Bench::new(1);
+    let mut bench = Bench::new(3);
     (1..=3).for_each(|id| drop(bench.does(submit(id, JobOptions::default()))));
     for id in [2, 3, 1] {
         bench.now += 1_000;
