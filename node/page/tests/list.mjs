@@ -64,8 +64,10 @@ async function scrolled(page) {
   for (let turn = 0; turn < 60; turn += 1) await page.mouse.wheel(0, 900);
   for (let leap = 0; leap < 12; leap += 1) {
     const before = await page.evaluate(() => document.documentElement.scrollHeight);
-    await page.keyboard.press("End");
-    await until("more rows", async () => (await page.evaluate(() => document.documentElement.scrollHeight)) > before);
+    await until("more rows", async () => {
+      await page.keyboard.press("End");
+      return (await page.evaluate(() => document.documentElement.scrollHeight)) > before;
+    });
   }
   await page.keyboard.press("Home");
   await until("the first row", async () => (await page.locator('[data-row="0"]').count()) === 1);

@@ -26,6 +26,8 @@ const PAGE = 250;
 /** Rows left below the screen when the next page is asked for. */
 export const AHEAD = 120;
 const CALM_MS = 700;
+/** Further down than this the reader has left the top. */
+const SCROLLED_PX = 300;
 
 export class JobRows {
   readonly rows: Row[] = [];
@@ -62,7 +64,8 @@ export class JobRows {
     let goesOn = false;
     try {
       const page = await ask<JobPage>(this.path(null), { signal: own.signal, limit: 10_000 });
-      if (!this.atTop && this.rows.length > 0) {
+      // Where the reader is may not have been told yet.
+      if (this.rows.length > 0 && (!this.atTop || (globalThis.scrollY ?? 0) > SCROLLED_PX)) {
         // The reader went on meanwhile, and what is read stays where it is.
         this.news.value = true;
         goesOn = true;
