@@ -389,8 +389,7 @@ impl Served {
     }
 
     pub(in crate::http) async fn post(&self, path: &str, body: &str) -> Said {
-        let request = self.request("POST", path).header("content-type", "application/json");
-        self.send(request.body(body.to_owned())).await
+        self.send(self.request("POST", path).header("content-type", "application/json").body(body.to_owned())).await
     }
 
     /// Submits a job and returns its id.
