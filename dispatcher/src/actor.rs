@@ -18,7 +18,7 @@ use relais_protocol::record::{Batch, Committed, Record};
 use relais_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -39,6 +39,10 @@ pub trait Outlet: Send + Sync + 'static {
     fn promote_failed(&self);
     /// How many voters there are, for the lease: two in a pair, even when it is reduced to its survivor.
     fn voters(&self) -> usize;
+    /// The monotonic clock in µs, to measure what takes less than a ms.
+    fn now_us(&self) -> u64;
+    /// An entry that was proposed was acknowledged by a majority, and applied here, so many µs later.
+    fn committed(&self, took_us: u64);
 }
 
 enum Item {
@@ -63,6 +67,10 @@ struct Intake {
 pub struct DeskState {
     /// When it last made progress, by the monotonic clock in ms. It stands still while a batch hangs.
     pub progress_ms: AtomicU64,
+    /// When the actor last had its turn, by the same clock.
+    pub turned_ms: AtomicU64,
+    /// Nodes that have a lease of this dispatcher, and external workers' leases that it counts.
+    pub leases: (AtomicUsize, AtomicUsize),
     /// Counts for people who watch.
     pub counts: Mutex<CoreCounts>,
     /// Whether the reign that was applied last is of this node.
@@ -150,6 +158,12 @@ impl Desk {
         &self.state
     }
 
+    /// What has gathered for the dispatcher and was not taken yet.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.intake.items.lock().len()
+    }
+
     fn put(&self, item: Item) -> bool {
         if self.intake.items.lock().len() >= INTAKE_MAX {
             return false;
@@ -234,6 +248,7 @@ impl Actor for DispatcherActor {
             actor.step(Input::Voters(actor.parts.outlet.voters()), ctx);
             actor.step(Input::Tick, ctx);
             actor.turn(ctx);
+            actor.show_turn();
             if !actor.core.has_work() {
                 actor.progress();
             }
@@ -334,10 +349,14 @@ impl DispatcherActor {
 
     fn propose(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
         let payload = codec::encode_packed(codec::FORMAT, batch);
+        let began_us = self.parts.outlet.now_us();
         let proposed = self.parts.journal.propose(payload.into());
-        ctx.spawn(proposed.into_actor(self).map(|result, actor, ctx| {
+        ctx.spawn(proposed.into_actor(self).map(move |result, actor, ctx| {
             let input = match result {
-                Ok((index, outcomes)) => Input::Committed(Committed { index, outcomes }),
+                Ok((index, outcomes)) => {
+                    actor.parts.outlet.committed(actor.parts.outlet.now_us().saturating_sub(began_us));
+                    Input::Committed(Committed { index, outcomes })
+                }
                 Err(ProposeError::Unknown) => Input::Failed(Rejection::Unknown),
                 Err(ProposeError::NotLeader { .. } | ProposeError::Stopped) => Input::Failed(Rejection::NotDispatcher),
             };
@@ -346,6 +365,15 @@ impl DispatcherActor {
             actor.turn(ctx);
             actor.step(input, ctx);
         }));
+    }
+
+    fn show_turn(&self) {
+        let now = self.parts.outlet.now().mono;
+        let ((_, leased), outside) = (self.core.leases(now), self.core.leases_outside());
+        let state = &self.desk.state;
+        state.turned_ms.store(now.0, Ordering::Relaxed);
+        state.leases.0.store(leased, Ordering::Relaxed);
+        state.leases.1.store(outside, Ordering::Relaxed);
     }
 
     fn progress(&self) {

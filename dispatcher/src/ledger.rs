@@ -33,6 +33,7 @@ mod read;
 mod retention;
 mod schedules;
 mod table;
+mod tally;
 mod unique;
 
 pub use check::Violation;
@@ -41,6 +42,7 @@ pub use load::Load;
 pub use queues::{Hold, QueueView, Waiting};
 pub use read::JobFilter;
 pub use relais_protocol::node::NodeRow;
+pub use tally::{BOUNDS_MS, ENDS, OUTCOMES, Spread, Tally};
 
 use crate::rows::{Change, Rows, Sheet};
 use blocked::Blocked;
@@ -196,6 +198,7 @@ pub struct Ledger {
     lineage: Vec<Lineage>,
     tales: BTreeMap<Epoch, FailoverTale>,
     events: Vec<Event>,
+    tally: Tally,
 }
 
 impl Ledger {
@@ -222,6 +225,7 @@ impl Ledger {
             lineage: Vec::new(),
             tales: BTreeMap::new(),
             events: Vec::new(),
+            tally: Tally::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::ledger::{Event, Ledger};
 use crate::rows::{Change, MemoryRows, Rows};
 use parking_lot::{RwLock, RwLockReadGuard};
 use relais_protocol::ids::Index;
+use relais_protocol::time::UnixMs;
 use std::sync::Arc;
 
 /// Called after each applied entry, in order, on the journal's task: it must be quick.
@@ -21,6 +22,11 @@ impl LedgerMachine {
     #[must_use]
     pub fn new(sink: AppliedSink) -> Self {
         Self { ledger: RwLock::new(Ledger::new(Arc::new(MemoryRows::default()))), sink }
+    }
+
+    /// Counts only what is stamped with this time or a later one: see [`Ledger::count_from`].
+    pub fn count_from(&self, since: UnixMs) {
+        self.ledger.write().count_from(since);
     }
 
     /// Reads. Applying waits for the guard to be dropped. Who reads may read once more meanwhile: a plain
@@ -51,8 +57,11 @@ impl Machine for LedgerMachine {
     }
 
     fn load(&self, rows: Arc<dyn Rows>) -> Result<(), LoadError> {
-        let loaded = Ledger::load(rows, Index(0)).map_err(|error| LoadError(error.to_string()))?;
-        *self.ledger.write() = loaded;
+        let mut loaded = Ledger::load(rows, Index(0)).map_err(|error| LoadError(error.to_string()))?;
+        let mut ledger = self.ledger.write();
+        loaded.count_on(&ledger);
+        *ledger = loaded;
+        drop(ledger);
         (self.sink)(Index(0), vec![Event::Loaded]);
         Ok(())
     }

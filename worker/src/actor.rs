@@ -66,6 +66,8 @@ pub struct BenchState {
     pub running: usize,
     /// Ends that nobody has written down yet.
     pub unsettled: usize,
+    /// When the actor last had its turn, by the monotonic clock.
+    pub turned_at: Mono,
     /// Counts for people who watch.
     pub counts: WorkerCounts,
 }
@@ -113,6 +115,12 @@ impl Bench {
     #[must_use]
     pub fn progress(&self, job: JobId, fence: Fence) -> Option<String> {
         self.progress.read((job, fence))
+    }
+
+    /// What has gathered for the worker and was not taken yet.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.intake.items.lock().len()
     }
 
     fn put(&self, item: Item) {
@@ -216,6 +224,7 @@ impl WorkerActor {
             running: self.parts.core.running(),
             unsettled: self.parts.core.unsettled().len(),
             counts: self.parts.core.counts(),
+            turned_at: self.parts.outlet.now(),
         };
     }
 

@@ -203,6 +203,12 @@ impl Core {
         self.leases.held.get(&(job, fence))?.progress.clone()
     }
 
+    /// Leases of external workers that are counted here.
+    #[must_use]
+    pub fn leases_outside(&self) -> usize {
+        self.leases.held.len()
+    }
+
     /// The record of an ask is committed: its answer, unless it was granted nothing and may wait on. `None` when the
     /// ticket is no ask's.
     pub(super) fn granted(

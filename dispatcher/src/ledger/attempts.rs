@@ -25,6 +25,7 @@ impl Ledger {
             let refusal =
                 if job.state.is_terminal() { Refusal::JobEnded(job.state.name()) } else { Refusal::StaleFence };
             self.jobs.put_back(job);
+            self.tally.end_refused(self.head.now);
             return Outcome::Refused(refusal);
         }
         if finish.outcome == AttemptOutcome::Cancelled && job.cancel.is_none() {
@@ -41,6 +42,7 @@ impl Ledger {
             // An end counts once, however often a worker has to tell it.
             Some(_) => {
                 self.jobs.put_back(job);
+                self.tally.end_refused(self.head.now);
                 return Outcome::Refused(Refusal::StaleFence);
             }
         }
@@ -76,6 +78,7 @@ impl Ledger {
         };
         let now = self.head.now;
         if let Some(attempt) = job.attempts.last_mut() {
+            self.tally.attempt_ended(now, attempt.started_at, AttemptOutcome::Lost);
             attempt.end = Some(AttemptEnd {
                 finished_at: now,
                 outcome: AttemptOutcome::Lost,
@@ -96,6 +99,9 @@ impl Ledger {
     pub(super) fn end_attempt(&mut self, job: &mut Job, finish: &Finish) {
         let now = self.head.now;
         if let Some(attempt) = job.attempts.last_mut() {
+            if attempt.end.is_none() {
+                self.tally.attempt_ended(now, attempt.started_at, finish.outcome);
+            }
             attempt.end = Some(AttemptEnd {
                 finished_at: now,
                 outcome: finish.outcome,

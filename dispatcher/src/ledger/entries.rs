@@ -141,6 +141,7 @@ impl Ledger {
         if row.incarnation != incarnation {
             return Outcome::Refused(Refusal::StaleIncarnation);
         }
+        let is_news = row.standing != standing;
         let (now, stamp) = (self.head.now, self.stamp());
         if let Some(row) = self.nodes.change(node, stamp) {
             row.standing = standing;
@@ -148,7 +149,12 @@ impl Ledger {
         }
         match standing {
             Standing::Left => self.lose_all(node, true),
-            Standing::Offline => self.lose_all(node, false),
+            Standing::Offline => {
+                if is_news {
+                    self.tally.lease_ended(now);
+                }
+                self.lose_all(node, false);
+            }
             Standing::Joining | Standing::Online | Standing::Suspect | Standing::Leaving => {}
         }
         self.events.push(Event::Node(node));

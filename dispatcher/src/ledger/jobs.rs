@@ -215,6 +215,7 @@ impl Ledger {
         if job.state == JobState::Queued {
             job.queued_at = Some(self.head.now);
         }
+        self.tally.job_entered(self.head.now, job.state.name());
         if job.state.is_terminal() {
             job.finished_at = Some(self.head.now);
             self.release_unique(&job);

@@ -90,7 +90,10 @@ impl Ledger {
         if !runs {
             let outcome = match was_told(&job, &end) {
                 true => Outcome::LeaseEnded(job.state.name()),
-                false => Outcome::Refused(Refusal::LeaseOver),
+                false => {
+                    self.tally.end_refused(self.head.now);
+                    Outcome::Refused(Refusal::LeaseOver)
+                }
             };
             self.jobs.put_back(job);
             return outcome;
@@ -104,6 +107,7 @@ impl Ledger {
             }
             outcome => {
                 if outcome == AttemptOutcome::Lost {
+                    self.tally.outside_lease_ended(self.head.now);
                     self.events.push(Event::AttemptLost { job: id, node: NodeId::OUTSIDE, fence: finish.fence });
                 }
                 self.jobs.put_back(job);

@@ -66,6 +66,7 @@ impl Ledger {
         let number = job.attempts.last().map_or(1, |last| last.number.saturating_add(1));
         let epoch = self.head.reign.epoch;
         let fence = Fence::new(epoch, number);
+        self.tally.attempt_started(self.head.now, job.queued_at.unwrap_or(job.created_at));
         let surplus = (job.attempts.len() + 1).saturating_sub(ATTEMPTS_KEPT);
         job.attempts.drain(..surplus);
         job.attempts.push(Attempt { number, node, epoch, fence, started_at: self.head.now, end: None, outside });

@@ -20,6 +20,7 @@ mod queues;
 mod retention;
 mod room;
 mod schedules;
+mod tally;
 mod turns;
 mod unique;
 
