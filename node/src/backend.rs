@@ -3,6 +3,8 @@
 //! The API knows jobs, JSON and status codes; it knows nothing of QUIC, elections or actors. Behind this
 //! trait it does not matter whether the node is the dispatcher, a voter, or only works.
 
+use crate::figures::Page;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
@@ -11,6 +13,7 @@ use relais_protocol::lease::{BeatAnswer, Granted, LeaseAsk, LeaseBeat};
 use relais_protocol::message::{DrillFault, Holdings};
 use relais_protocol::record::{Committed, Record};
 use relais_protocol::time::UnixMs;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,6 +154,21 @@ pub enum OutputFailed {
     Gone(String),
 }
 
+/// One of a node's actors and threads, as it says itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorState {
+    /// `dispatcher`, `worker`, `election`, `notebook` or `journal`.
+    pub name: String,
+    /// What waits for it: inputs in its mailbox, of the journal entries in the log that are not applied.
+    pub depth: u64,
+    /// For how long it has not had its turn, in ms; `None` of one that wakes only for work.
+    pub idle_ms: Option<u64>,
+    /// How often it died and was started again, in this run of the process.
+    pub restarts: u64,
+    /// Why it is not well, if it is not.
+    pub ailing: Option<String>,
+}
+
 /// Whether this node is fit to serve, part by part.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
@@ -224,8 +242,12 @@ pub trait Backend: Send + Sync + 'static {
     fn progress(&self, node: NodeId, attempts: Vec<(JobId, Fence)>) -> BoxFuture<'static, Vec<Option<String>>>;
     /// Whether this node is fit to serve.
     fn readiness(&self) -> Readiness;
-    /// Figures beside those of the ledger, in the Prometheus text format.
-    fn metrics(&self) -> String;
+    /// How a node's actors are; `None` when it does not answer.
+    fn actors(&self, _node: NodeId) -> BoxFuture<'static, Option<Vec<ActorState>>> {
+        async { None }.boxed()
+    }
+    /// Adds the figures that are not the ledger's.
+    fn metrics(&self, page: &mut Page);
     /// A new join token and the address to join at.
     fn join_token(&self, ends_at: UnixMs) -> Result<(String, [u8; 32], String), String>;
 }

@@ -26,6 +26,7 @@ mod jobs;
 mod json;
 mod leases;
 mod logs;
+mod metrics;
 mod node_set;
 mod nodes;
 mod notified;
@@ -242,7 +243,7 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::Page(wanted) => page::answer(wanted, &HeaderMap::new()),
         Route::Live => probes::live(),
         Route::Ready => probes::ready(api, request),
-        Route::Metrics => counters::metrics(api, request),
+        Route::Metrics => metrics::metrics(api, request),
         Route::Version => probes::version(request),
         Route::Description => openapi::description(request),
         Route::Docs => openapi::docs(request),

@@ -7,6 +7,7 @@
 //!                      │ ──► pulse (election, heartbeats) ◄───┘ applied, status
 //! ```
 
+mod actors;
 mod audit;
 mod backend;
 mod calls;
@@ -52,6 +53,7 @@ pub use joining::{JoinReply, JoinRequest};
 pub use keeper::watch_journal;
 pub use limits::Limits;
 pub use link::JournalLink;
+pub use metrics::CommitTimes;
 pub use notebook::Notebook;
 pub use passing::Front;
 pub use work::WorkOutlet;
@@ -103,6 +105,8 @@ pub struct HubCounts {
     pub audits: AtomicU64,
     /// Replicas that differed.
     pub disagreements: AtomicU64,
+    /// How long entries took from being proposed here to being acknowledged.
+    pub commits: CommitTimes,
 }
 
 /// One node's parts.
@@ -212,6 +216,8 @@ impl Hub {
         let is_moved = parts.dir.is_moved();
         let dir = Arc::new(Mutex::new(parts.dir));
         let notebook = Notebook::open(dir.clone(), folders.clone(), reign)?;
+        let machine = LedgerMachine::new(sink);
+        machine.count_from(parts.clock.unix());
         Ok(Arc::new(Self {
             gossip: Gossip::new(parts.me.node, parts.me.incarnation, parts.seed),
             addresses,
@@ -219,7 +225,7 @@ impl Hub {
             history: Arc::default(),
             clock: parts.clock,
             engine: parts.engine,
-            machine: Arc::new(LedgerMachine::new(sink)),
+            machine: Arc::new(machine),
             desk,
             bench: Bench::default(),
             pulse,

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod datadir;
 pub mod drill;
+pub mod figures;
 pub mod guarantees;
 pub mod hooks;
 pub mod http;

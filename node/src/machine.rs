@@ -56,6 +56,17 @@ pub struct ProcessFigures {
     pub open_fds: u64,
 }
 
+/// What this process has used since it started, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProcessTimes {
+    /// Seconds on a core, in user and kernel mode together.
+    pub cpu_seconds: f64,
+    /// Threads that it has now.
+    pub threads: u64,
+    /// When it started, in seconds since 1970.
+    pub started_at_seconds: f64,
+}
+
 /// Ticks of all cores since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct CpuTicks {
@@ -147,6 +158,19 @@ pub fn process_figures() -> Result<ProcessFigures, FigureError> {
     Ok(ProcessFigures { resident_bytes: pages * page_bytes, open_fds })
 }
 
+/// Processor time, threads and start of this process.
+///
+/// # Errors
+/// See [`FigureError`].
+pub fn process_times() -> Result<ProcessTimes, FigureError> {
+    let (busy, threads, started) = figure("/proc/self/stat", "times of the process", parse::process_ticks)?;
+    let booted = figure("/proc/stat", "time of boot", parse::booted_at)?;
+    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten();
+    let a_second = ticks.filter(|ticks| *ticks > 0).unwrap_or(100) as f64;
+    let started_at_seconds = booted as f64 + started as f64 / a_second;
+    Ok(ProcessTimes { cpu_seconds: busy as f64 / a_second, threads, started_at_seconds })
+}
+
 /// Bytes that this user may still write to the filesystem that `path` is on.
 ///
 /// # Errors
@@ -231,6 +255,8 @@ mod tests {
     fn this_process_has_memory_and_descriptors() {
         let before = process_figures().expect("figures of the process");
         assert!(before.resident_bytes > 100_000 && before.open_fds > 0, "{before:?}");
+        let times = process_times().expect("times of the process");
+        assert!(times.threads >= 1 && times.started_at_seconds > 1e9, "{times:?}");
     }
 
     #[test]

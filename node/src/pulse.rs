@@ -18,7 +18,7 @@ use relais_protocol::ids::{Incarnation, NodeId, Reign};
 use relais_protocol::message::{Beat, Confirm, ConfirmAnswer, LogPosition};
 use relais_protocol::time::Mono;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use tokio::sync::{oneshot, watch};
@@ -43,6 +43,9 @@ pub struct Pulse {
     told: Arc<Mutex<Option<Receiver<Told>>>>,
     view: Arc<RwLock<Arc<PulseView>>>,
     dispatcher: watch::Sender<(Option<NodeId>, Reign)>,
+    /// What the thread was told and has not taken yet, and when it last had its turn.
+    depth: Arc<AtomicUsize>,
+    turned_ms: Arc<AtomicU64>,
     /// The last heartbeat of each node, and when it came.
     beats: Arc<Mutex<BTreeMap<NodeId, (Mono, Beat)>>>,
     /// Who last spoke to the journal here, and when: node id above 40 bits of ms.
@@ -63,6 +66,8 @@ impl Pulse {
             told: Arc::new(Mutex::new(Some(told))),
             view: Arc::default(),
             dispatcher,
+            depth: Arc::default(),
+            turned_ms: Arc::default(),
             beats: Arc::default(),
             journal_heard: Arc::default(),
         }
@@ -161,7 +166,7 @@ impl Pulse {
 
     /// This node is about to leave: say so.
     pub fn goodbye(&self) {
-        let _ = self.tell.send(Told::Goodbye);
+        self.tell(Told::Goodbye);
     }
 
     /// The journal changed. How long its log is need not be told: the pulse looks before it decides.
@@ -172,13 +177,30 @@ impl Pulse {
     /// Another asks whether it may stand.
     pub async fn asked(&self, question: Confirm) -> Option<ConfirmAnswer> {
         let (tx, rx) = oneshot::channel();
-        self.tell.send(Told::Asked(question, tx)).ok()?;
+        self.tell(Told::Asked(question, tx));
         rx.await.ok()
     }
 
+    /// What the thread was told and has not taken yet.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth.load(Ordering::Relaxed)
+    }
+
+    /// When the thread last had its turn.
+    #[must_use]
+    pub fn turned_at(&self) -> Mono {
+        Mono(self.turned_ms.load(Ordering::Relaxed))
+    }
+
     fn input(&self, input: Input) {
+        self.tell(Told::Input(input));
+    }
+
+    fn tell(&self, told: Told) {
+        self.depth.fetch_add(1, Ordering::Relaxed);
         // The thread ends only with the process.
-        let _ = self.tell.send(Told::Input(input));
+        let _ = self.tell.send(told);
     }
 }
 

@@ -279,7 +279,7 @@ pub enum Call {
     },
     /// Hand the role over, to this node or to the best.
     Handover(Option<NodeId>),
-    /// Figures that only a live node has.
+    /// How are your actors?
     Vitals,
     /// Do this to yourself, for a rehearsal.
     Drill {

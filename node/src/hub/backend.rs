@@ -2,9 +2,10 @@
 
 use super::Hub;
 use crate::backend::{
-    Backend, ClusterVitals, NotFresh, OutputChunk, OutputFailed, OutputStream, ProposeFailed, Readiness, RecoverPlan,
-    Standpoint,
+    ActorState, Backend, ClusterVitals, NotFresh, OutputChunk, OutputFailed, OutputStream, ProposeFailed, Readiness,
+    RecoverPlan, Standpoint,
 };
+use crate::figures::Page;
 use crate::seed;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -181,8 +182,13 @@ impl Backend for HubBackend {
         self.0.parts_ready()
     }
 
-    fn metrics(&self) -> String {
-        self.0.figures_page()
+    fn actors(&self, node: NodeId) -> BoxFuture<'static, Option<Vec<ActorState>>> {
+        let work = self.on_engine(self.0.clone().actors_of(node));
+        async move { work.await.flatten() }.boxed()
+    }
+
+    fn metrics(&self, page: &mut Page) {
+        self.0.put_figures(page);
     }
 
     fn join_token(&self, ends_at: UnixMs) -> Result<(String, [u8; 32], String), String> {

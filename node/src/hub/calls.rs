@@ -138,7 +138,7 @@ impl Hub {
             Call::Beat(beat) => Reply::Beaten(self.desk.beat(beat).await),
             Call::Http { method, target, body } => self.answer_here(method, target, body).await,
             Call::Progress(attempts) => Reply::Progress(self.progress_here(&attempts).await),
-            Call::Vitals => Reply::Failed("this version does not answer it".to_owned()),
+            Call::Vitals => self.actors_here(),
         }
     }
 

@@ -51,6 +51,14 @@ impl Outlet for DispatchOutlet {
     fn voters(&self) -> usize {
         if self.0.is_pair() { 2 } else { self.0.pulse.view().voters.len() }
     }
+
+    fn now_us(&self) -> u64 {
+        self.0.clock.mono_us()
+    }
+
+    fn committed(&self, took_us: u64) {
+        self.0.counts.commits.note_us(took_us);
+    }
 }
 
 impl Hub {

@@ -81,6 +81,13 @@ impl Notebook {
         self.put(|wanted| wanted.unsettled = Some(bytes));
     }
 
+    /// What was handed in and is not written yet.
+    #[must_use]
+    pub fn depth(&self) -> u64 {
+        let turn = self.0.wanted.lock().turn;
+        turn.saturating_sub(self.0.written.borrow().turn)
+    }
+
     /// Completes once all that was handed in before is written, as far as the disk took it.
     pub async fn flush(&self) {
         let turn = self.0.wanted.lock().turn;

@@ -47,6 +47,20 @@ pub(super) fn resident_pages(text: &str) -> Option<u64> {
     text.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Ticks on a core, in user and kernel mode together, threads, and the tick after boot at which it started, of
+/// `/proc/self/stat`. The program's name in it may hold anything, a closing bracket too.
+pub(super) fn process_ticks(text: &str) -> Option<(u64, u64, u64)> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    Some((field(14)?.checked_add(field(15)?)?, field(20)?, field(22)?))
+}
+
+/// When the machine was started, in seconds since 1970, of `/proc/stat`.
+pub(super) fn booted_at(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
 /// An id of a machine, if the text is one: systemd writes `uninitialized` before the first boot is over.
 pub(super) fn machine_id(text: &str) -> Option<String> {
     let id = text.trim();
@@ -68,6 +82,9 @@ mod tests {
         let net = "Inter-| Receive\n face |bytes\n    lo: 9 1 0 0 0 0 0 0 9 1 0 0 0 0 0 0\n  \
                    eth0:100 2 0 0 0 0 0 0 40 2 0 0 0 0 0 0\n wlan0: 1 2 0 0 0 0 0 0 2 2 0 0 0 0 0 0\n";
         assert_eq!(net_bytes(net), Some(NetBytes { received: 101, sent: 42 }));
+        let own = "7 (re) lais) S 1 7 7 0 -1 4 5 6 7 8 120 30 0 0 20 0 9 0 4321 99";
+        assert_eq!(process_ticks(own), Some((150, 9, 4321)));
+        assert_eq!(booted_at("intr 12\nbtime 1700000000\n"), Some(1_700_000_000));
         assert_eq!(resident_pages("900 321 100 1 0 90 0\n"), Some(321));
     }
 
@@ -86,6 +103,7 @@ mod tests {
         #[test]
         fn other_text_never_panics(text in "(cpu |MemAvailable:|a:)?[ 0-9a-zB:\n]{0,80}") {
             let _ = (cpu_ticks(&text), memory_available(&text), net_bytes(&text), resident_pages(&text));
+            let _ = (process_ticks(&text), booted_at(&text));
         }
     }
 }

@@ -86,6 +86,7 @@ impl PulseThread {
             let Some(hub) = self.hub.upgrade() else { return };
             match next {
                 Ok(next) => {
+                    self.pulse.depth.fetch_sub(1, Ordering::Relaxed);
                     self.look_at_journal(&hub);
                     self.take(&hub, next);
                 }
@@ -93,6 +94,7 @@ impl PulseThread {
                     let now = self.pulse.clock.mono();
                     if now >= tick_at {
                         tick_at = now.plus(TICK_MS);
+                        self.pulse.turned_ms.store(now.0, Ordering::Relaxed);
                         self.look_at_journal(&hub);
                         self.compare_history(&hub);
                         self.step(&hub, Input::Tick);

@@ -147,9 +147,9 @@ async fn figures_are_in_the_prometheus_text_format() {
         "relais_epoch 1",
         "relais_is_dispatcher 1",
         "relais_nodes_online 1",
-        "relais_http_requests_total{route=\"POST /v1/jobs\",code=\"2xx\"} 2",
-        "relais_http_requests_total{route=\"none\",code=\"4xx\"} 1",
-        "relais_http_request_seconds_count{route=\"POST /v1/jobs\"} 2",
+        "relais_http_requests_total{code=\"2xx\",route=\"POST /v1/jobs\"} 2",
+        "relais_http_requests_total{code=\"4xx\",route=\"none\"} 1",
+        "relais_http_request_duration_seconds_count{route=\"POST /v1/jobs\"} 2",
         "relais_of_the_node 1",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is not in:\n{text}");
