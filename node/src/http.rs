@@ -49,6 +49,7 @@ mod spec;
 mod story;
 mod submit;
 mod tokens;
+mod trace;
 mod view;
 mod waiters;
 
@@ -225,6 +226,7 @@ async fn take(api: &Arc<Api>, http: &HttpRequest, payload: web::Payload, route: 
         body: body::collect(headers, payload, route.body_bytes_max()).await?,
         ndjson,
         key: idempotency_key(headers)?,
+        trace: trace::of(headers),
         minimal: text(headers, &HeaderName::from_static("prefer"))
             .is_some_and(|prefer| prefer.contains("return=minimal")),
         last_event_id: text(headers, &HeaderName::from_static("last-event-id")).map(str::to_owned),

@@ -23,3 +23,4 @@ pub mod settings;
 pub mod size;
 pub mod spec;
 pub mod time;
+pub mod trace;

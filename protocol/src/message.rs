@@ -1,6 +1,5 @@
-//! Messages between nodes: heartbeats, the confirm round, orders and reports, and calls passed on.
-//!
-//! Enums here only ever grow at their end; every message bears the reign that it speaks of.
+//! Messages between nodes: heartbeats, the confirm round, orders and reports, and calls passed on. Enums here only ever
+//! grow at their end; every message bears the reign that it speaks of.
 
 use crate::group::Origin;
 use crate::history::Lineage;
@@ -194,6 +193,8 @@ pub struct StartOrder {
     pub slots: u32,
     /// What the job was made from, where nobody submitted it by itself.
     pub origin: Option<Origin>,
+    /// Its metadata, JSON text, where that may say a trace.
+    pub traced: Option<String>,
 }
 
 /// A worker's answer to [`Orders`].

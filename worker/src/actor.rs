@@ -333,7 +333,7 @@ impl WorkerActor {
             payload: payload.unwrap_or(serde_json::Value::Null),
             timeout_ms: order.timeout_ms,
             node_name: self.parts.name.clone(),
-            extra_env: origin::variables(order.job, order.origin.as_ref()),
+            extra_env: origin::variables(order.job, order.origin.as_ref(), order.traced.as_deref()),
             work_dir: self.parts.work_dir.clone(),
             leased: order.on_disconnect == OnDisconnect::Stop,
             output: self.parts.output.capture(order.job, order.fence.number()),

@@ -182,6 +182,7 @@ impl Ledger {
             kind: job.spec.kind.clone(),
             payload: job.spec.payload.clone(),
             origin: options.origin.clone(),
+            traced: options.metadata.contains("\"traceparent\"").then(|| options.metadata.clone()),
         })
     }
 

@@ -10,6 +10,7 @@ use super::problem::{Kind, Problem};
 use super::request::Request;
 use super::spec::{self, Checked, Local};
 use super::submit::record;
+use super::trace;
 use actix_web::http::StatusCode;
 use relais_protocol::codec;
 use relais_protocol::group::GroupSize;
@@ -151,6 +152,7 @@ impl Read {
                 if !local.is_empty() {
                     self.locals.push((self.items.len(), local));
                 }
+                trace::keep(&mut checked.spec, request.trace.as_ref());
                 self.items.push(Ok(self.records.len()));
                 self.records.push(record(api, checked, &request.caller.name));
             }

@@ -64,6 +64,7 @@ fn read_request(method: &str, target: &str, body: Vec<u8>) -> Result<Request, Pr
         body: Bytes::from(body),
         ndjson: false,
         key: None,
+        trace: None,
         minimal: false,
         last_event_id: None,
         caller: Caller::unnamed(),

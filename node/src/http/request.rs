@@ -4,6 +4,7 @@ use super::query::Query;
 use super::route::Route;
 use bytes::Bytes;
 use relais_protocol::record::TokenRole;
+use relais_protocol::trace::Trace;
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub(super) struct Request {
     pub(super) ndjson: bool,
     /// `Idempotency-Key`.
     pub(super) key: Option<String>,
+    /// `traceparent` and `tracestate`.
+    pub(super) trace: Option<Trace>,
     /// Whether `Prefer: return=minimal` was sent.
     pub(super) minimal: bool,
     /// `Last-Event-ID`.

@@ -25,7 +25,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Characters an idempotency key may have.
 pub(super) const KEY_CHARS_MAX: usize = 256;
 /// Bytes that a job's metadata may have.
-const METADATA_BYTES_MAX: usize = 64 << 10;
+pub(super) const METADATA_BYTES_MAX: usize = 64 << 10;
 
 /// A spec that was checked.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use super::read::look;
 use super::request::Request;
 use super::spec::{self, Checked};
 use super::view::{Id, JobView};
-use super::{Api, groups, progress, read};
+use super::{Api, groups, progress, read, trace};
 use crate::http::openapi::words;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
@@ -55,6 +55,7 @@ pub(super) async fn submit(api: &Api, request: &Request) -> Answered {
     request.query.only(&["wait"])?;
     let wait = request.query.wait()?;
     let mut checked = spec::check_alone(&request.body, request.key.clone())?;
+    trace::keep(&mut checked.spec, request.trace.as_ref());
     if let Some(array) = checked.array.take() {
         return groups::submit(api, request, checked, array).await;
     }

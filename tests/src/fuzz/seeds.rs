@@ -182,6 +182,7 @@ pub(super) fn records() -> Seeds {
         on_disconnect: OnDisconnect::default(),
         slots: 1,
         origin: Some(Origin::Member { index: 3, input: Some("[1]".to_owned()) }),
+        traced: Some("{}".to_owned()),
     };
     let list = vec![Order::Start(Box::new(start)), Order::Stop { job, fence, report: true }];
     let report = Report {

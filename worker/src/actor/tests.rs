@@ -60,6 +60,7 @@ fn orders(epoch: u64) -> Orders {
         on_disconnect: OnDisconnect::Stop,
         slots: 1,
         origin: None,
+        traced: None,
     };
     Orders { reign: reign(epoch), incarnation: Incarnation(1), orders: vec![Order::Start(Box::new(start))] }
 }

@@ -21,6 +21,7 @@ fn start(job: u128, epoch: u64, on_disconnect: OnDisconnect) -> Order {
         on_disconnect,
         slots: 1,
         origin: None,
+        traced: None,
     }))
 }
 

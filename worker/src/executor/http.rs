@@ -17,6 +17,8 @@ use std::time::Duration;
 /// What a member of an array says of itself. An input that no header can hold is left out.
 const OF_ORIGIN: [(&str, &str); 3] =
     [(origin::GROUP, "Relais-Group-Id"), (origin::INDEX, "Relais-Array-Index"), (origin::INPUT, "Relais-Array-Input")];
+/// The trace that the job was submitted in, unless its payload says another.
+const OF_TRACE: [(&str, &str); 2] = [(origin::TRACE_PARENT, "traceparent"), (origin::TRACE_STATE, "tracestate")];
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -50,6 +52,8 @@ impl Http {
     fn request(&self, payload: HttpPayload, task: &Task) -> Result<reqwest::RequestBuilder, reqwest::Error> {
         let json = matches!(payload.body, Some(Body::Json(_)));
         let typed = payload.headers.iter().any(|(name, _)| *name == reqwest::header::CONTENT_TYPE);
+        let has_trace = payload.headers.iter().any(|(name, _)| OF_TRACE.iter().any(|(_, header)| name == header));
+        let of_trace = OF_TRACE.iter().filter(|_| !has_trace);
         let mut request = self
             .client()?
             .request(payload.method, payload.url)
@@ -57,7 +61,7 @@ impl Http {
             .header("Relais-Attempt", task.attempt)
             .header("Relais-Fence", task.fence.0)
             .headers(payload.headers.into_iter().collect());
-        for (variable, header) in OF_ORIGIN {
+        for (variable, header) in OF_ORIGIN.iter().chain(of_trace).copied() {
             let value = task.extra_env.iter().find(|(name, _)| name == variable);
             let value = value.and_then(|(_, value)| HeaderValue::from_bytes(value.as_bytes()).ok());
             request = value.into_iter().fold(request, |request, value| request.header(header, value));

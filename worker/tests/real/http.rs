@@ -108,11 +108,27 @@ async fn a_member_of_an_array_says_which_it_is() {
     for (input, told) in [(r#""a b""#, Some("relais-array-input: a b\r\n")), (r#""a\nb""#, None)] {
         let origin = Origin::Member { index: 7, input: Some(input.to_owned()) };
         let mut task = node.task("http", json!({"url": server.url}));
-        task.extra_env = variables(task.job, Some(&origin));
+        task.extra_env = variables(task.job, Some(&origin), None);
         assert_eq!(node.run(task).await.outcome, Outcome::Succeeded);
         let asked = server.asked.lock().pop().unwrap().to_lowercase();
         assert!(asked.contains("relais-array-index: 7\r\n") && asked.contains("relais-group-id: "), "{asked}");
         assert_eq!(asked.contains("relais-array-input"), told.is_some(), "{asked}");
         assert!(told.is_none_or(|told| asked.contains(told)), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_goes_on_with_the_trace_of_its_submit_unless_it_has_its_own() {
+    let (node, server) = (Node::start(), Server::start(answer("200 OK", "")).await);
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let metadata = json!({"traceparent": parent, "tracestate": "a=b"}).to_string();
+    for (headers, told) in [(json!({}), vec![parent, "a=b"]), (json!({"TraceParent": "mine"}), vec!["mine"])] {
+        let mut task = node.task("http", json!({"url": server.url, "headers": headers}));
+        task.extra_env = variables(task.job, None, Some(&metadata));
+        assert_eq!(node.run(task).await.outcome, Outcome::Succeeded);
+        let asked = server.asked.lock().pop().unwrap().to_lowercase();
+        let lines = asked.lines().filter(|line| line.starts_with("trace"));
+        let values: Vec<&str> = lines.filter_map(|line| Some(line.split_once(": ")?.1)).collect();
+        assert_eq!(values, told, "{asked}");
     }
 }

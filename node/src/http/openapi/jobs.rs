@@ -3,7 +3,7 @@
 use super::operation::{Content, Operation, operation};
 use super::parameter::{
     ALL, ATOMIC, ATTEMPT, CONSISTENCY, CURSOR, DRY_RUN, FILTER, FOLLOW_LOGS, GROUP_BY, IDEMPOTENCY_KEY, LAST_EVENT_ID,
-    LIMIT, OFFSET, PREFER, STREAM, TAIL, WAIT,
+    LIMIT, OFFSET, PREFER, STREAM, TAIL, TRACEPARENT, TRACESTATE, WAIT,
 };
 use super::shape::shape;
 use super::words;
@@ -34,7 +34,7 @@ fn submits() -> Vec<Operation> {
                  for up to 3 s and sent again under the same id.",
             )
             .query(&[WAIT])
-            .header(&[IDEMPOTENCY_KEY, PREFER])
+            .header(&[IDEMPOTENCY_KEY, PREFER, TRACEPARENT, TRACESTATE])
             .takes(shape::<RawSpec<'_>>())
             .gives(201, submitted(), "It is committed.")
             .bearing(&["Location"])
@@ -49,7 +49,7 @@ fn submits() -> Vec<Operation> {
                  that depend on it, unless the batch is atomic.",
             )
             .query(&[ATOMIC])
-            .header(&[IDEMPOTENCY_KEY])
+            .header(&[IDEMPOTENCY_KEY, TRACEPARENT, TRACESTATE])
             .takes(shape::<words::JobSpecs>())
             .or_lines()
             .gives(200, Content::Json(shape::<words::BatchResults>()), "What each item came to, in order.")

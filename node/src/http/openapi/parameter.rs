@@ -125,6 +125,14 @@ pub(super) const IDEMPOTENCY_KEY: Parameter = parameter(
 );
 pub(super) const PREFER: Parameter =
     parameter("Prefer", "`return=minimal` answers with id and state alone.", || one_of(&["return=minimal"]));
+pub(super) const TRACEPARENT: Parameter = parameter(
+    "traceparent",
+    "W3C trace context. Kept with each job as `metadata.traceparent`, unless that is there, and told to its attempts as \
+     `TRACEPARENT`. One that is none is passed over.",
+    any_text,
+);
+pub(super) const TRACESTATE: Parameter =
+    parameter("tracestate", "What vendors add to `traceparent`, 512 characters at most.", any_text);
 pub(super) const LAST_EVENT_ID: Parameter =
     parameter("Last-Event-ID", "The id of the last event that was seen: goes on after it.", any_text);
 

@@ -1,6 +1,7 @@
 //! What must be found, made and opened before a process can be started, and what to say when it cannot.
 
 use super::super::Task;
+use super::super::origin::is_of_trace;
 use super::super::payload::ExecPayload;
 use super::files::Files;
 use crate::spawner::Start;
@@ -165,7 +166,7 @@ fn open(
     Ok((start, stdout.into(), stderr.into()))
 }
 
-/// The whole environment: the node's four, then the job's, then ours; the later wins.
+/// The whole environment: the node's four, then the job's, then ours; the later wins, but for a trace of the job's own.
 fn environment(
     named: Vec<(String, String)>,
     node_env: &NodeEnv,
@@ -173,12 +174,14 @@ fn environment(
     files: &Files,
 ) -> Vec<(String, String)> {
     let file = |key: &str, path: &Path| (key.to_owned(), path.to_string_lossy().into_owned());
+    let has_trace = named.iter().any(|(key, _)| is_of_trace(key));
+    let own = place.own_env.iter().filter(|(key, _)| !(has_trace && is_of_trace(key)));
     let all = node_env
         .variables
         .iter()
         .cloned()
         .chain(named)
-        .chain(place.own_env.iter().cloned())
+        .chain(own.cloned())
         .chain([file("RELAIS_PROGRESS_FILE", &files.progress), file("RELAIS_RESULT_FILE", &files.result)]);
     let by_key: std::collections::BTreeMap<String, String> = all.collect();
     by_key.into_iter().collect()
