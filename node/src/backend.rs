@@ -157,9 +157,9 @@ pub enum OutputFailed {
 /// One of a node's actors and threads, as it says itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorState {
-    /// `dispatcher`, `worker`, `election`, `notebook` or `journal`.
+    /// `dispatcher`, `worker`, `election`, `notebook`, `net` or `journal`.
     pub name: String,
-    /// What waits for it: inputs in its mailbox, of the journal entries in the log that are not applied.
+    /// What waits for it: inputs in its mailbox, of `net` tasks, of the journal entries in the log that are not applied.
     pub depth: u64,
     /// For how long it has not had its turn, in ms; `None` of one that wakes only for work.
     pub idle_ms: Option<u64>,

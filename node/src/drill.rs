@@ -98,7 +98,7 @@ fn again(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(program) => Command::new(program).args(arguments).exec(),
         Err(error) => error,
     };
-    eprintln!("relais: can't start again after a rehearsal: {error}; start the node by hand");
+    crate::run::last_words(&format!("can't start again after a rehearsal: {error}; start the node by hand"));
     ExitCode::FAILURE
 }
 

@@ -75,7 +75,7 @@ use relais_worker::actor::Bench;
 use relais_worker::output::Output;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, broadcast};
@@ -159,6 +159,8 @@ pub struct Hub {
     pub health: Arc<Health>,
     lost_told: Mutex<Option<String>>,
     net: OnceLock<Net>,
+    /// When the transport's thread last had its turn.
+    net_turned_ms: Arc<AtomicU64>,
     journal: OnceLock<Arc<RaftJournal>>,
     front: OnceLock<Front>,
     barrier: Barrier,
@@ -245,6 +247,7 @@ impl Hub {
             health: Arc::default(),
             lost_told: Mutex::new(None),
             net: OnceLock::new(),
+            net_turned_ms: Arc::default(),
             journal: OnceLock::new(),
             front: OnceLock::new(),
             barrier: Barrier::default(),
@@ -280,6 +283,8 @@ impl Hub {
 
     /// The transport has started.
     pub fn set_net(&self, net: Net) {
+        let (turned, clock) = (self.net_turned_ms.clone(), self.clock.clone());
+        net.watch_turns(move || turned.store(clock.mono().0, Ordering::Relaxed));
         let _ = self.net.set(net);
     }
 

@@ -222,6 +222,23 @@ impl Net {
         sent
     }
 
+    /// Has `turned` called on the transport's thread four times a second, as long as that turns.
+    pub fn watch_turns(&self, turned: impl Fn() + Send + 'static) {
+        self.inner.shared.net_runtime.spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(250));
+            loop {
+                tick.tick().await;
+                turned();
+            }
+        });
+    }
+
+    /// Tasks that were handed to the transport's thread and have not begun.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.inner.shared.net_runtime.metrics().global_queue_depth()
+    }
+
     /// Asks a peer; fails at once when it is not connected. The future may be dropped at any time; it needs
     /// a tokio runtime with timers to run on.
     pub fn call(

@@ -15,6 +15,7 @@ mod ward;
 mod worker;
 
 pub(crate) use frugal::start_over_frugally;
+pub(crate) use logging::last_words;
 
 use crate::config::StartConfig;
 use relais_worker::executor::handler::Handlers;
@@ -68,7 +69,7 @@ pub fn run(config: StartConfig, handlers: &Handlers) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(StartFailed(reason)) => {
-            eprintln!("relais: {reason}");
+            last_words(&reason);
             ExitCode::FAILURE
         }
     }
@@ -93,20 +94,20 @@ fn bench(handlers: &Handlers) -> Result<Option<Runtime>, StartFailed> {
 /// Ends the process because stable storage failed: nothing may be acknowledged any more.
 pub fn fail_stop(reason: &str) -> ! {
     tracing::error!(reason, "stops: stable storage failed");
-    eprintln!("relais: stops because stable storage failed: {reason}; mend the disk and start again");
+    last_words(&format!("stops because stable storage failed: {reason}; mend the disk and start again"));
     std::process::exit(EXIT_STORAGE);
 }
 
 /// Ends the process because its data directory is a copy whose original lives.
 pub(crate) fn refuse_copy(reason: &str) -> ! {
     tracing::error!(reason, "stops: its data directory is a copy");
-    eprintln!("relais: {reason}");
+    last_words(reason);
     std::process::exit(EXIT_FAILURE);
 }
 
 /// Ends the process because a part can't be kept running.
 fn give_up(reason: &str) -> ! {
     tracing::error!(reason, "stops");
-    eprintln!("relais: stops: {reason}");
+    last_words(&format!("stops: {reason}"));
     std::process::exit(EXIT_SOFTWARE);
 }

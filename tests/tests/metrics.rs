@@ -3,6 +3,7 @@
 //!
 //! `promtool` (Debian's package `prometheus`) is needed for its checks, on whose absence they are skipped, aloud.
 
+use nix::sys::signal::Signal;
 use relais_tests::cluster::{Cluster, Options};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,11 +128,11 @@ fn check_node(cluster: &Cluster, node: usize, dispatches: bool) {
     assert_eq!(entries > 0.0, dispatches, "{entries} entries were proposed here");
     let took = of("relais_journal_commit_seconds_sum");
     assert!(took >= 0.0 && took < 60.0 * (1.0 + entries), "{took} s for {entries} entries");
-    for actor in ["dispatcher", "worker", "election", "notebook", "journal"] {
+    for actor in ["dispatcher", "worker", "election", "notebook", "net", "journal"] {
         assert!(of(&format!("relais_actor_mailbox_depth{{actor=\"{actor}\"}}")) < 50_000.0);
         assert_eq!(of(&format!("relais_actor_restarts_total{{actor=\"{actor}\"}}")), 0.0);
     }
-    for actor in ["dispatcher", "worker", "election"] {
+    for actor in ["dispatcher", "worker", "election", "net"] {
         assert!(of(&format!("relais_actor_idle_seconds{{actor=\"{actor}\"}}")) < 60.0);
     }
     assert!(of("relais_journal_sync_seconds_total") > 0.0);
@@ -228,6 +229,31 @@ fn counts_stay_right_over_a_failover_and_a_restart_counts_nothing_again() {
     // What it applies again was stamped before it started; the ten were committed while it was down.
     let samples = await_values(&cluster, old, &[("relais_jobs{state=\"succeeded\"}", 45.0)]);
     assert_eq!(samples[&succeeded], 5.0, "{samples:?}");
+}
+
+#[test]
+fn any_node_tells_how_the_actors_of_another_are() {
+    let cluster = Cluster::start(3, Options::default());
+    for (asked, of) in [(0, 0), (0, 1), (1, 2), (2, 0)] {
+        let node = cluster.nodes[asked].read(&format!("/v1/nodes/{}", cluster.nodes[of].name)).expect("a node");
+        let actors = node["actors"].as_array().unwrap_or_else(|| panic!("no actors in {node}"));
+        let names: Vec<&str> = actors.iter().filter_map(|actor| actor["name"].as_str()).collect();
+        assert_eq!(names, ["dispatcher", "worker", "election", "notebook", "net", "journal"]);
+        for actor in actors {
+            assert_eq!((&actor["restarts"], &actor["ailing"]), (&json!(0), &Value::Null), "{actor}");
+            assert!(actor["depth"].as_u64().is_some_and(|depth| depth < 50_000), "{actor}");
+            let ticks = !["notebook", "journal"].contains(&actor["name"].as_str().unwrap_or_default());
+            assert_eq!(actor["idle_ms"].as_u64().is_some_and(|ms| ms < 60_000), ticks, "{actor}");
+        }
+    }
+    let list = cluster.nodes[0].read("/v1/nodes").expect("the nodes");
+    assert!(list["nodes"].as_array().expect("rows").iter().all(|row| row["actors"].is_null()), "{list}");
+    cluster.nodes[2].signal(Signal::SIGSTOP);
+    cluster.until("a node that tells nothing of itself", |cluster| {
+        let node = cluster.nodes[0].read(&format!("/v1/nodes/{}?consistency=local", cluster.nodes[2].name))?;
+        node["actors"].is_null().then_some(())
+    });
+    cluster.nodes[2].signal(Signal::SIGCONT);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::failure::{Failure, one_line};
 use super::remote::Remote;
 use super::screen::{Format, Screen};
 use super::table::Table;
-use super::time_text::bytes;
+use super::time_text::{bytes, span};
 use crate::config::NodeName;
 use serde_json::{Map, Value, json};
 
@@ -141,7 +141,26 @@ fn show(screen: Screen, answer: &Answer) -> Result<(), Failure> {
     table.pair("memory", &format!("{used} of {all} asked for"));
     table.pair("labels", &pairs(&node["labels"]));
     table.pair("labels set", &pairs(&node["set"]["labels"]));
+    for actor in node["actors"].as_array().into_iter().flatten() {
+        table.pair(&one_line(actor["name"].as_str().unwrap_or_default()), &one_line(&how_it_is(actor)));
+    }
     table.print()
+}
+
+/// One actor of the node, in words.
+fn how_it_is(actor: &Value) -> String {
+    let mut said = format!("{} waiting", actor["depth"]);
+    if let Some(ms) = actor["idle_ms"].as_u64() {
+        said.push_str(&format!(", turned {} ago", span(ms, true)));
+    }
+    match actor["restarts"].as_u64() {
+        None | Some(0) => {}
+        Some(restarts) => said.push_str(&format!(", started again {restarts} times")),
+    }
+    if let Some(why) = actor["ailing"].as_str() {
+        said.push_str(&format!("; {why}"));
+    }
+    said
 }
 
 fn slots_from(node: &Value) -> String {
@@ -163,6 +182,14 @@ fn pairs(labels: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn actors_are_told_in_words() {
+        let well = json!({"name": "worker", "depth": 2, "idle_ms": 12, "restarts": 0, "ailing": null});
+        assert_eq!(how_it_is(&well), "2 waiting, turned 12ms ago");
+        let ill = json!({"name": "worker", "depth": 0, "idle_ms": null, "restarts": 3, "ailing": "died 3 times"});
+        assert_eq!(how_it_is(&ill), "0 waiting, started again 3 times; died 3 times");
+    }
 
     #[test]
     fn settings_become_a_merge_patch() {

@@ -27,7 +27,7 @@ pub(super) async fn set(api: &Api, request: &Request, name: &str) -> Answered {
         let (_, index) = commit(api, Record::NodeSet(Box::new(change))).await?;
         seen(api, index).await;
     }
-    show(api, name)
+    show(api, name).await
 }
 
 fn change(row: &NodeRow, wishes: &Map<String, Value>) -> Result<NodeChange, Problem> {

@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::request::Request;
 use super::view::Names;
 use super::{Api, read};
-use crate::backend::NodeVitals;
+use crate::backend::{ActorState, NodeVitals};
 use crate::http::openapi::words;
 use relais_dispatcher::ledger::{Ledger, NodeRow};
 use relais_protocol::record::{Record, Standing};
@@ -56,6 +56,31 @@ pub(in crate::http) struct NodeView {
     set: Option<SetView>,
     voter: bool,
     draining: bool,
+    /// Its actors and threads, as it says itself; null in a list, and where it does not answer.
+    actors: Option<Vec<ActorView>>,
+}
+
+/// An actor or thread of a node.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NodeActor)]
+struct ActorView {
+    #[schema(value_type = words::ActorName)]
+    name: String,
+    /// What waits for it: inputs, of `net` tasks, of the journal entries in the log that are not applied.
+    depth: u64,
+    /// For how long it has not had its turn; null of one that wakes only for work.
+    idle_ms: Option<u64>,
+    /// How often it died and was started again since the node started.
+    restarts: u64,
+    /// Why it is not well, if it is not.
+    ailing: Option<String>,
+}
+
+impl ActorView {
+    fn of(state: ActorState) -> Self {
+        let ActorState { name, depth, idle_ms, restarts, ailing } = state;
+        Self { name, depth, idle_ms, restarts, ailing }
+    }
 }
 
 /// What the node was started with.
@@ -126,6 +151,7 @@ fn view(ledger: &Ledger, row: &NodeRow, vitals: &[NodeVitals]) -> NodeView {
         set: (!row.set.is_void()).then(|| SetView { slots: row.set.slots, labels: row.set.labels.clone() }),
         voter: vitals.voter,
         draining: row.draining,
+        actors: None,
     }
 }
 
@@ -159,15 +185,18 @@ pub(super) async fn list(api: &Api, request: &Request) -> Answered {
 pub(super) async fn one(api: &Api, request: &Request, name: &str) -> Answered {
     request.query.only(&["consistency"])?;
     let sight = read::sight(api, request.query.local()?).await;
-    show(api, name).map_err(|problem| sight.not_seen(problem)).map(|answer| answer.stale(sight.stale_ms))
+    show(api, name).await.map_err(|problem| sight.not_seen(problem)).map(|answer| answer.stale(sight.stale_ms))
 }
 
-pub(super) fn show(api: &Api, name: &str) -> Answered {
+pub(super) async fn show(api: &Api, name: &str) -> Answered {
     let vitals = api.backend.vitals().nodes;
-    let ledger = api.backend.ledger();
-    let row = ledger.nodes().find(|row| row.name == name).ok_or_else(|| Problem::no_such_node(name))?;
-    let node = view(&ledger, row, &vitals);
-    drop(ledger);
+    let (id, mut node) = {
+        let ledger = api.backend.ledger();
+        let row = ledger.nodes().find(|row| row.name == name).ok_or_else(|| Problem::no_such_node(name))?;
+        (row.id, view(&ledger, row, &vitals))
+    };
+    let actors = api.backend.actors(id).await;
+    node.actors = actors.map(|actors| actors.into_iter().map(ActorView::of).collect());
     Answer::json(&node)
 }
 
@@ -179,5 +208,5 @@ pub(super) async fn drain(api: &Api, request: &Request, name: &str, on: bool) ->
     let node = node.ok_or_else(|| sight.not_seen(Problem::no_such_node(name)))?;
     let (_, index) = commit(api, Record::Drain { node, on }).await?;
     seen(api, index).await;
-    show(api, name)
+    show(api, name).await
 }

@@ -32,6 +32,10 @@ impl Hub {
             actor("election", self.pulse.depth() as u64, turned(self.pulse.turned_at())),
             actor("notebook", self.notebook.depth(), None),
         ];
+        if let Some(net) = self.net() {
+            let turned_at = Mono(self.net_turned_ms.load(Ordering::Relaxed));
+            actors.push(actor("net", net.depth() as u64, turned(turned_at)));
+        }
         if let Some(journal) = self.journal() {
             let status = journal.status().borrow().clone();
             let next = |index: Option<u64>| index.map_or(0, |index| index + 1);

@@ -81,6 +81,8 @@ words! {
         &["joining", "online", "suspect", "limited", "draining", "offline", "left"]);
     SlotsFrom = one_of("Where the number of slots is from: set by PATCH, given at the start, or derived from cores \
         and memory.", &["set", "start", "derived"]);
+    ActorName = one_of("Which actor or thread.",
+        &["dispatcher", "worker", "election", "notebook", "net", "journal"]);
     ClusterStatus = one_of("How the cluster stands.", &["running", "running (limited)", "no dispatcher", "offline"]);
     ClusterMode = one_of("How it decides.", &["single", "pair", "witness", "quorum"]);
     OutputStream = one_of("Which output.", &["stdout", "stderr"]);
