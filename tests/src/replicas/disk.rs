@@ -121,6 +121,7 @@ impl HostDisk {
         match what {
             Synced::Log => "log/db",
             Synced::LogMark => "log.mark",
+            Synced::LogTail => "log.tail",
             Synced::Vote => "vote",
             Synced::Ledger => "ledger/db",
             Synced::LedgerMark => "ledger.mark",
