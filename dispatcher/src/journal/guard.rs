@@ -19,7 +19,7 @@ pub struct Counters {
     pub vote_syncs: AtomicU64,
     /// `fdatasync`s of the ledger's database and its mark.
     pub ledger_syncs: AtomicU64,
-    /// Appends acknowledged; each needs one sync of the log and one of the mark before it.
+    /// Appends acknowledged; each needs one sync of the log before it.
     pub appends_acknowledged: AtomicU64,
     /// Entries in them.
     pub entries_acknowledged: AtomicU64,

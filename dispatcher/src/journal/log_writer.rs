@@ -1,8 +1,13 @@
 //! The one thread that writes the log, its high-water mark and the vote.
 //!
-//! An append is acknowledged only after the log's tail *and then* the mark were synced, in this order: entries
-//! beyond the mark were never acknowledged, entries up to it must be there at open. The log's database gets what
-//! is in the tail before that grows long, and before anything else is changed in it.
+//! An append is acknowledged after the log's tail was synced and the mark was written, in this order: entries up
+//! to the mark must be there at open. A process that is killed leaves a mark that is exact. The mark itself is
+//! synced when the log is idle and whenever the database is, so after a power cut it can lag: then the frames
+//! beyond it are taken as far as they are whole, and the only loss that it would not show is damage, in the same
+//! moment, to a frame of the last [`MARK_LAG`] or so. It would cost a second sync of each append to show that.
+//!
+//! The log's database gets what is in the tail at once, before that grows long, and is synced after every change;
+//! so what the power cuts in two in there was never yet taken out of the tail.
 //!
 //! Under a simulated clock it is no thread but a task of the runtime, since such a clock runs ahead of
 //! every thread.
@@ -21,18 +26,22 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvError, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Jobs that may wait. Openraft waits for each but purges, so there is always room.
 const JOBS: usize = 256;
-/// Purged entries removed from disk between two looks for other work.
-const PURGE_SLICE: u64 = 64;
-/// Frames, and bytes of them, at which the tail is written into the database.
-const TAIL_FRAMES: usize = 64;
-const TAIL_BYTES: u64 = 1 << 20;
+/// Purged entries removed from disk, and that synced, between two looks for other work.
+const PURGE_SLICE: u64 = 256;
+/// Frames, and bytes of them, from which on the tail is written into the database when there is nothing else to do.
+const TAIL_FRAMES: usize = 96;
+const TAIL_BYTES: u64 = 2 << 20;
+/// So many times that much is written into the database at once.
+const TAIL_FULL: usize = 4;
+/// How long the log is idle before the mark is synced.
+const MARK_LAG: Duration = Duration::from_millis(100);
 /// Between two looks whether a snapshot is on disk.
 const GAP_WAIT: Duration = Duration::from_millis(1);
 
@@ -60,6 +69,8 @@ pub(super) struct LogWriter {
     pub(super) base: Base,
     /// The index after the last frame on disk.
     pub(super) end: u64,
+    /// Whether the mark is not synced.
+    pub(super) lags: bool,
 }
 
 /// Starts the thread; it ends on [`LogJob::Close`].
@@ -106,10 +117,20 @@ impl Running {
     }
 
     async fn run_in_line(mut self, mut queue: mpsc::UnboundedReceiver<LogJob>) {
-        while let Some(job) = queue.recv().await {
+        loop {
+            let job = match tokio::time::timeout(MARK_LAG, queue.recv()).await {
+                Ok(Some(job)) => job,
+                Ok(None) => return,
+                Err(_) => {
+                    self.rest();
+                    match queue.recv().await {
+                        Some(job) => job,
+                        None => return,
+                    }
+                }
+            };
             if matches!(job, LogJob::Close) {
-                self.end();
-                return;
+                return self.end();
             }
             tokio::time::sleep(self.writer.guard.pace()).await;
             while let LogJob::Append(append, _) = &job
@@ -118,7 +139,7 @@ impl Running {
                 tokio::time::sleep(GAP_WAIT).await;
             }
             self.work(job);
-            while queue.is_empty() && matches!(self.purge_some(), Ok(true)) {}
+            while queue.is_empty() && matches!(self.tidy(), Ok(true)) {}
         }
     }
 
@@ -138,22 +159,49 @@ impl Running {
         }
     }
 
-    /// The next job; removes purged entries while there is none.
+    /// The next job; tidies up while there is none.
     fn next(&mut self, queue: &Receiver<LogJob>) -> Result<LogJob, RecvError> {
         loop {
             match queue.try_recv() {
                 Ok(job) => return Ok(job),
                 Err(TryRecvError::Disconnected) => return Err(RecvError),
-                Err(TryRecvError::Empty) => match self.purge_some() {
-                    Ok(true) => {}
-                    Ok(false) => return queue.recv(),
-                    Err(e) => {
-                        self.writer.guard.fail(format!("cannot purge the log: {e}"));
-                        return queue.recv();
-                    }
-                },
+                Err(TryRecvError::Empty) => {}
+            }
+            match self.tidy() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(e) => self.writer.guard.fail(format!("cannot tidy the log: {e}")),
+            }
+            if !self.writer.lags {
+                return queue.recv();
+            }
+            match queue.recv_timeout(MARK_LAG) {
+                Ok(job) => return Ok(job),
+                Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
+                Err(RecvTimeoutError::Timeout) => self.rest(),
             }
         }
+    }
+
+    /// The log is idle: what lags is synced.
+    fn rest(&mut self) {
+        if !self.writer.guard.has_failed()
+            && let Err(e) = self.writer.sync_mark()
+        {
+            self.writer.guard.fail(format!("cannot write the log: {e}"));
+        }
+    }
+
+    /// Does a part of what nobody waits for; `false` if there is nothing.
+    fn tidy(&mut self) -> Result<bool, BookError> {
+        if self.writer.guard.has_failed() {
+            return Ok(false);
+        }
+        if self.writer.is_long(1) {
+            self.writer.settle()?;
+            return Ok(true);
+        }
+        self.purge_some()
     }
 
     fn job(&mut self, job: LogJob) -> Result<(), BookError> {
@@ -165,8 +213,7 @@ impl Running {
                     io::Error::other(e.to_string())
                 });
                 callback.log_io_completed(told);
-                // Nobody waits for it.
-                if self.writer.is_long() && !self.writer.guard.has_failed() {
+                if self.writer.is_long(TAIL_FULL) && !self.writer.guard.has_failed() {
                     self.writer.settle()?;
                 }
                 Ok(())
@@ -208,10 +255,6 @@ impl Running {
         }
         let is_gap = append.first() > self.writer.end && self.writer.base.next_index() > self.writer.end;
         while is_gap && self.purge_some()? {}
-        if is_gap {
-            // What is acknowledged beyond it counts on the base that says so.
-            self.writer.sync()?;
-        }
         Ok(())
     }
 
@@ -230,6 +273,7 @@ impl Running {
         }
         self.writer.settle()?;
         self.writer.book.write(BASE_KEY, Some(&codec::encode(codec::FORMAT, &base)))?;
+        self.writer.sync()?;
         self.writer.base = base;
         self.wanted = None;
         Ok(true)
@@ -243,6 +287,9 @@ impl Running {
         for index in self.removed..upto.min(self.removed + PURGE_SLICE) {
             self.writer.remove(index)?;
             self.removed = index + 1;
+        }
+        if some {
+            self.writer.sync()?;
         }
         if self.writer.end < self.writer.base.next_index() && self.removed >= self.writer.end {
             self.writer.end = self.writer.base.next_index();
@@ -273,7 +320,7 @@ impl LogWriter {
         self.guard.sync_log(Synced::LogTail, || self.tail.sync())?;
         self.guard.step()?;
         self.mark.write(&codec::encode(codec::FORMAT, &Mark { last: append.mark }))?;
-        self.guard.sync(Synced::LogMark, || self.mark.sync())?;
+        self.lags = true;
         self.end = append.frames.last().map_or(self.end, |(index, _)| index + 1);
         self.unsettled.push(append);
         counters.bytes_appended.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -282,10 +329,10 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Whether the tail is to be written into the book.
-    fn is_long(&self) -> bool {
+    /// Whether the tail is `times` as long as what is worth being written into the book.
+    fn is_long(&self, times: usize) -> bool {
         let frames: usize = self.unsettled.iter().map(|append| append.frames.len()).sum();
-        frames >= TAIL_FRAMES || self.tail.bytes() >= TAIL_BYTES
+        frames >= times * TAIL_FRAMES || self.tail.bytes() >= times as u64 * TAIL_BYTES
     }
 
     /// Writes what is in the tail into the book, and syncs that.
@@ -310,9 +357,17 @@ impl LogWriter {
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), BookError> {
+    fn sync(&mut self) -> Result<(), BookError> {
         self.book.flush()?;
         self.guard.sync_log(Synced::Log, || self.book.file().sync_data())?;
+        self.sync_mark()
+    }
+
+    fn sync_mark(&mut self) -> Result<(), BookError> {
+        if self.lags {
+            self.guard.sync(Synced::LogMark, || self.mark.sync())?;
+            self.lags = false;
+        }
         Ok(())
     }
 
@@ -321,6 +376,7 @@ impl LogWriter {
         self.settle()?;
         self.mark.write(&codec::encode(codec::FORMAT, &Mark { last: mark }))?;
         self.guard.sync(Synced::LogMark, || self.mark.sync())?;
+        self.lags = false;
         self.tail.clear()?;
         self.guard.sync_log(Synced::LogTail, || self.tail.sync())?;
         for index in (since..end.min(self.end)).rev() {

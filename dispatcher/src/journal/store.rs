@@ -335,6 +335,7 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
         ballot,
         base: memory.base,
         end: memory.next_index(),
+        lags: false,
     };
     finish_fork(&mut writer, &mut memory)?;
     let (log_jobs, ledger_jobs, threads) = Threads::start(writer, options.disk.is_some())?;

@@ -231,7 +231,12 @@ pub(super) fn tail(book: &Book, found: &Found) -> Result<(), BookError> {
             }
         }
     }
-    if let Some(committed) = found.committed {
+    // What was left of an earlier round in the file can be older than what is in the database.
+    let known: Option<LogId> = match book.read(COMMITTED_KEY)? {
+        Some(bytes) => Some(decode("the committed log id", Some(&bytes))?),
+        None => None,
+    };
+    if let Some(committed) = found.committed.filter(|found| known.is_none_or(|known| known < *found)) {
         book.write(COMMITTED_KEY, Some(&codec::encode(codec::FORMAT, &committed)))?;
     }
     Ok(())
