@@ -16,7 +16,7 @@ use super::failure::Failure;
 use bytes::Bytes;
 use relais_protocol::time::UnixMs;
 use reqwest::Method;
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use round::Got;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
@@ -159,6 +159,15 @@ impl Answer {
     }
 }
 
+/// The trace that this command is part of, as its environment says: what it submits is part of it, too.
+fn trace() -> HeaderMap {
+    let said = [("traceparent", "TRACEPARENT"), ("tracestate", "TRACESTATE")].into_iter().filter_map(|(name, key)| {
+        let value = HeaderValue::from_str(&std::env::var(key).ok()?).ok()?;
+        Some((HeaderName::from_static(name), value))
+    });
+    said.collect()
+}
+
 impl Client {
     /// A client of the nodes at `addresses` (at least one).
     pub(crate) fn new(addresses: Vec<Address>, token: Option<Secret>, patience: Duration) -> Result<Self, Failure> {
@@ -169,6 +178,7 @@ impl Client {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("relais/", env!("CARGO_PKG_VERSION")))
+            .default_headers(trace())
             .build()
             .map_err(|error| Failure::Local(format!("can't make an HTTP client: {error}; report this")))?;
         Ok(Self { http, addresses, current: Cell::new(0), token, patience })

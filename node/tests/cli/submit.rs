@@ -23,6 +23,17 @@ fn without_a_terminal_it_prints_the_id_alone() {
 }
 
 #[test]
+fn what_is_submitted_within_a_trace_is_part_of_it() {
+    let node = accepting();
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = relais(&[&node]).args(["submit", "--", "true"]).env("TRACEPARENT", parent).output().unwrap();
+    let plain = relais(&[&node]).args(["submit", "--", "true"]).env_remove("TRACEPARENT").output().unwrap();
+    assert!(traced.status.success() && plain.status.success());
+    let seen = node.seen();
+    assert_eq!((seen[0].header("traceparent"), seen[1].header("traceparent")), (Some(parent), None));
+}
+
+#[test]
 fn every_flag_has_its_place_in_the_spec() {
     let node = accepting();
     let folder = tempfile::tempdir().unwrap();
