@@ -206,6 +206,12 @@ impl Core {
         self.batches.in_flight() || !self.batches.is_empty() && !self.batches.is_full()
     }
 
+    /// Whether a batch waits a moment for more: look again after [`CoreConfig::linger_ms`].
+    #[must_use]
+    pub fn lingers(&self) -> bool {
+        self.batches.lingers()
+    }
+
     /// How the reign came about, for the record of the failover.
     pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs, confirmed_at: Option<UnixMs>) {
         self.chronicle.explain(cause, suspected_at, confirmed_at);
@@ -281,7 +287,11 @@ impl Core {
     }
 
     fn committed(&mut self, now: Now, ledger: &Ledger, committed: &Committed, effects: &mut Vec<Effect>) {
-        for (ticket, own) in self.batches.commit(committed) {
+        let told = self.batches.commit(committed);
+        if self.config.linger_ms > 0 {
+            self.batches.linger(told.len(), now.mono.plus(self.config.linger_ms));
+        }
+        for (ticket, own) in told {
             if let Some(granted) = self.granted(now, ledger, ticket, &own) {
                 effects.extend(granted);
                 continue;
@@ -370,6 +380,7 @@ impl Core {
     }
 
     fn send_batch(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {
+        self.batches.look_at_clock(now.mono);
         let Some(records) = self.batches.next() else { return };
         self.counts.batches += 1;
         self.counts.records += records.len() as u64;

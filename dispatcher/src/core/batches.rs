@@ -1,10 +1,17 @@
 //! Group commit: proposals wait while a batch is in flight, and go together in the next.
+//!
+//! Many clients that each wait for their answer would split into two halves that take turns: one in flight, one
+//! waiting. An entry costs much the same whatever is in it, so after a batch of many the next one lingers for the
+//! moment in which they ask again, or until all of them have.
 
 use super::{Effect, Rejection, Ticket};
 use relais_protocol::merge::MergeRow;
+use relais_protocol::time::Mono;
 use relais_protocol::record::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Committed, Outcomes, Record};
 use std::collections::VecDeque;
 
+/// Proposals in a batch from which on the next one lingers.
+const LINGER_PROPOSALS: usize = 8;
 /// Rough encoded bytes of a record beside its texts.
 const RECORD_BYTES: usize = 150;
 
@@ -21,6 +28,8 @@ pub(super) struct Batches {
     promote: Option<Vec<Record>>,
     /// Who has how many records in the batch in flight.
     flight: Option<Vec<(Option<Ticket>, usize)>>,
+    /// The next batch waits until then, or for so many proposals.
+    linger: Option<(Mono, usize)>,
     promoting: bool,
     held: bool,
     drained_told: bool,
@@ -82,6 +91,22 @@ impl Batches {
         drained
     }
 
+    /// A batch of `told` proposals was committed: the next one may wait until `until` for as many again.
+    pub(super) fn linger(&mut self, told: usize, until: Mono) {
+        let goal = told + self.waiting.len();
+        self.linger = (told >= LINGER_PROPOSALS).then_some((until, goal));
+    }
+
+    /// Whether the next batch waits for more.
+    pub(super) fn lingers(&self) -> bool {
+        self.linger.is_some()
+    }
+
+    /// Ends the wait when its time is over or all are there.
+    pub(super) fn look_at_clock(&mut self, now: Mono) {
+        self.linger = self.linger.filter(|(until, goal)| now < *until && self.waiting.len() < *goal);
+    }
+
     /// Takes the records of the next batch, if none is in flight.
     pub(super) fn next(&mut self) -> Option<Vec<Record>> {
         if self.flight.is_some() {
@@ -92,7 +117,7 @@ impl Batches {
             self.flight = Some(vec![(None, records.len())]);
             return Some(records);
         }
-        if self.held || self.full || self.waiting.is_empty() {
+        if self.held || self.full || self.linger.is_some() || self.waiting.is_empty() {
             return None;
         }
         let (mut records, mut flight, mut bytes) = (Vec::new(), Vec::new(), 0);
