@@ -287,11 +287,7 @@ impl Core {
     }
 
     fn committed(&mut self, now: Now, ledger: &Ledger, committed: &Committed, effects: &mut Vec<Effect>) {
-        let told = self.batches.commit(committed);
-        if self.config.linger_ms > 0 {
-            self.batches.linger(told.len(), now.mono.plus(self.config.linger_ms));
-        }
-        for (ticket, own) in told {
+        for (ticket, own) in self.batches.commit(committed, now.mono.plus(self.config.linger_ms)) {
             if let Some(granted) = self.granted(now, ledger, ticket, &own) {
                 effects.extend(granted);
                 continue;
@@ -380,8 +376,7 @@ impl Core {
     }
 
     fn send_batch(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {
-        self.batches.look_at_clock(now.mono);
-        let Some(records) = self.batches.next() else { return };
+        let Some(records) = self.batches.next(now.mono) else { return };
         self.counts.batches += 1;
         self.counts.records += records.len() as u64;
         let (reign, stamp) = (ledger.reign(), self.stamp(now, ledger));

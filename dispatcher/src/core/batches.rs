@@ -6,12 +6,13 @@
 
 use super::{Effect, Rejection, Ticket};
 use relais_protocol::merge::MergeRow;
-use relais_protocol::time::Mono;
 use relais_protocol::record::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Committed, Outcomes, Record};
+use relais_protocol::time::Mono;
 use std::collections::VecDeque;
 
-/// Proposals in a batch from which on the next one lingers.
-const LINGER_PROPOSALS: usize = 8;
+/// Submits in a batch from which on the next one lingers, and so many that it has no reason to.
+const LINGER_FROM: usize = 8;
+const LINGER_TO: usize = 128;
 /// Rough encoded bytes of a record beside its texts.
 const RECORD_BYTES: usize = 150;
 
@@ -28,7 +29,9 @@ pub(super) struct Batches {
     promote: Option<Vec<Record>>,
     /// Who has how many records in the batch in flight.
     flight: Option<Vec<(Option<Ticket>, usize)>>,
-    /// The next batch waits until then, or for so many proposals.
+    /// Submits in the batch in flight.
+    submits: usize,
+    /// The next batch waits until then, or for so many submits.
     linger: Option<(Mono, usize)>,
     promoting: bool,
     held: bool,
@@ -91,29 +94,19 @@ impl Batches {
         drained
     }
 
-    /// A batch of `told` proposals was committed: the next one may wait until `until` for as many again.
-    pub(super) fn linger(&mut self, told: usize, until: Mono) {
-        let goal = told + self.waiting.len();
-        self.linger = (told >= LINGER_PROPOSALS).then_some((until, goal));
-    }
-
     /// Whether the next batch waits for more.
     pub(super) fn lingers(&self) -> bool {
         self.linger.is_some()
     }
 
-    /// Ends the wait when its time is over or all are there.
-    pub(super) fn look_at_clock(&mut self, now: Mono) {
-        self.linger = self.linger.filter(|(until, goal)| now < *until && self.waiting.len() < *goal);
-    }
-
-    /// Takes the records of the next batch, if none is in flight.
-    pub(super) fn next(&mut self) -> Option<Vec<Record>> {
+    /// Takes the records of the next batch, if none is in flight and it does not wait for more.
+    pub(super) fn next(&mut self, now: Mono) -> Option<Vec<Record>> {
+        self.linger = self.linger.filter(|(until, goal)| now < *until && self.submits_waiting() < *goal);
         if self.flight.is_some() {
             return None;
         }
         if let Some(records) = self.promote.take() {
-            self.promoting = true;
+            (self.promoting, self.submits) = (true, 0);
             self.flight = Some(vec![(None, records.len())]);
             return Some(records);
         }
@@ -133,11 +126,13 @@ impl Batches {
             records.extend(proposal.records);
         }
         self.flight = Some(flight);
+        self.submits = records.iter().filter(|record| matches!(record, Record::Submit(_))).count();
         Some(records)
     }
 
-    /// The batch in flight is committed: who waits for which part of it.
-    pub(super) fn commit(&mut self, committed: &Committed) -> Vec<(Ticket, Committed)> {
+    /// The batch in flight is committed: who waits for which part of it. If those are many, the next one may wait
+    /// until `linger` for as many again.
+    pub(super) fn commit(&mut self, committed: &Committed, linger: Mono) -> Vec<(Ticket, Committed)> {
         self.promoting = false;
         let mut rest = committed.outcomes.each.as_slice();
         let mut told = Vec::new();
@@ -149,7 +144,16 @@ impl Batches {
                 told.push((ticket, Committed { index: committed.index, outcomes }));
             }
         }
+        let waiting = self.submits_waiting();
+        let many = self.submits >= LINGER_FROM && waiting < LINGER_TO;
+        self.linger = many.then(|| (linger, LINGER_TO.min(self.submits + waiting)));
         told
+    }
+
+    /// Submits that wait, as far as they matter.
+    fn submits_waiting(&self) -> usize {
+        let records = self.waiting.iter().flat_map(|proposal| &proposal.records);
+        records.filter(|record| matches!(record, Record::Submit(_))).take(LINGER_TO).count()
     }
 
     /// The batch in flight came to nothing.

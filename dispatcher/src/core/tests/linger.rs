@@ -3,7 +3,10 @@
 use super::*;
 
 fn ask(n: u64) -> Input {
-    Input::Propose(Ticket(n), vec![Record::Tick])
+    let (kind, queue, payload) = ("noop".into(), QueueName::default(), "{}".into());
+    let spec = JobSpec { kind, queue, priority: 50, payload, options: None };
+    let submit = Submit { id: JobId(u128::from(n)), spec, body_hash: 0, submitted_by: String::new() };
+    Input::Propose(Ticket(n), vec![Record::Submit(Box::new(submit))])
 }
 
 /// A core whose first batch, of one, is in flight, with `waiting` proposals behind it; the batch that its
