@@ -345,17 +345,7 @@ impl DispatcherActor {
             // What was applied before this was told has gathered already: it comes first.
             actor.turn(ctx);
             actor.step(input, ctx);
-            actor.linger(ctx);
         }));
-    }
-
-    fn linger(&mut self, ctx: &mut Context<Self>) {
-        if self.core.lingers() {
-            ctx.run_later(Duration::from_millis(self.parts.config.linger_ms), |actor, ctx| {
-                actor.turn(ctx);
-                actor.step(Input::Voters(actor.parts.outlet.voters()), ctx);
-            });
-        }
     }
 
     fn progress(&self) {

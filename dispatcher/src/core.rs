@@ -206,12 +206,6 @@ impl Core {
         self.batches.in_flight() || !self.batches.is_empty() && !self.batches.is_full()
     }
 
-    /// Whether a batch waits a moment for more: look again after [`CoreConfig::linger_ms`].
-    #[must_use]
-    pub fn lingers(&self) -> bool {
-        self.batches.lingers()
-    }
-
     /// How the reign came about, for the record of the failover.
     pub fn explain_reign(&mut self, cause: &str, suspected_at: UnixMs, confirmed_at: Option<UnixMs>) {
         self.chronicle.explain(cause, suspected_at, confirmed_at);
@@ -287,7 +281,7 @@ impl Core {
     }
 
     fn committed(&mut self, now: Now, ledger: &Ledger, committed: &Committed, effects: &mut Vec<Effect>) {
-        for (ticket, own) in self.batches.commit(committed, now.mono.plus(self.config.linger_ms)) {
+        for (ticket, own) in self.batches.commit(committed) {
             if let Some(granted) = self.granted(now, ledger, ticket, &own) {
                 effects.extend(granted);
                 continue;
@@ -376,7 +370,7 @@ impl Core {
     }
 
     fn send_batch(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {
-        let Some(records) = self.batches.next(now.mono) else { return };
+        let Some(records) = self.batches.next() else { return };
         self.counts.batches += 1;
         self.counts.records += records.len() as u64;
         let (reign, stamp) = (ledger.reign(), self.stamp(now, ledger));

@@ -1,18 +1,10 @@
 //! Group commit: proposals wait while a batch is in flight, and go together in the next.
-//!
-//! Many clients that each wait for their answer would split into two halves that take turns: one in flight, one
-//! waiting. An entry costs much the same whatever is in it, so after a batch of many the next one lingers for the
-//! moment in which they ask again, or until all of them have.
 
 use super::{Effect, Rejection, Ticket};
 use relais_protocol::merge::MergeRow;
 use relais_protocol::record::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Committed, Outcomes, Record};
-use relais_protocol::time::Mono;
 use std::collections::VecDeque;
 
-/// Submits in a batch from which on the next one lingers, and so many that it has no reason to.
-const LINGER_FROM: usize = 8;
-const LINGER_TO: usize = 128;
 /// Rough encoded bytes of a record beside its texts.
 const RECORD_BYTES: usize = 150;
 
@@ -29,10 +21,6 @@ pub(super) struct Batches {
     promote: Option<Vec<Record>>,
     /// Who has how many records in the batch in flight.
     flight: Option<Vec<(Option<Ticket>, usize)>>,
-    /// Submits in the batch in flight.
-    submits: usize,
-    /// The next batch waits until then, or for so many submits.
-    linger: Option<(Mono, usize)>,
     promoting: bool,
     held: bool,
     drained_told: bool,
@@ -94,23 +82,17 @@ impl Batches {
         drained
     }
 
-    /// Whether the next batch waits for more.
-    pub(super) fn lingers(&self) -> bool {
-        self.linger.is_some()
-    }
-
-    /// Takes the records of the next batch, if none is in flight and it does not wait for more.
-    pub(super) fn next(&mut self, now: Mono) -> Option<Vec<Record>> {
-        self.linger = self.linger.filter(|(until, goal)| now < *until && self.submits_waiting() < *goal);
+    /// Takes the records of the next batch, if none is in flight.
+    pub(super) fn next(&mut self) -> Option<Vec<Record>> {
         if self.flight.is_some() {
             return None;
         }
         if let Some(records) = self.promote.take() {
-            (self.promoting, self.submits) = (true, 0);
+            self.promoting = true;
             self.flight = Some(vec![(None, records.len())]);
             return Some(records);
         }
-        if self.held || self.full || self.linger.is_some() || self.waiting.is_empty() {
+        if self.held || self.full || self.waiting.is_empty() {
             return None;
         }
         let (mut records, mut flight, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -126,13 +108,11 @@ impl Batches {
             records.extend(proposal.records);
         }
         self.flight = Some(flight);
-        self.submits = records.iter().filter(|record| matches!(record, Record::Submit(_))).count();
         Some(records)
     }
 
-    /// The batch in flight is committed: who waits for which part of it. If those are many, the next one may wait
-    /// until `linger` for as many again.
-    pub(super) fn commit(&mut self, committed: &Committed, linger: Mono) -> Vec<(Ticket, Committed)> {
+    /// The batch in flight is committed: who waits for which part of it.
+    pub(super) fn commit(&mut self, committed: &Committed) -> Vec<(Ticket, Committed)> {
         self.promoting = false;
         let mut rest = committed.outcomes.each.as_slice();
         let mut told = Vec::new();
@@ -144,16 +124,7 @@ impl Batches {
                 told.push((ticket, Committed { index: committed.index, outcomes }));
             }
         }
-        let waiting = self.submits_waiting();
-        let many = self.submits >= LINGER_FROM && waiting < LINGER_TO;
-        self.linger = many.then(|| (linger, LINGER_TO.min(self.submits + waiting)));
         told
-    }
-
-    /// Submits that wait, as far as they matter.
-    fn submits_waiting(&self) -> usize {
-        let records = self.waiting.iter().flat_map(|proposal| &proposal.records);
-        records.filter(|record| matches!(record, Record::Submit(_))).take(LINGER_TO).count()
     }
 
     /// The batch in flight came to nothing.

@@ -13,8 +13,6 @@ pub struct CoreConfig {
     pub reorder_ms: u64,
     /// How often every replica counts and hashes its rows.
     pub audit_every_ms: u64,
-    /// How long a batch waits for more proposals after one of many; 0 for not at all.
-    pub linger_ms: u64,
     /// Whether the wall clock is compared with others': then schedules wait for [`Input::Clock`].
     pub clock_compared: bool,
 }
@@ -27,7 +25,6 @@ impl Default for CoreConfig {
             suspect_after_ms: 1_500,
             reorder_ms: 1_000,
             audit_every_ms: 60_000,
-            linger_ms: 0,
             clock_compared: false,
         }
     }

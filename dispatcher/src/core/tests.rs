@@ -1,7 +1,6 @@
 //! Tests of the core: batches, leases, orders and reports, with effects compared whole.
 
 mod leases;
-mod linger;
 mod retention;
 mod silence;
 

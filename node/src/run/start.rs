@@ -257,7 +257,7 @@ async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Handle) -> Result<
 
 fn start_dispatcher(hub: &Arc<Hub>, journal: Arc<RaftJournal>, stopping: &Stopping) {
     let parts = DispatcherParts {
-        config: CoreConfig { clock_compared: true, linger_ms: 1, ..CoreConfig::default() },
+        config: CoreConfig { clock_compared: true, ..CoreConfig::default() },
         me: hub.me.node,
         incarnation: hub.me.incarnation,
         machine: hub.machine.clone(),
