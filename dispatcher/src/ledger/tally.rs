@@ -14,12 +14,10 @@ use relais_protocol::job::{AttemptOutcome, StateName};
 use relais_protocol::time::UnixMs;
 
 /// Upper bounds of the buckets of a [`Spread`], in ms.
-pub const BOUNDS_MS: [u64; 17] = [
-    1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 600_000, 3_600_000, 86_400_000,
-];
+pub const BOUNDS_MS: [u64; 17] =
+    [1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 600_000, 3_600_000, 86_400_000];
 /// The states that a job can end in, in the order of [`Tally::jobs`].
-pub const ENDS: [StateName; 4] =
-    [StateName::Succeeded, StateName::Failed, StateName::Cancelled, StateName::Expired];
+pub const ENDS: [StateName; 4] = [StateName::Succeeded, StateName::Failed, StateName::Cancelled, StateName::Expired];
 /// The outcomes of attempts, in the order of [`Tally::attempts`].
 pub const OUTCOMES: [AttemptOutcome; 5] = [
     AttemptOutcome::Succeeded,
