@@ -1,10 +1,12 @@
 //! An answer before it is HTTP: status, headers, and a body that is whole or a stream.
 
+use super::connection::Taken;
 use super::problem::Problem;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::Serialize;
 use std::io;
@@ -87,8 +89,8 @@ impl Answer {
         self
     }
 
-    /// As actix sends it.
-    pub(super) fn into_response(self) -> HttpResponse {
+    /// As actix sends it. A stream is in its handler's hands until its end.
+    pub(super) fn into_response(self, taken: Option<Taken>) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.insert_header((CONTENT_TYPE, self.content_type));
         for header in self.headers {
@@ -96,7 +98,9 @@ impl Answer {
         }
         match self.body {
             Body::Whole(bytes) => response.body(bytes),
-            Body::Stream(stream) => response.streaming(stream),
+            Body::Stream(stream) => response.streaming(stream.inspect(move |_| {
+                let _ = &taken;
+            })),
         }
     }
 }
