@@ -18,3 +18,4 @@ pub mod program;
 pub mod pulse;
 pub mod run;
 pub mod seed;
+mod veil;

@@ -22,7 +22,7 @@ const SLOW: usize = 1_000;
 /// Connections that nobody says anything on.
 const IDLE: usize = 10_000;
 /// Clients that never read.
-const DEAF: usize = 100;
+const DEAF: usize = 50;
 /// By when who is too slow is thrown out: the design's limits are 5 to 15 s, and this machine does other things, too.
 const THROWN_OUT_LIMIT: Duration = Duration::from_secs(60);
 

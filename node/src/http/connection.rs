@@ -3,7 +3,7 @@
 //! ```text
 //!   silent  ──first byte──►  head  ──handler begins──►  handled  ──answer written──►  idle ──byte──► head …
 //!   5 s                      5 to 10 s                  (no limit here)               80 s
-//!                            an answer that the client does not take: 30 to 35 s
+//!                            an answer that the client does not take: 15 to 20 s
 //! ```
 //!
 //! The HTTP library times the first head of a connection only. Here each one is, and a client that does not read
@@ -30,7 +30,7 @@ const BEAT: Duration = Duration::from_secs(5);
 /// Beats after which a head that began to arrive must be whole.
 const HEAD_BEATS: u32 = 2;
 /// Beats that may go by while the client takes nothing of an answer.
-const STUCK_BEATS: u32 = 7;
+const STUCK_BEATS: u32 = 4;
 /// Beats that may go by while nothing comes, goes, or is done: a little more than keep-alive is.
 const IDLE_BEATS: u32 = 16;
 
@@ -248,7 +248,7 @@ mod tests {
         let at = |now, moved, stuck| Beats { now, moved, stuck };
         assert_eq!(at(9, 9, None).over(None, true), None);
         assert!(at(11, 11, None).over(Some(10), true).is_none() && at(12, 12, None).over(Some(10), true).is_some());
-        assert!(at(16, 10, Some(10)).over(None, false).is_none() && at(17, 10, Some(10)).over(None, false).is_some());
+        assert!(at(13, 10, Some(10)).over(None, false).is_none() && at(14, 10, Some(10)).over(None, false).is_some());
         assert!(at(25, 10, None).over(None, true).is_none() && at(26, 10, None).over(None, true).is_some());
         assert_eq!(at(9_999, 0, None).over(None, false), None, "a handler has all the time that it needs");
     }
