@@ -58,6 +58,7 @@ pub(crate) use notified::message as ended_message;
 pub use spec::{is_kind, spec_of};
 
 use crate::backend::Backend;
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use answer::{Answer, Answered};
@@ -68,6 +69,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// Where a browser says that a request comes from.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// How the API is served.
 #[derive(Clone, Debug)]
@@ -171,7 +175,7 @@ async fn answer_http(http: HttpRequest, payload: web::Payload, api: web::Data<Ap
 /// From the head of a request to its answer.
 async fn take(api: &Arc<Api>, http: &HttpRequest, payload: web::Payload, route: Result<Route, NoRoute>) -> Answered {
     let headers = http.headers();
-    check_origin(api, headers)?;
+    check_origin(api, http.method(), headers)?;
     let route = route.map_err(|why| no_route(why, http.method().as_str(), http.path()))?;
     if let Route::Page(wanted) = &route {
         return page::answer(wanted, headers);
@@ -284,7 +288,7 @@ fn no_route(why: NoRoute, method: &str, path: &str) -> Problem {
     }
 }
 
-fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_origin(api: &Api, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let host = text(headers, &header::HOST).unwrap_or_default();
     if !access::allowed_host(host, &api.config.names) {
         let detail = "the Host header is not this node's: use localhost, an IP address, or the node's advertised name";
@@ -294,7 +298,10 @@ fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
     let foreign = headers
         .get_all(header::ORIGIN)
         .any(|origin| !origin.to_str().is_ok_and(|origin| access::allowed_origin(origin, host)));
-    if foreign {
+    // A browser that keeps the origin to itself still says whether it is another. A link may lead here from anywhere.
+    let changes = ![Method::GET, Method::HEAD].contains(method);
+    let from_elsewhere = ["cross-site", "same-site"].map(Some).contains(&text(headers, &SEC_FETCH_SITE));
+    if foreign || (changes && from_elsewhere) {
         return Err(Problem::new(
             Kind::Forbidden,
             "the Origin header is another site's; its pages may not use this API",
