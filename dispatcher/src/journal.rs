@@ -1,7 +1,7 @@
 //! The replicated journal: what is in it was stored, with a real `fdatasync`, by a majority of voters.
 //!
 //! ```text
-//!   propose ─► openraft ─► log (sled, one writer thread) ─► acknowledged
+//!   propose ─► openraft ─► log (a tail file, then sled; one writer thread) ─► acknowledged
 //!                 │  └────► Link ─► the other voters' logs
 //!              committed ─► Machine::apply (memory) ─► checkpoint (sled, a thread of its own)
 //! ```
@@ -11,13 +11,15 @@
 //! ledger's matter, how bytes reach a peer the transport's, when to stand for leader the election's: no
 //! timer in here starts an election or sends a heartbeat.
 //!
-//! Three choices differ from the obvious:
+//! Four choices differ from the obvious:
 //! - A value over 4 KiB is cut into pieces, each under a key of its own, in place of a file per large
 //!   value: one mechanism, written in the same batch, with no garbage to collect. It is 4 KiB because
 //!   sled keeps a tree node of more than 128 KiB in a file that it never syncs, and a node holds up to
 //!   17 values.
 //! - The stored ledger *is* the snapshot. It is streamed row by row; rows that a checkpoint overwrites
 //!   meanwhile are kept for the stream in memory, so neither waits for the other.
+//! - Sled gets the log's frames many at a time. Each append is written and synced into a small file in front of
+//!   it: a flush of sled for each would cost more than all else that is done for a small entry.
 //! - Log and ledger are two sled databases with a thread each, and a checkpoint goes through a redo file
 //!   rather than one large sled batch: sled's batch lock is one for the whole process, and a checkpoint of
 //!   20,000 rows held it for up to 300 ms, in which no append could be acknowledged.
@@ -35,6 +37,7 @@ mod instance;
 mod ledger;
 mod ledger_writer;
 mod log;
+mod log_job;
 mod log_memory;
 mod log_writer;
 mod long;
@@ -52,6 +55,7 @@ mod slots;
 mod snapshot;
 mod status;
 mod store;
+mod tail;
 mod threads;
 mod transfer;
 mod types;

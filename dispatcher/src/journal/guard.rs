@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What the store counted since it was opened.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// `fdatasync`s of the log's database.
+    /// `fdatasync`s of the log's tail and of its database.
     pub log_syncs: AtomicU64,
     /// `fdatasync`s of the high-water mark.
     pub mark_syncs: AtomicU64,
@@ -19,7 +19,7 @@ pub struct Counters {
     pub vote_syncs: AtomicU64,
     /// `fdatasync`s of the ledger's database and its mark.
     pub ledger_syncs: AtomicU64,
-    /// Appends acknowledged; each needs one sync of the log and one of the mark before it.
+    /// Appends acknowledged; each needs one sync of the log before it.
     pub appends_acknowledged: AtomicU64,
     /// Entries in them.
     pub entries_acknowledged: AtomicU64,
@@ -73,6 +73,8 @@ pub enum Synced {
     Ledger,
     /// How far an installed snapshot was acknowledged.
     LedgerMark,
+    /// The newest frames of the log.
+    LogTail,
 }
 
 /// A disk of a simulation under the store: it says how long writes take, is told of each sync, and can fail.
@@ -135,9 +137,9 @@ impl Guard {
     }
 
     /// Syncs the log with `sync`, counts it and how long it took.
-    pub(super) fn sync_log(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    pub(super) fn sync_log(&self, what: Synced, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let began = tokio::time::Instant::now();
-        self.sync(Synced::Log, sync)?;
+        self.sync(what, sync)?;
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.counters.log_sync_us.fetch_add(took, Ordering::Relaxed);
         Ok(())
@@ -159,7 +161,7 @@ impl Guard {
 
     fn counter(&self, what: Synced) -> &AtomicU64 {
         match what {
-            Synced::Log => &self.counters.log_syncs,
+            Synced::Log | Synced::LogTail => &self.counters.log_syncs,
             Synced::LogMark => &self.counters.mark_syncs,
             Synced::Vote => &self.counters.vote_syncs,
             Synced::Ledger | Synced::LedgerMark => &self.counters.ledger_syncs,

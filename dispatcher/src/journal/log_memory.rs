@@ -7,6 +7,8 @@ use super::types::{LogId, Types};
 use openraft::{Entry, EntryPayload};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries kept in memory.
 const RECENT: usize = 160;
@@ -52,6 +54,8 @@ pub(super) struct Memory {
     /// The last entries, in order.
     recent: VecDeque<Entry<Types>>,
     recent_bytes: usize,
+    /// The index after the last entry that can be read from disk; the writer moves it.
+    pub(super) settled: Arc<AtomicU64>,
     /// The last log id known to be committed.
     pub(super) committed: Option<LogId>,
 }
@@ -60,7 +64,9 @@ impl Memory {
     /// A log that was read from disk.
     pub(super) fn new(base: Base, known: VecDeque<Known>, committed: Option<LogId>) -> Self {
         let bytes = known.iter().map(|entry| u64::from(entry.bytes)).sum();
-        Self { base, known, bytes, committed, ..Self::default() }
+        let memory = Self { base, known, bytes, committed, ..Self::default() };
+        memory.settled.store(memory.next_index(), Ordering::Release);
+        memory
     }
 
     /// The last log id, purged or not.
@@ -80,15 +86,14 @@ impl Memory {
 
     /// Frames `entries`, in order, and keeps them: index and frame of each.
     pub(super) fn frame(&mut self, entries: Vec<Entry<Types>>) -> Vec<(u64, Vec<u8>)> {
-        let count = entries.len();
-        let mut frames = Vec::with_capacity(count);
+        let mut frames = Vec::with_capacity(entries.len());
         for entry in entries {
             let index = entry.log_id.index;
             let (bytes, hash) = frame::encode(&entry, self.last_hash());
             self.push(entry, hash, bytes.len() as u32);
             frames.push((index, bytes));
         }
-        self.evict(count);
+        self.evict();
         frames
     }
 
@@ -136,12 +141,12 @@ impl Memory {
         self.recent.push_back(entry);
     }
 
-    /// Lets go of the oldest entries, but not of the last `unwritten` ones.
-    pub(super) fn evict(&mut self, unwritten: usize) {
-        while self.recent.len() > unwritten && (self.recent.len() > RECENT || self.recent_bytes > RECENT_BYTES) {
-            if let Some(entry) = self.recent.pop_front() {
-                self.recent_bytes -= payload_bytes(&entry);
-            }
+    /// Lets go of the oldest entries, but not of those that can't be read from disk yet.
+    fn evict(&mut self) {
+        let settled = self.settled.load(Ordering::Acquire);
+        while self.recent.len() > RECENT || self.recent_bytes > RECENT_BYTES {
+            let Some(entry) = self.recent.pop_front_if(|entry| entry.log_id.index < settled) else { return };
+            self.recent_bytes -= payload_bytes(&entry);
         }
     }
 

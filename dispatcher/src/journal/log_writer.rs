@@ -1,118 +1,49 @@
 //! The one thread that writes the log, its high-water mark and the vote.
 //!
-//! An append is acknowledged only after the log's database *and then* the mark were synced, in this
-//! order: entries beyond the mark were never acknowledged, entries up to it must be there at open.
+//! An append is acknowledged after the log's tail was synced and the mark was written, in this order: entries up
+//! to the mark must be there at open. A process that is killed leaves a mark that is exact. The mark itself is
+//! synced when the log is idle and whenever the database is, so after a power cut it can lag: then the frames
+//! beyond it are taken as far as they are whole, and the only loss that it would not show is damage, in the same
+//! moment, to a frame of the last [`MARK_LAG`] or so. It would cost a second sync of each append to show that.
+//!
+//! The log's database gets what is in the tail at once, before that grows long, and is synced after every change;
+//! so what the power cuts in two in there was never yet taken out of the tail.
 //!
 //! Under a simulated clock it is no thread but a task of the runtime, since such a clock runs ahead of
 //! every thread.
 
 use super::book::{Book, BookError};
-use super::fork::ForkMark;
 use super::guard::{Guard, Synced};
 use super::ledger::Ledger;
 use super::log::{BASE_KEY, COMMITTED_KEY, FRAMES};
-use super::log_memory::{Base, Memory};
+pub(super) use super::log_job::{Append, Ballot, LogJob, Mark};
+use super::log_memory::Base;
 use super::slots::SlotFile;
+use super::tail::Tail;
 use super::threads::LogJobs;
-use super::types::{LogId, Types, Vote};
-use openraft::storage::LogFlushed;
 use relais_protocol::codec;
-use relais_protocol::ids::Generation;
-use serde::{Deserialize, Serialize};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvError, TryRecvError, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Jobs that may wait. Openraft waits for each but purges, so there is always room.
 const JOBS: usize = 256;
-/// Purged entries removed from disk between two looks for other work.
-const PURGE_SLICE: u64 = 64;
+/// Purged entries removed from disk, and that synced, between two looks for other work.
+const PURGE_SLICE: u64 = 256;
+/// Frames, and bytes of them, from which on the tail is written into the database when there is nothing else to do.
+const TAIL_FRAMES: usize = 96;
+const TAIL_BYTES: u64 = 2 << 20;
+/// So many times that much is written into the database at once.
+const TAIL_FULL: usize = 4;
+/// How long the log is idle before the mark is synced.
+const MARK_LAG: Duration = Duration::from_millis(100);
 /// Between two looks whether a snapshot is on disk.
 const GAP_WAIT: Duration = Duration::from_millis(1);
-
-/// Frames to write.
-#[derive(Debug)]
-pub(super) struct Append {
-    /// Index and frame, in order.
-    pub(super) frames: Vec<(u64, Vec<u8>)>,
-    /// Index and hash of the last one.
-    pub(super) mark: Option<(u64, u64)>,
-    /// What was known to be committed.
-    pub(super) committed: Option<LogId>,
-}
-
-impl Append {
-    fn first(&self) -> u64 {
-        self.frames.first().map_or(0, |(index, _)| *index)
-    }
-
-    /// `frames` that are the last ones in `memory`.
-    pub(super) fn new(frames: Vec<(u64, Vec<u8>)>, memory: &Memory) -> Self {
-        let mark = memory.known.back().filter(|_| !frames.is_empty()).map(|entry| (entry.id.index, entry.hash));
-        Self { frames, mark, committed: memory.committed }
-    }
-}
-
-/// What to do. A channel is dropped without an answer when the store has failed.
-pub(super) enum LogJob {
-    /// Write, sync, acknowledge.
-    Append(Append, LogFlushed<Types>),
-    /// Remove the entries from `since` up to but not `end`; the last one left is `mark`.
-    Truncate {
-        /// The first to go.
-        since: u64,
-        /// After the last to go.
-        end: u64,
-        /// Index and hash of the last one left.
-        mark: Option<(u64, u64)>,
-        /// Told when done.
-        done: oneshot::Sender<()>,
-    },
-    /// Remove what is before the new base.
-    Purge(Base),
-    /// Keep a vote.
-    Vote(Vote, oneshot::Sender<()>),
-    /// Keep which history the log is of.
-    Adopt(Generation, oneshot::Sender<()>),
-    /// Keep whose log it is from now on, then write the entry with which that begins.
-    Fork(Append, Ballot, oneshot::Sender<()>),
-    /// A checkpoint was made.
-    Nudge,
-    /// End.
-    Close,
-}
-
-/// The high-water mark: the last acknowledged entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
-    /// Index and hash; `None` while nothing was acknowledged, or all of it was cut off again.
-    pub(super) last: Option<(u64, u64)>,
-}
-
-/// The vote, whose journal it is, and of which history. Kept in one small file, so that a fork is one write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Ballot {
-    /// The raft id of this journal.
-    pub(super) raft_id: u64,
-    /// The vote, once there was one.
-    pub(super) vote: Option<Vote>,
-    /// The history of its entries, once it has any.
-    pub(super) history: Option<Generation>,
-    /// The last fork. Its first entry may not be written yet: then it is at the next open.
-    pub(super) fork: Option<ForkMark>,
-}
-
-impl Ballot {
-    /// Of a new journal.
-    pub(super) fn new(raft_id: u64) -> Self {
-        Self { raft_id, vote: None, history: None, fork: None }
-    }
-}
 
 /// Writes the log.
 pub(super) struct LogWriter {
@@ -120,6 +51,12 @@ pub(super) struct LogWriter {
     pub(super) book: Arc<Book>,
     /// Counts and fails.
     pub(super) guard: Arc<Guard>,
+    /// The newest frames.
+    pub(super) tail: Tail,
+    /// The index after the last frame in the book, told to who reads.
+    pub(super) settled: Arc<AtomicU64>,
+    /// What is in the tail and not in the book.
+    pub(super) unsettled: Vec<Append>,
     /// Says how far the ledger reaches: what is not in it is not purged.
     pub(super) ledger: Arc<Ledger>,
     /// Holds [`Mark`].
@@ -132,6 +69,8 @@ pub(super) struct LogWriter {
     pub(super) base: Base,
     /// The index after the last frame on disk.
     pub(super) end: u64,
+    /// Whether the mark is not synced.
+    pub(super) lags: bool,
 }
 
 /// Starts the thread; it ends on [`LogJob::Close`].
@@ -170,6 +109,7 @@ impl Running {
     fn run(&mut self, queue: &Receiver<LogJob>) {
         while let Ok(job) = self.next(queue) {
             if matches!(job, LogJob::Close) {
+                self.end();
                 return;
             }
             self.work(job);
@@ -177,9 +117,20 @@ impl Running {
     }
 
     async fn run_in_line(mut self, mut queue: mpsc::UnboundedReceiver<LogJob>) {
-        while let Some(job) = queue.recv().await {
+        loop {
+            let job = match tokio::time::timeout(MARK_LAG, queue.recv()).await {
+                Ok(Some(job)) => job,
+                Ok(None) => return,
+                Err(_) => {
+                    self.rest();
+                    match queue.recv().await {
+                        Some(job) => job,
+                        None => return,
+                    }
+                }
+            };
             if matches!(job, LogJob::Close) {
-                return;
+                return self.end();
             }
             tokio::time::sleep(self.writer.guard.pace()).await;
             while let LogJob::Append(append, _) = &job
@@ -188,7 +139,14 @@ impl Running {
                 tokio::time::sleep(GAP_WAIT).await;
             }
             self.work(job);
-            while queue.is_empty() && matches!(self.purge_some(), Ok(true)) {}
+            while queue.is_empty() && matches!(self.tidy(), Ok(true)) {}
+        }
+    }
+
+    /// Leaves nothing in the tail. That it fails is no loss: it is read at the next open.
+    fn end(&mut self) {
+        if !self.writer.guard.has_failed() {
+            let _ = self.writer.settle().and_then(|()| Ok(self.writer.tail.clear()?));
         }
     }
 
@@ -201,22 +159,49 @@ impl Running {
         }
     }
 
-    /// The next job; removes purged entries while there is none.
+    /// The next job; tidies up while there is none.
     fn next(&mut self, queue: &Receiver<LogJob>) -> Result<LogJob, RecvError> {
         loop {
             match queue.try_recv() {
                 Ok(job) => return Ok(job),
                 Err(TryRecvError::Disconnected) => return Err(RecvError),
-                Err(TryRecvError::Empty) => match self.purge_some() {
-                    Ok(true) => {}
-                    Ok(false) => return queue.recv(),
-                    Err(e) => {
-                        self.writer.guard.fail(format!("cannot purge the log: {e}"));
-                        return queue.recv();
-                    }
-                },
+                Err(TryRecvError::Empty) => {}
+            }
+            match self.tidy() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(e) => self.writer.guard.fail(format!("cannot tidy the log: {e}")),
+            }
+            if !self.writer.lags {
+                return queue.recv();
+            }
+            match queue.recv_timeout(MARK_LAG) {
+                Ok(job) => return Ok(job),
+                Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
+                Err(RecvTimeoutError::Timeout) => self.rest(),
             }
         }
+    }
+
+    /// The log is idle: what lags is synced.
+    fn rest(&mut self) {
+        if !self.writer.guard.has_failed()
+            && let Err(e) = self.writer.sync_mark()
+        {
+            self.writer.guard.fail(format!("cannot write the log: {e}"));
+        }
+    }
+
+    /// Does a part of what nobody waits for; `false` if there is nothing.
+    fn tidy(&mut self) -> Result<bool, BookError> {
+        if self.writer.guard.has_failed() {
+            return Ok(false);
+        }
+        if self.writer.is_long(1) {
+            self.writer.settle()?;
+            return Ok(true);
+        }
+        self.purge_some()
     }
 
     fn job(&mut self, job: LogJob) -> Result<(), BookError> {
@@ -228,6 +213,9 @@ impl Running {
                     io::Error::other(e.to_string())
                 });
                 callback.log_io_completed(told);
+                if self.writer.is_long(TAIL_FULL) && !self.writer.guard.has_failed() {
+                    self.writer.settle()?;
+                }
                 Ok(())
             }
             LogJob::Truncate { since, end, mark, done } => {
@@ -283,7 +271,9 @@ impl Running {
         if self.writer.ledger.inner().meta.next_index() < base.next_index() {
             return Ok(false);
         }
+        self.writer.settle()?;
         self.writer.book.write(BASE_KEY, Some(&codec::encode(codec::FORMAT, &base)))?;
+        self.writer.sync()?;
         self.writer.base = base;
         self.wanted = None;
         Ok(true)
@@ -297,6 +287,9 @@ impl Running {
         for index in self.removed..upto.min(self.removed + PURGE_SLICE) {
             self.writer.remove(index)?;
             self.removed = index + 1;
+        }
+        if some {
+            self.writer.sync()?;
         }
         if self.writer.end < self.writer.base.next_index() && self.removed >= self.writer.end {
             self.writer.end = self.writer.base.next_index();
@@ -322,41 +315,75 @@ impl LogWriter {
     pub(super) fn append(&mut self, append: Append) -> Result<(), BookError> {
         let counters = self.guard.counters.clone();
         let entries = append.frames.len() as u64;
-        let mut changes = Vec::with_capacity(append.frames.len() + 1);
-        let mut bytes = 0;
-        for (index, frame) in &append.frames {
-            changes.extend(FRAMES.write(&index.to_be_bytes(), frame));
-            bytes += frame.len() as u64;
-            self.end = index + 1;
-        }
-        if let Some(committed) = append.committed {
-            changes.push((COMMITTED_KEY.to_vec(), Some(codec::encode(codec::FORMAT, &committed))));
-        }
-        self.book.write_batch(changes)?;
-        self.sync()?;
+        let bytes: usize = append.frames.iter().map(|(_, frame)| frame.len()).sum();
+        self.tail.write(&append)?;
+        self.guard.sync_log(Synced::LogTail, || self.tail.sync())?;
         self.guard.step()?;
         self.mark.write(&codec::encode(codec::FORMAT, &Mark { last: append.mark }))?;
-        self.guard.sync(Synced::LogMark, || self.mark.sync())?;
-        counters.bytes_appended.fetch_add(bytes, Ordering::Relaxed);
+        self.lags = true;
+        self.end = append.frames.last().map_or(self.end, |(index, _)| index + 1);
+        self.unsettled.push(append);
+        counters.bytes_appended.fetch_add(bytes as u64, Ordering::Relaxed);
         counters.entries_acknowledged.fetch_add(entries, Ordering::Relaxed);
         counters.appends_acknowledged.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), BookError> {
+    /// Whether the tail is `times` as long as what is worth being written into the book.
+    fn is_long(&self, times: usize) -> bool {
+        let frames: usize = self.unsettled.iter().map(|append| append.frames.len()).sum();
+        frames >= times * TAIL_FRAMES || self.tail.bytes() >= times as u64 * TAIL_BYTES
+    }
+
+    /// Writes what is in the tail into the book, and syncs that.
+    fn settle(&mut self) -> Result<(), BookError> {
+        if self.unsettled.is_empty() {
+            return Ok(());
+        }
+        let mut changes = Vec::new();
+        for append in &self.unsettled {
+            for (index, frame) in &append.frames {
+                changes.extend(FRAMES.write(&index.to_be_bytes(), frame));
+            }
+        }
+        if let Some(committed) = self.unsettled.iter().rev().find_map(|append| append.committed) {
+            changes.push((COMMITTED_KEY.to_vec(), Some(codec::encode(codec::FORMAT, &committed))));
+        }
+        self.book.write_batch(changes)?;
+        self.sync()?;
+        self.unsettled.clear();
+        self.settled.store(self.end, Ordering::Release);
+        self.tail.rewind();
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), BookError> {
         self.book.flush()?;
-        self.guard.sync_log(|| self.book.file().sync_data())?;
+        self.guard.sync_log(Synced::Log, || self.book.file().sync_data())?;
+        self.sync_mark()
+    }
+
+    fn sync_mark(&mut self) -> Result<(), BookError> {
+        if self.lags {
+            self.guard.sync(Synced::LogMark, || self.mark.sync())?;
+            self.lags = false;
+        }
         Ok(())
     }
 
     /// The mark goes back first: entries beyond it may be there or not.
     fn truncate(&mut self, since: u64, end: u64, mark: Option<(u64, u64)>) -> Result<(), BookError> {
+        self.settle()?;
         self.mark.write(&codec::encode(codec::FORMAT, &Mark { last: mark }))?;
         self.guard.sync(Synced::LogMark, || self.mark.sync())?;
+        self.lags = false;
+        self.tail.clear()?;
+        self.guard.sync_log(Synced::LogTail, || self.tail.sync())?;
         for index in (since..end.min(self.end)).rev() {
             self.remove(index)?;
         }
         self.end = self.end.min(since);
+        self.settled.store(self.end, Ordering::Release);
         self.sync()
     }
 

@@ -1,6 +1,7 @@
 //! The store on disk: opened with suspicion, put aside when damaged.
 //!
 //! ```text
+//!   journal/log.tail   the newest frames, before sled has them
 //!   journal/log/       sled: frames, base, committed       journal/log.mark     last acknowledged entry
 //!   journal/ledger/    sled: rows of the checkpoint, meta  journal/ledger.mark  last installed snapshot
 //!   journal/ledger/redo.blocks  the checkpoint being made   journal/vote        whose journal, and its vote
@@ -23,6 +24,7 @@ pub use super::place::put_aside;
 pub(super) use super::place::replace;
 use super::place::{parent, successor};
 use super::slots::{SlotError, SlotFile};
+use super::tail::{self, Tail};
 pub(super) use super::threads::Threads;
 use super::verify;
 use relais_protocol::codec;
@@ -315,7 +317,7 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let ledger_book = Book::open(&ledger_dir)?;
     let meta = verify::ledger(&ledger_dir, &ledger_book, installed)?;
     let log_book = Arc::new(Book::open(&dir.join("log"))?);
-    let mut memory = verify::log(&log_book, acknowledged, &meta)?;
+    let (mut memory, log_tail) = open_log(dir, &log_book, acknowledged, &meta)?;
 
     let (counters, outlook) = (options.outlook.counters.clone(), options.outlook.clone());
     let disk = options.disk.clone();
@@ -323,6 +325,9 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
     let ledger = Arc::new(Ledger::new(ledger_book, ledger_dir, guard.clone(), ledger_mark, meta, outlook));
     let mut writer = LogWriter {
         book: log_book.clone(),
+        tail: log_tail,
+        unsettled: Vec::new(),
+        settled: memory.settled.clone(),
         guard: guard.clone(),
         ledger: ledger.clone(),
         mark: log_mark,
@@ -330,12 +335,27 @@ fn open_once(options: &StoreOptions) -> Result<Store, Trouble> {
         ballot,
         base: memory.base,
         end: memory.next_index(),
+        lags: false,
     };
     finish_fork(&mut writer, &mut memory)?;
     let (log_jobs, ledger_jobs, threads) = Threads::start(writer, options.disk.is_some())?;
     let last = memory.last().map(|last| last.index);
     let log = Log::new(log_book, guard.clone(), log_jobs, memory, ballot);
     Ok(Store { id, last, options: options.clone(), log, ledger, ledger_jobs, guard, threads })
+}
+
+/// Verifies the log, with all that is in its tail, which is empty afterwards.
+fn open_log(dir: &Path, book: &Book, acknowledged: Mark, meta: &LedgerMeta) -> Result<(Memory, Tail), BookError> {
+    let (mut tail, found) = Tail::open(&dir.join(tail::NAME))?;
+    verify::tail(book, &found)?;
+    let memory = verify::log(book, acknowledged, meta)?;
+    if !found.frames.is_empty() {
+        tail.clear()?;
+    }
+    // Also that it is there.
+    tail.sync()?;
+    sync_dir(dir)?;
+    Ok((memory, tail))
 }
 
 /// Writes the first entry of a fork that was begun, if it is not there.

@@ -12,6 +12,7 @@ use super::log::{BASE_KEY, COMMITTED_KEY, FRAMES};
 use super::log_memory::{Base, Known, Memory};
 use super::log_writer::{Ballot, Mark};
 use super::redo;
+use super::tail::Found;
 use super::types::{LogId, Vote};
 use relais_protocol::codec;
 use relais_protocol::ids::Generation;
@@ -212,6 +213,31 @@ fn remove_outside(book: &Book, first: u64, end: u64) -> Result<(), BookError> {
     }
     for key in outside {
         book.write(&key, None)?;
+    }
+    Ok(())
+}
+
+/// Writes what was found in the tail of the log into its database. It is verified there.
+pub(super) fn tail(book: &Book, found: &Found) -> Result<(), BookError> {
+    if found.frames.is_empty() {
+        return Ok(());
+    }
+    let base: Base = decode("the log's base", book.read(BASE_KEY)?.as_deref())?;
+    for (index, frame) in found.frames.iter().filter(|(index, _)| *index >= base.next_index()) {
+        let key = index.to_be_bytes();
+        if FRAMES.read(book, &key)?.as_ref() != Some(frame) {
+            for (key, value) in FRAMES.replace(book, &key, Some(frame))? {
+                book.write(&key, value.as_deref())?;
+            }
+        }
+    }
+    // What was left of an earlier round in the file can be older than what is in the database.
+    let known: Option<LogId> = match book.read(COMMITTED_KEY)? {
+        Some(bytes) => Some(decode("the committed log id", Some(&bytes))?),
+        None => None,
+    };
+    if let Some(committed) = found.committed.filter(|found| known.is_none_or(|known| known < *found)) {
+        book.write(COMMITTED_KEY, Some(&codec::encode(codec::FORMAT, &committed)))?;
     }
     Ok(())
 }

@@ -121,6 +121,7 @@ impl HostDisk {
         match what {
             Synced::Log => "log/db",
             Synced::LogMark => "log.mark",
+            Synced::LogTail => "log.tail",
             Synced::Vote => "vote",
             Synced::Ledger => "ledger/db",
             Synced::LedgerMark => "ledger.mark",
@@ -143,7 +144,7 @@ impl HostDisk {
             fs::create_dir_all(target.parent().unwrap_or(&self.journal))?;
             let written = fs::read(self.written.join(path))?;
             // The redo file is synced where it is made, before it gets its name.
-            let is_whole = path.ends_with("redo");
+            let is_whole = path.ends_with("redo.blocks");
             if is_whole || !before.contains(path) && state.dice.chance(kept) {
                 fs::write(target, written)?;
             } else if before.contains(path) {

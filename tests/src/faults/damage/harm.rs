@@ -113,19 +113,22 @@ fn flip_bit(dice: &mut Dice, dir: &Path) -> String {
 }
 
 fn flip_records(dir: &Path) -> String {
-    let path = dir.join("log/db");
-    let mut bytes = read(&path);
-    let mut places = Vec::new();
-    for marker in [MARKER, KEY] {
-        let found = bytes.windows(marker.len()).enumerate().filter(|(_, window)| *window == marker.as_bytes());
-        places.extend(found.map(|(place, _)| place));
+    let mut records = 0;
+    for path in ["log/db", "log.tail"].map(|name| dir.join(name)) {
+        let mut bytes = read(&path);
+        let mut places = Vec::new();
+        for marker in [MARKER, KEY] {
+            let found = bytes.windows(marker.len()).enumerate().filter(|(_, window)| *window == marker.as_bytes());
+            places.extend(found.map(|(place, _)| place));
+        }
+        for place in &places {
+            bytes[place + 3] ^= 0x10;
+        }
+        records += places.len();
+        write(&path, &bytes);
     }
-    assert!(!places.is_empty(), "{} holds no record that is known", path.display());
-    for place in &places {
-        bytes[place + 3] ^= 0x10;
-    }
-    write(&path, &bytes);
-    format!("a bit in each of {} records of {}", places.len(), path.display())
+    assert!(records > 0, "the log in {} holds no record that is known", dir.display());
+    format!("a bit in each of {records} records of the log in {}", dir.display())
 }
 
 fn zero_page(dice: &mut Dice, dir: &Path) -> String {
