@@ -15,6 +15,7 @@
 //!
 //! Time is counted in beats of one timer, so that a request on the fast path reads no clock.
 
+use nix::sys::socket::{setsockopt, sockopt};
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
@@ -162,10 +163,21 @@ impl Connection {
             self.timer.as_mut().reset(Instant::now() + BEAT);
             self.beats.now += 1;
             if let Some(why) = self.beats.over(self.turn.0.head.get(), self.turn.is_clients()) {
+                if self.beats.stuck.is_some() {
+                    self.forget_unsent();
+                }
                 return Err(io::Error::new(io::ErrorKind::TimedOut, why));
             }
         }
         Ok(())
+    }
+
+    /// What the client did not take is not kept for it by the kernel, either.
+    fn forget_unsent(&self) {
+        let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        if let Err(error) = setsockopt(&self.io, sockopt::Linger, &at_once) {
+            tracing::debug!(%error, "a connection that is given up lingers");
+        }
     }
 
     /// Notes how a write went.
