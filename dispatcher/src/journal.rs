@@ -39,6 +39,7 @@ mod ledger_writer;
 mod log;
 mod log_job;
 mod log_memory;
+mod log_thread;
 mod log_writer;
 mod long;
 mod machine;

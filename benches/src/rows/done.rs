@@ -5,8 +5,9 @@ use crate::figure::{Aim, Figure};
 use crate::run::{Ours, Pair, Run, tell};
 use crate::work;
 
-/// Slots of each node: room for what is under way, so that a slot is never what is waited for.
-const SLOTS: u32 = 64;
+/// Slots of each node: as many jobs may be under way at one as each worker of the peer takes at once, so that a slot
+/// is never what is waited for.
+const SLOTS: u32 = 1_000;
 
 /// W2.
 pub(super) fn many(run: &mut Run) -> Result<(), Failed> {

@@ -7,7 +7,7 @@
 //! Each piece names the checksum of the one before it. So the file is written over from its start once sled has
 //! all of it, without being cut: what is left behind the newest piece does not follow it, and is not read.
 
-use super::log_writer::Append;
+use super::log_job::Append;
 use super::types::LogId;
 use relais_protocol::codec;
 use std::fs::{File, OpenOptions};

@@ -3,7 +3,9 @@
 use super::book::Book;
 use super::ledger::Ledger;
 use super::ledger_writer::{self, LedgerJobs};
-use super::log_writer::{self, LogJob, LogWriter};
+use super::log_job::LogJob;
+use super::log_thread;
+use super::log_writer::LogWriter;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -54,11 +56,11 @@ impl Threads {
     pub(super) fn start(log: LogWriter, in_line: bool) -> io::Result<(LogJobs, LedgerJobs, Self)> {
         let (ledger, log_book) = (log.ledger.clone(), log.book.clone());
         let (log_jobs, ledger_jobs, writers) = if in_line {
-            let (log_jobs, log_task) = log_writer::spawn_in_line(log);
+            let (log_jobs, log_task) = log_thread::spawn_in_line(log);
             let (ledger_jobs, ledger_task) = ledger_writer::spawn_in_line(ledger);
             (log_jobs, ledger_jobs, Writers::InLine([log_task, ledger_task]))
         } else {
-            let (log_jobs, log_thread) = log_writer::spawn(log)?;
+            let (log_jobs, log_thread) = log_thread::spawn(log)?;
             let (ledger_jobs, ledger_thread) = ledger_writer::spawn(ledger)?;
             (log_jobs, ledger_jobs, Writers::Threads([log_thread, ledger_thread]))
         };

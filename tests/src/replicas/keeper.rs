@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How often the house is looked after.
 const EVERY: Duration = Duration::from_millis(100);
+/// Looks after which a change that another leader left half done is finished.
+const HALF_DONE: u32 = 5;
 /// A change that takes longer is given up, and looked at again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -24,11 +26,13 @@ enum Wanted {
 
 /// Keeps house, whoever is the dispatcher.
 pub(super) async fn keep_house(trial: Arc<Trial>) {
+    let mut half_done = 0;
     loop {
         tokio::time::sleep(EVERY).await;
         let Some(life) = trial.dispatcher().and_then(|node| trial.host(node).life()) else { continue };
         let status = life.journal.status().borrow().clone();
-        if status.is_joint || !life.leads() {
+        half_done = if status.is_joint { half_done + 1 } else { 0 };
+        if status.is_joint && half_done < HALF_DONE || !life.leads() {
             continue;
         }
         if let Some(wanted) = wanted(&trial, &status, life.id.node()) {
@@ -59,7 +63,7 @@ fn wanted(trial: &Trial, status: &JournalStatus, leader: NodeId) -> Option<Wante
         trial.wire.life(node).is_some() && !trial.wire.is_cut(leader, node) && !trial.wire.is_cut(node, leader)
     };
     let mut all = trial.hosts.iter().map(|host| current(host.node));
-    if let Some(new) = all.find(|id| !known.contains(id) && is_reached(id.node())) {
+    if let Some(new) = all.find(|id| !known.contains(id) && is_reached(id.node())).filter(|_| !status.is_joint) {
         return Some(Wanted::Learner(new));
     }
     let seats = trial.voters.lock().clone();
@@ -76,7 +80,7 @@ fn wanted(trial: &Trial, status: &JournalStatus, leader: NodeId) -> Option<Wante
     if seated == seats.len() {
         voters.retain(|voter| seats.contains(&voter.node()) || voter.node() == leader);
     }
-    if voters != status.voters {
+    if voters != status.voters || status.is_joint {
         return Some(Wanted::Voters(voters));
     }
     status.learners.iter().copied().find(|id| current(id.node()) != *id).map(Wanted::Gone)
