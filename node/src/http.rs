@@ -15,6 +15,7 @@ mod batch;
 mod body;
 mod bulk;
 mod cluster;
+mod connection;
 mod counters;
 mod drill;
 mod explain;
@@ -43,6 +44,7 @@ mod recover;
 mod request;
 mod route;
 mod schedules;
+mod server;
 mod settings;
 mod shape;
 mod spec;
@@ -58,9 +60,9 @@ pub(crate) use notified::message as ended_message;
 pub use spec::{is_kind, spec_of};
 
 use crate::backend::Backend;
-use crate::machine::open_files_max;
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use answer::{Answer, Answered};
 use problem::{Kind, Problem};
 use request::Request;
@@ -68,18 +70,10 @@ use route::{NoRoute, Route};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
-/// Threads that serve requests.
-const WORKERS: usize = 2;
-/// How long an idle connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long the head of a request may take.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// File descriptors that are not for clients of the API.
-const FILES_KEPT: u64 = 112;
+/// Where a browser says that a request comes from.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// How the API is served.
 #[derive(Clone, Debug)]
@@ -112,6 +106,7 @@ pub struct Api {
     waiters: waiters::Waiters,
     feed: feed::Feed,
     counters: counters::Counters,
+    room: body::Room,
 }
 
 /// Whether the API may listen on `addr`: beyond loopback only when there is an API token, or when it was
@@ -147,6 +142,7 @@ impl Api {
             guesses: parking_lot::Mutex::default(),
             waiters,
             counters: counters::Counters::default(),
+            room: body::Room::default(),
         })
     }
 
@@ -157,43 +153,13 @@ impl Api {
     /// # Errors
     /// When the address can't be bound.
     pub fn serve(self: &Arc<Self>) -> Result<(actix_web::dev::Server, SocketAddr), ServeError> {
-        let addr = self.config.addr;
-        let api = self.clone();
-        let server = HttpServer::new(move || {
-            App::new().app_data(web::Data::from(api.clone())).default_service(web::to(answer_http))
-        });
-        let server = server
-            .workers(WORKERS)
-            .max_connections(connections_max())
-            .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(HEAD_TIME_MAX)
-            // Who hangs up waits for nothing any more: what is done for it ends, and a job that it waited for goes
-            // to another.
-            .h1_allow_half_closed(false)
-            .client_disconnect_timeout(Duration::from_secs(1))
-            .shutdown_timeout(1)
-            .disable_signals()
-            .bind(addr)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::AddrInUse => ServeError::InUse(addr),
-                _ => ServeError::Bind(addr, error),
-            })?;
-        let bound = server.addrs().first().copied().unwrap_or(addr);
-        Ok((server.run(), bound))
+        server::serve(self, self.config.addr)
     }
-}
-
-/// Connections of each worker. Where few file descriptors may be open, the journal and the other nodes come
-/// first: further connections wait to be accepted.
-fn connections_max() -> usize {
-    const USUAL: u64 = 25_000;
-    let files = open_files_max().unwrap_or(u64::MAX);
-    let connections = files.saturating_sub(FILES_KEPT).max(FILES_KEPT / 8) / WORKERS as u64;
-    usize::try_from(connections.min(USUAL)).unwrap_or(USUAL as usize)
 }
 
 async fn answer_http(http: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {
     let api = api.into_inner();
+    let taken = http.conn_data::<connection::Turn>().map(connection::Turn::take);
     let began = Instant::now();
     let route = Route::of(http.method().as_str(), http.path());
     let answered = take(&api, &http, payload, route.clone()).await;
@@ -205,13 +171,13 @@ async fn answer_http(http: HttpRequest, payload: web::Payload, api: web::Data<Ap
     }
     let mut answer = dated(&api, shape::shaped(&http, answer));
     answer.headers.extend(shape::request_id_header(&id));
-    answer.into_response()
+    answer.into_response(taken)
 }
 
 /// From the head of a request to its answer.
 async fn take(api: &Arc<Api>, http: &HttpRequest, payload: web::Payload, route: Result<Route, NoRoute>) -> Answered {
     let headers = http.headers();
-    check_origin(api, headers)?;
+    check_origin(api, http.method(), headers)?;
     let route = route.map_err(|why| no_route(why, http.method().as_str(), http.path()))?;
     if let Route::Page(wanted) = &route {
         return page::answer(wanted, headers);
@@ -219,11 +185,12 @@ async fn take(api: &Arc<Api>, http: &HttpRequest, payload: web::Payload, route: 
     let peer = http.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let caller = access::admit(api, peer, bearer(headers)?, &route).await?;
     let ndjson = body::is_ndjson(headers, &route)?;
+    let (body, _room) = body::collect(headers, payload, route.body_bytes_max(), &api.room).await?;
     let request = Request {
         method: http.method().as_str().to_owned(),
         target: http.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         query: query::Query::parse(http.query_string())?,
-        body: body::collect(headers, payload, route.body_bytes_max()).await?,
+        body,
         ndjson,
         key: idempotency_key(headers)?,
         trace: trace::of(headers),
@@ -324,7 +291,7 @@ fn no_route(why: NoRoute, method: &str, path: &str) -> Problem {
     }
 }
 
-fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_origin(api: &Api, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let host = text(headers, &header::HOST).unwrap_or_default();
     if !access::allowed_host(host, &api.config.names) {
         let detail = "the Host header is not this node's: use localhost, an IP address, or the node's advertised name";
@@ -334,7 +301,10 @@ fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
     let foreign = headers
         .get_all(header::ORIGIN)
         .any(|origin| !origin.to_str().is_ok_and(|origin| access::allowed_origin(origin, host)));
-    if foreign {
+    // A browser that keeps the origin to itself still says whether it is another. A link may lead here from anywhere.
+    let changes = ![Method::GET, Method::HEAD].contains(method);
+    let from_elsewhere = ["cross-site", "same-site"].map(Some).contains(&text(headers, &SEC_FETCH_SITE));
+    if foreign || (changes && from_elsewhere) {
         return Err(Problem::new(
             Kind::Forbidden,
             "the Origin header is another site's; its pages may not use this API",

@@ -19,3 +19,4 @@ pub mod program;
 pub mod pulse;
 pub mod run;
 pub mod seed;
+mod veil;

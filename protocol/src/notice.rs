@@ -3,6 +3,7 @@
 use crate::ids::JobId;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Characters that the URL of a webhook may have.
 pub const URL_CHARS_MAX: usize = 2_048;
@@ -10,12 +11,19 @@ pub const URL_CHARS_MAX: usize = 2_048;
 pub const SECRET_CHARS_MAX: usize = 256;
 
 /// Whom to tell when a job has ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhook {
     /// Where to: `http` or `https`.
     pub url: String,
     /// What the message is signed with; unsigned without it.
     pub secret: Option<String>,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = self.secret.as_ref().map(|_| "secret");
+        f.debug_struct("Webhook").field("url", &self.url).field("secret", &secret).finish()
+    }
 }
 
 /// That somebody is to be told of the end of a job.

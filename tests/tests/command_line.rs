@@ -3,8 +3,9 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use relais_tests::cluster::http::Http;
 use relais_tests::cluster::wait::until;
-use relais_tests::cluster::{Cluster, Options, binary};
+use relais_tests::cluster::{Cluster, Options, binary, free_address};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
@@ -188,4 +189,40 @@ fn a_good_config_file_is_explained_and_a_wrong_key_refused() {
     let refused = relais("127.0.0.1:1", &["config", "show", "--config", path]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("line 1: unknown field `slotz`"), "{}", text(&refused.stderr));
+}
+
+/// The first token is made while `dev` still looks whether its nodes are there: it has none, and goes on without.
+#[test]
+fn dev_goes_on_when_a_token_is_made_while_it_comes_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = |port: u16| format!("127.0.0.1:{port}");
+    // Four in a row: two nodes, each with a port for HTTP and one for QUIC.
+    let [http, _, quic, _] = until("ports in a row", LIMIT, || {
+        let ports = [(); 4].map(|()| free_address().port());
+        ports.windows(2).all(|pair| pair[0] + 1 == pair[1]).then_some(ports)
+    });
+    let mut dev = Command::new(binary::program());
+    dev.args(["dev", "--nodes", "2", "--http", &first(http), "--listen", &first(quic), "--data-dir"]);
+    dev.arg(folder.path().join("data")).env_remove("RELAIS_TOKEN").stdin(Stdio::null());
+    let mut dev = dev.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
+    let ask = |port: u16, method: &str, target: &str, body: &str| {
+        let json = [("Content-Type", "application/json")];
+        let addr = first(port).parse().expect("an address");
+        Http::new(addr, LIMIT).send(method, target, if body.is_empty() { &[] } else { &json }, body.as_bytes()).ok()
+    };
+    until("the second node", LIMIT, || ask(http + 1, "GET", "/livez", "").filter(|answer| answer.status == 200));
+    let made = until("a token", LIMIT, || {
+        ask(http, "POST", "/v1/tokens", r#"{"role": "admin"}"#).filter(|answer| answer.status == 201)
+    });
+    let token = made.json()["token"].as_str().expect("a token").to_owned();
+    let mut lines = BufReader::new(dev.stdout.take().expect("an output")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("Ctrl-C stops all nodes")), "it ended before it was up");
+    let bearer = format!("Bearer {token}");
+    let nodes = Http::new(first(http).parse().expect("an address"), LIMIT)
+        .send("GET", "/v1/nodes", &[("Authorization", &bearer)], b"")
+        .expect("the nodes go on");
+    assert_eq!(nodes.json()["nodes"].as_array().map(Vec::len), Some(2), "{}", nodes.text());
+    assert!(dev.try_wait().expect("a child can be waited for").is_none(), "dev goes on");
+    kill(Pid::from_raw(i32::try_from(dev.id()).expect("a pid")), Signal::SIGINT).expect("it can be told to end");
+    assert!(dev.wait().expect("its end").success());
 }

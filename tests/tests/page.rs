@@ -123,3 +123,8 @@ fn the_page_shows_what_happens_and_outlives_its_nodes() {
 fn a_list_of_a_hundred_thousand_jobs_scrolls() {
     browse("list");
 }
+
+#[test]
+fn markup_from_jobs_is_shown_and_does_nothing() {
+    browse("hostile");
+}

@@ -1,12 +1,13 @@
 // The page in a real browser, on a real cluster. It is started by tests/tests/page.rs, which holds the processes: what
 // this wants done to them it says on a line (`kill n2`, `start n2`), and waits for `done` on its input.
 //
-//   node browser.mjs '{"nodes": [{"name", "url"}], "out": "target/page", "chromium": "…", "part": "walk|live|list"}'
+//   node browser.mjs '{"nodes": [{"name", "url"}], "out": "target/page", "chromium": "…", "part": "walk|live|list|hostile"}'
 import assert from "node:assert/strict";
 import { createInterface } from "node:readline";
 import { mkdirSync } from "node:fs";
 import { chromium } from "playwright-core";
 import { walk } from "./walk.mjs";
+import { hostile } from "./hostile.mjs";
 import { list } from "./list.mjs";
 import { live } from "./live.mjs";
 
@@ -51,7 +52,7 @@ async function watched(options = {}) {
   return { context, seen };
 }
 
-const parts = { walk, live, list };
+const parts = { walk, live, list, hostile };
 // `RELAIS_PAGE_PART` is for whoever works on one part.
 const wanted = [process.env.RELAIS_PAGE_PART ?? given.part];
 let failed = false;

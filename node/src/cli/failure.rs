@@ -155,7 +155,9 @@ impl fmt::Display for Failure {
 /// The text without line breaks and other control characters: an error is one line, and a text from afar
 /// must not steer the terminal.
 pub(crate) fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split(char::is_control).map(str::trim).filter(|part| !part.is_empty()).collect();
+    // Marks that turn the order of what follows around are of no category of their own.
+    let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let words: Vec<&str> = text.split(steers).map(str::trim).filter(|part| !part.is_empty()).collect();
     words.join(" ")
 }
 

@@ -1,13 +1,38 @@
 //! An answer before it is HTTP: status, headers, and a body that is whole or a stream.
 
+use super::connection::Taken;
 use super::problem::Problem;
 use actix_web::HttpResponse;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::Serialize;
+use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Bytes of a large body that are handed over at once: more of it is copied only when the client has taken these.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// A large body, handed over bit by bit.
+struct Pieces(Bytes);
+
+impl MessageBody for Pieces {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.0.len() as u64)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let length = self.0.len().min(PIECE_BYTES);
+        Poll::Ready((length > 0).then(|| Ok(self.0.split_to(length))))
+    }
+}
 
 /// What a handler comes to.
 pub(super) type Answered = Result<Answer, Problem>;
@@ -87,16 +112,19 @@ impl Answer {
         self
     }
 
-    /// As actix sends it.
-    pub(super) fn into_response(self) -> HttpResponse {
+    /// As actix sends it. A stream is in its handler's hands until its end.
+    pub(super) fn into_response(self, taken: Option<Taken>) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.insert_header((CONTENT_TYPE, self.content_type));
         for header in self.headers {
             response.insert_header(header);
         }
         match self.body {
-            Body::Whole(bytes) => response.body(bytes),
-            Body::Stream(stream) => response.streaming(stream),
+            Body::Whole(bytes) if bytes.len() <= PIECE_BYTES => response.body(bytes),
+            Body::Whole(bytes) => response.body(Pieces(bytes)),
+            Body::Stream(stream) => response.streaming(stream.inspect(move |_| {
+                let _ = &taken;
+            })),
         }
     }
 }

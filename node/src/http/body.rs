@@ -1,4 +1,4 @@
-//! Bodies: JSON or NDJSON, within a limit, in time.
+//! Bodies: JSON or NDJSON, within a limit, in time, and not too many large ones at once.
 
 use super::problem::{Kind, Problem};
 use super::route::Route;
@@ -6,14 +6,44 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long a whole body may take.
-const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a body may take, however small it is.
+const BODY_TIME_MIN: Duration = Duration::from_secs(10);
+/// How fast a larger one must come.
+const BYTES_PER_MS_MIN: u64 = 64;
+/// A body up to this size needs no room set aside.
+const SMALL_BYTES: usize = 64 << 10;
+/// KiB of all larger bodies together.
+const ROOM_KIB: u32 = 32 << 10;
+/// How long a body may wait for room.
+const ROOM_TIME_MAX: Duration = Duration::from_secs(10);
 /// Bytes set aside at first, whatever `Content-Length` promises.
 const FIRST_BYTES: usize = 64 << 10;
 const NDJSON: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+
+/// The room for large bodies: who finds none waits, and is not read from meanwhile.
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM_KIB as usize)))
+    }
+}
+
+impl Room {
+    /// Sets room aside, until what is returned is dropped.
+    async fn set_aside(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(ROOM_KIB).min(ROOM_KIB);
+        let waited = timeout(ROOM_TIME_MAX, self.0.clone().acquire_many_owned(kib)).await;
+        waited.ok().and_then(Result::ok).ok_or_else(|| {
+            Problem::new(Kind::NotReady, "too many large bodies are on their way here; send it again").retry_after(1)
+        })
+    }
+}
 
 /// Whether the body says that it is NDJSON. No content type at all is taken for JSON, but not from a page.
 pub(super) fn is_ndjson(headers: &HeaderMap, route: &Route) -> Result<bool, Problem> {
@@ -44,39 +74,56 @@ fn unsupported(what: &str) -> Problem {
     Problem::new(Kind::UnsupportedMediaType, format!("{what}; {next}"))
 }
 
-/// All of a body.
-pub(super) async fn collect(headers: &HeaderMap, mut payload: Payload, bytes_max: usize) -> Result<Bytes, Problem> {
+/// All of a body, and the room that it has taken, to be kept as long as the body is.
+pub(super) async fn collect(
+    headers: &HeaderMap,
+    mut payload: Payload,
+    bytes_max: usize,
+    room: &Room,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
     let promised = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if promised.is_some_and(|promised| promised > bytes_max as u64) {
         return Err(too_large(bytes_max));
     }
-    let deadline = Instant::now() + BODY_TIME_MAX;
+    let mut began = Instant::now();
     let mut whole = BytesMut::new();
     let mut first: Option<Bytes> = None;
+    let mut kept = None;
     loop {
-        let next = timeout_at(deadline, payload.next()).await;
+        let there = whole.len() + first.as_ref().map_or(0, Bytes::len);
+        let next = timeout_at(began + time_for(there), payload.next()).await;
         let piece = match next.map_err(|_| too_slow())? {
             None => break,
             Some(piece) => {
                 piece.map_err(|error| Problem::new(Kind::Malformed, format!("the body broke off: {error}")))?
             }
         };
-        if whole.len() + first.as_ref().map_or(0, Bytes::len) + piece.len() > bytes_max {
+        if there + piece.len() > bytes_max {
             return Err(too_large(bytes_max));
+        }
+        if kept.is_none() && there + piece.len() > SMALL_BYTES {
+            let asked = Instant::now();
+            kept = Some(room.set_aside(promised.map_or(bytes_max, |bytes| bytes as usize)).await?);
+            began += asked.elapsed();
         }
         // A small body comes in one piece and is taken as it is.
         match first.take() {
             None if whole.is_empty() => first = Some(piece),
             before => {
                 if whole.is_empty() {
-                    whole.reserve(promised.map_or(FIRST_BYTES, |bytes| bytes as usize).min(bytes_max));
+                    whole.reserve(promised.map_or(FIRST_BYTES, |bytes| bytes as usize).min(FIRST_BYTES));
                 }
                 whole.extend_from_slice(&before.unwrap_or_default());
                 whole.extend_from_slice(&piece);
             }
         }
     }
-    Ok(first.unwrap_or_else(|| whole.freeze()))
+    Ok((first.unwrap_or_else(|| whole.freeze()), kept))
+}
+
+/// By when more must have come than so many bytes.
+fn time_for(bytes: usize) -> Duration {
+    BODY_TIME_MIN + Duration::from_millis(bytes as u64 / BYTES_PER_MS_MIN)
 }
 
 fn too_large(bytes_max: usize) -> Problem {
@@ -84,5 +131,5 @@ fn too_large(bytes_max: usize) -> Problem {
 }
 
 fn too_slow() -> Problem {
-    Problem::new(Kind::TooSlow, "the body was not there in 30 s; send it again")
+    Problem::new(Kind::TooSlow, "the body came slower than 64 kB a second; send it again")
 }

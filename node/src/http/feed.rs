@@ -6,8 +6,9 @@
 //! beyond, or what the node itself never saw since it got its ledger as a snapshot, is answered with one event
 //! `reset`: look at the state anew, then go on from there.
 //!
-//! Clients share what is kept. Each has but its place in it, and an event is written when the client has taken the
-//! one before; so a slow client costs nothing, and one that falls out of what is kept is told by a `reset`, too.
+//! Clients share what is kept, and what is fresh of it they share as it is sent. Each has but its place in it, and is
+//! given an event when it has taken the one before; so a slow client costs nothing. One that falls out of what is kept
+//! is told by a `reset`, too, and then its stream ends; one that takes nothing at all loses its connection.
 
 mod frame;
 mod ring;
@@ -22,7 +23,6 @@ use crate::backend::Backend;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use bytes::Bytes;
-use frame::Frames;
 use futures::StreamExt;
 use futures::stream;
 use parking_lot::Mutex;
@@ -116,6 +116,8 @@ struct Reader {
     /// Whether to say first that what it asked for is not there.
     reset: Option<&'static str>,
     follows: bool,
+    /// Set once it was too slow: it is told, and that is the end.
+    over: bool,
     said_at: Instant,
 }
 
@@ -141,7 +143,7 @@ pub(super) fn answer(api: &Arc<Api>, request: &Request) -> Answered {
             if is_kept { (Some(id), None) } else { (newest, Some("what followed that event is no longer kept here")) }
         }
     };
-    let reader = Reader { api: api.clone(), bell, wanted, at, reset, follows, said_at: Instant::now() };
+    let reader = Reader { api: api.clone(), bell, wanted, at, reset, follows, over: false, said_at: Instant::now() };
     let hello = stream::once(async { Ok(Bytes::from_static(b"retry: 1000\n\n")) });
     let events = stream::unfold(reader, |mut reader| async move {
         let said = reader.next().await?;
@@ -157,6 +159,7 @@ impl Reader {
             self.bell.mark_unchanged();
             let said = match self.reset.take() {
                 Some(reason) => Some(frame::reset(self.at, reason)),
+                None if self.over => None,
                 None => self.piece(),
             };
             if said.is_some() {
@@ -166,7 +169,7 @@ impl Reader {
             if self.reset.is_some() {
                 continue;
             }
-            if !self.follows {
+            if !self.follows || self.over {
                 return None;
             }
             match timeout_at(self.said_at + ALIVE, self.bell.changed()).await {
@@ -183,8 +186,8 @@ impl Reader {
 
     /// The next events that it wants, as many as make a piece.
     fn piece(&mut self) -> Option<Bytes> {
-        let mut frames = Frames::default();
-        while frames.len() < PIECE_BYTES {
+        let mut text = String::new();
+        while text.len() < PIECE_BYTES {
             let next = self.api.feed.ring.lock().after(self.at);
             match next {
                 Next::Nothing => break,
@@ -192,18 +195,27 @@ impl Reader {
                     // What was wanted before that is sent first.
                     self.at = newest;
                     self.reset = Some("this client was slower than the events, and the oldest are no longer kept");
+                    self.over = true;
                     break;
                 }
                 Next::Entry { entry, from } => {
-                    let ledger = self.api.backend.ledger();
-                    for (position, event) in entry.events().iter().enumerate().skip(from) {
-                        let id = entry.id(position);
-                        frames.add(id, entry.at, event, &ledger, &self.wanted);
+                    let written = entry.written(|entry| frame::all_of(entry, &self.api.backend.ledger()));
+                    for told in written.iter().filter(|told| told.position >= from) {
+                        // An entry may have thousands of events.
+                        if text.len() >= PIECE_BYTES {
+                            break;
+                        }
+                        if self.wanted.takes(&told.name, told.job) {
+                            text.push_str(&told.text);
+                            self.at = Some(entry.id(told.position));
+                        }
                     }
-                    self.at = Some(entry.last());
+                    if text.len() < PIECE_BYTES {
+                        self.at = Some(entry.last());
+                    }
                 }
             }
         }
-        frames.into_bytes()
+        (!text.is_empty()).then(|| text.into())
     }
 }

@@ -102,7 +102,7 @@ fn show(api: &Api, granted: &Granted) -> Answered {
         lease_id: id_text(lease),
         fence: lease.fence.0,
         expires_at: Time(lease.expires_at),
-        job: JobView::of(job, &names, durability),
+        job: JobView::of(job, &names, durability).unveiled(job),
     };
     Answer::json(&jobs.iter().map(|(lease, job)| view((lease, job))).collect::<Vec<_>>())
 }

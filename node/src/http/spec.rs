@@ -152,6 +152,10 @@ fn check_payload(raw: &RawSpec<'_>, errors: &mut Vec<FieldError>) -> Option<Stri
         rules::push(errors, &wrong.pointer, &wrong.message);
         return None;
     }
+    if let Some(pointer) = crate::veil::sent_back(&value) {
+        rules::push(errors, &pointer, "was left out of the answer that this comes from; give the value anew");
+        return None;
+    }
     Some(text.to_owned())
 }
 

@@ -7,6 +7,7 @@ pub(super) use terms::{ConcurrencyView, RequiresView, RetryView, UniqueView, on_
 use super::notified::NotifyView;
 use super::schedules::view::{SpecView, spec};
 use crate::http::openapi::words;
+use crate::veil;
 use relais_dispatcher::ledger::Ledger;
 use relais_protocol::group::{GroupId, Origin};
 use relais_protocol::ids::{JobId, NodeId};
@@ -87,7 +88,7 @@ pub(super) struct JobView<'a> {
     #[schema(value_type = words::Priority)]
     priority: u8,
     #[schema(value_type = Value)]
-    payload: &'a RawValue,
+    payload: Cow<'a, RawValue>,
     run_at: Option<Time>,
     delay: Option<Duration>,
     expires_at: Option<Time>,
@@ -251,6 +252,14 @@ pub(super) fn raw(text: &str) -> &RawValue {
     serde_json::from_str(text).unwrap_or(RawValue::NULL)
 }
 
+/// A payload as everyone may see it.
+pub(super) fn veiled(payload: &str) -> Cow<'_, RawValue> {
+    match veil::veiled(payload) {
+        Cow::Borrowed(text) => Cow::Borrowed(raw(text)),
+        Cow::Owned(text) => RawValue::from_string(text).map_or(Cow::Borrowed(RawValue::NULL), Cow::Owned),
+    }
+}
+
 pub(super) fn error(error: &JobError) -> ErrorView<'_> {
     ErrorView { kind: error.kind.as_str(), message: &error.message }
 }
@@ -316,7 +325,7 @@ impl<'a> JobView<'a> {
             name: given(&options.name),
             queue: job.spec.queue.as_str(),
             priority: job.spec.priority,
-            payload: raw(&job.spec.payload),
+            payload: veiled(&job.spec.payload),
             run_at,
             delay,
             expires_at: options.expires_at.map(Time),
@@ -365,6 +374,12 @@ impl<'a> JobView<'a> {
     /// With what its running attempt says of its progress, if it does.
     pub(super) fn progress(mut self, said: Option<String>) -> Self {
         self.progress = said.map(Cow::Owned).or(self.progress);
+        self
+    }
+
+    /// With all of its payload: for who is to run it.
+    pub(super) fn unveiled(mut self, job: &'a Job) -> Self {
+        self.payload = Cow::Borrowed(raw(&job.spec.payload));
         self
     }
 

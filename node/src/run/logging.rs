@@ -12,8 +12,10 @@ use tracing_subscriber::EnvFilter;
 
 /// What is logged when `RELAIS_LOG` says nothing.
 const DEFAULT: &str = "info";
-/// Libraries that tell of each heartbeat, or of each try at a peer that is down; `RELAIS_LOG` can name them.
-const QUIET: [&str; 5] = ["openraft=off", "sled=warn", "quinn=warn", "foca=warn", "actix_server=warn"];
+/// Libraries that tell of each heartbeat, of each try at a peer that is down, or of each stranger who sends nonsense;
+/// `RELAIS_LOG` can name them.
+const QUIET: [&str; 6] =
+    ["openraft=off", "sled=warn", "quinn=warn", "foca=warn", "actix_server=warn", "actix_http=off"];
 /// What is logged whatever `RELAIS_LOG` says.
 const ALWAYS: &str = "panic=error,last_words=error";
 

@@ -10,6 +10,8 @@ use tokio::time::{Instant, sleep};
 /// How long the cluster may take to come up.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// The exit code of who has no token, or not the right one.
+const DENIED: u8 = 77;
 const POLL_PAUSE: Duration = Duration::from_millis(100);
 
 /// With what a node joins.
@@ -47,11 +49,23 @@ pub(crate) async fn token(remote: Remote, needed: bool) -> Result<Option<Joining
 }
 
 /// Waits until every node says that all of them run under one dispatcher. When the limit is over it says
-/// what is missing instead: the nodes stay up, to be looked at.
+/// what is missing instead: the nodes stay up, to be looked at. So they do when somebody made the first API token
+/// meanwhile, and they can't be looked at from here any more.
 ///
 /// # Errors
-/// When the cluster asks for an API token, or no node answers at all.
+/// When no node answers at all.
 pub(crate) async fn running(remote: Remote, count: usize) -> Result<Up, Failure> {
+    match look(remote, count).await {
+        Err(failure) if failure.exit_code() == DENIED => {
+            let sentence =
+                "The nodes run. They ask for an API token: with RELAIS_TOKEN set, `relais nodes` shows them.";
+            Ok(Up { sentence: sentence.to_owned(), nodes: Vec::new() })
+        }
+        looked => looked,
+    }
+}
+
+async fn look(remote: Remote, count: usize) -> Result<Up, Failure> {
     let each: Vec<Client> = remote
         .addr
         .iter()
@@ -88,7 +102,7 @@ async fn missing(each: &[Client], count: usize) -> Result<Option<String>, Failur
         let name = format!("n{}", at + 1);
         let cluster: view::Cluster = match client.call(&Call::read("/v1/cluster")).await {
             Ok(answer) => answer.json()?,
-            Err(failure) if failure.exit_code() == 77 => return Err(failure),
+            Err(failure) if failure.exit_code() == DENIED => return Err(failure),
             Err(_) => return Ok(Some(format!("{name} does not answer"))),
         };
         if let Some(what) = missing_in(&cluster, count) {

@@ -1,14 +1,13 @@
 //! What an export leaves out. Hashes of secrets never leave the journal; the values of variables and headers
 //! of a job are its submitter's, and are shown only to who asks for them by name.
 
+use crate::veil::{HIDDEN, PRIVATE};
 use serde_json::Value;
 
-/// Put in the place of a value.
-const HIDDEN: &str = "(left out)";
 /// Fields of records and rows that hold hashes of secrets.
 const HASHES: [&str; 3] = ["hash", "secret_hash", "key_hash"];
-/// Fields of a payload whose values may be secrets.
-const PRIVATE: [&str; 2] = ["env", "headers"];
+/// The field of a webhook that its messages are signed with.
+const SIGNED_WITH: &str = "secret";
 
 /// Makes `value`, a record or a row, fit to be shown.
 pub(super) fn redact(value: &mut Value, with_values: bool) {
@@ -18,6 +17,7 @@ pub(super) fn redact(value: &mut Value, with_values: bool) {
             for (name, field) in fields.iter_mut() {
                 match name.as_str() {
                     "payload" => payload(field, with_values),
+                    SIGNED_WITH if !with_values => hide(Some(field)),
                     "output_tail" => *field = Value::from(text(field)),
                     _ => redact(field, with_values),
                 }
@@ -63,7 +63,7 @@ mod tests {
 
     fn record() -> Value {
         json!({"Submit": {"spec": {"payload": "{\"program\":\"x\",\"env\":{\"KEY\":\"s3cret\"},\"headers\":[[\"a\",\"s3cret\"]]}"}},
-            "tokens": [{"id": 1, "hash": [1, 2, 3], "name": "t"}], "output_tail": [104, 105], "body_hash": 7})
+            "tokens": [{"id": 1, "hash": [1, 2, 3], "name": "t"}], "output_tail": [104, 105], "body_hash": 7, "notify": {"url": "http://x", "secret": "s3cret"}})
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! Events as they are written: a name, the id, and a line of JSON.
 
-use super::Wanted;
-use super::ring::EventId;
+use super::ring::{Entry, EventId};
 use crate::http::view::{Id, Names, Time};
 use bytes::Bytes;
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_protocol::ids::{JobId, NodeId};
 use relais_protocol::record::Standing;
-use relais_protocol::time::UnixMs;
 use serde::Serialize;
 use std::fmt::Write;
 use utoipa::ToSchema;
@@ -53,31 +51,29 @@ pub(in crate::http) struct Data<'a> {
     reason: Option<&'a str>,
 }
 
-/// Events in a row.
-#[derive(Default)]
-pub(super) struct Frames {
-    text: String,
-    names: Option<Names>,
+/// An event as it is sent.
+pub(super) struct Told {
+    /// Its position in its entry.
+    pub(super) position: usize,
+    /// Its name.
+    pub(super) name: String,
+    /// The job that it is about, if it is about one.
+    pub(super) job: Option<JobId>,
+    /// All of it.
+    pub(super) text: String,
 }
 
-impl Frames {
-    pub(super) fn len(&self) -> usize {
-        self.text.len()
-    }
-
-    /// `None` if there are none.
-    pub(super) fn into_bytes(self) -> Option<Bytes> {
-        (!self.text.is_empty()).then(|| self.text.into())
-    }
-
-    /// Adds an event, if it is told at all and wanted.
-    pub(super) fn add(&mut self, id: EventId, at: UnixMs, event: &Event, ledger: &Ledger, wanted: &Wanted) {
-        let names = self.names.get_or_insert_with(|| Names::of(ledger));
-        let Some((name, data)) = told(event, ledger, names) else { return };
-        if wanted.takes(&name, job_of(event)) {
-            write(&mut self.text, &name, Some(id), &Data { at: Some(Time(at)), ..data });
-        }
-    }
+/// The events of an entry that are told at all.
+pub(super) fn all_of(entry: &Entry, ledger: &Ledger) -> Vec<Told> {
+    let names = Names::of(ledger);
+    let events = entry.events().iter().enumerate();
+    let told = events.filter_map(|(position, event)| {
+        let (name, data) = told(event, ledger, &names)?;
+        let mut text = String::new();
+        write(&mut text, &name, Some(entry.id(position)), &Data { at: Some(Time(entry.at)), ..data });
+        Some(Told { position, name, job: job_of(event), text })
+    });
+    told.collect()
 }
 
 /// The event that says that something is missing before what follows.

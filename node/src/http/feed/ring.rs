@@ -1,5 +1,7 @@
 //! The newest events of a node, for clients that come back.
 
+use super::frame::Told;
+use parking_lot::Mutex;
 use relais_dispatcher::ledger::Event;
 use relais_protocol::ids::{Generation, Index};
 use relais_protocol::time::UnixMs;
@@ -40,11 +42,20 @@ impl fmt::Display for EventId {
     }
 }
 
+/// Events of the newest entries that are kept as they are sent, so that they are written once for all clients that
+/// follow, and not once for each.
+const FRESH_MAX: usize = 10_000;
+
+/// The events of an entry as they are sent, while they are fresh.
+type Written = Arc<Mutex<Option<Arc<Vec<Told>>>>>;
+
 /// The events of one entry of the journal: one at least.
 #[derive(Clone)]
 pub(super) struct Entry {
     generation: u64,
     applied: Applied,
+    /// `None` in a lock once it is not fresh any more, or not written yet.
+    written: Written,
     /// When this node applied it.
     pub(super) at: UnixMs,
     seen: Instant,
@@ -61,6 +72,12 @@ impl Entry {
 
     pub(super) fn last(&self) -> EventId {
         self.id(self.applied.1.len() - 1)
+    }
+
+    /// Its events as they are sent.
+    pub(super) fn written(&self, ledger: impl FnOnce(&Self) -> Vec<Told>) -> Arc<Vec<Told>> {
+        let mut written = self.written.lock();
+        written.get_or_insert_with(|| Arc::new(ledger(self))).clone()
     }
 }
 
@@ -79,6 +96,9 @@ pub(super) enum Next {
 pub(super) struct Ring {
     entries: VecDeque<Entry>,
     events: usize,
+    /// The newest of the entries, as they are written, and how many events they have.
+    fresh: VecDeque<(usize, Written)>,
+    fresh_events: usize,
     /// The newest event that is no longer kept. Without it, nothing is known of what was before the oldest.
     dropped: Option<EventId>,
 }
@@ -93,17 +113,29 @@ impl Ring {
         if applied.1.is_empty() {
             return;
         }
-        let entry = Entry { generation: generation.0, applied, at, seen: now };
+        let entry = Entry { generation: generation.0, applied, written: Written::default(), at, seen: now };
         // An entry that is applied again, after its node began anew, is told already.
         if self.entries.back().is_some_and(|newest| newest.last() >= entry.last()) {
             return;
         }
         self.events += entry.events().len();
+        self.freshen(&entry);
         self.entries.push_back(entry);
         while self.entries.len() > 1 && self.is_too_much(now) {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.events -= oldest.events().len();
             self.dropped = Some(oldest.last());
+        }
+    }
+
+    /// This one is the newest; those before it may be too many to be kept as they are sent.
+    fn freshen(&mut self, entry: &Entry) {
+        self.fresh_events += entry.events().len();
+        self.fresh.push_back((entry.events().len(), entry.written.clone()));
+        while self.fresh_events > FRESH_MAX && self.fresh.len() > 1 {
+            let Some((events, written)) = self.fresh.pop_front() else { break };
+            self.fresh_events -= events;
+            *written.lock() = None;
         }
     }
 

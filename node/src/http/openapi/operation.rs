@@ -218,7 +218,9 @@ impl Operation {
     pub(super) fn to_json(&self) -> Value {
         let mut parameters: Vec<Value> = parameter::in_path(self.path).iter().map(|one| one.to_json("path")).collect();
         parameters.extend(self.query.iter().map(|one| one.to_json("query")));
-        parameters.extend(self.headers.iter().map(|one| one.to_json("header")));
+        let unchanged = self.may_be_unchanged().then_some(&parameter::IF_NONE_MATCH);
+        let headers = self.headers.iter().chain(unchanged).chain([&parameter::REQUEST_ID]);
+        parameters.extend(headers.map(|one| one.to_json("header")));
         let mut object = json!({
             "operationId": self.id,
             "summary": self.summary,
@@ -270,6 +272,11 @@ impl Operation {
             }
             responses.insert(gives.status.to_string(), response);
         }
+        if self.may_be_unchanged() {
+            let headers = headers(parameter::ALWAYS.into_iter().chain(["ETag"]));
+            let about = "What `If-None-Match` names is still so; there is no body.";
+            responses.insert("304".to_owned(), json!({"description": about, "headers": headers}));
+        }
         for status in self.problem_statuses() {
             let reference = json!({"$ref": format!("#/components/responses/Problem{status}")});
             responses.entry(status.to_string()).or_insert(reference);
@@ -279,9 +286,19 @@ impl Operation {
 
     fn headers_of(&self, gives: &Gives) -> Map<String, Value> {
         let stale = self.query.iter().any(|one| one.name == "consistency").then_some("Relais-Staleness-Ms");
-        let names = parameter::ALWAYS.into_iter().chain(stale).chain(gives.headers.iter().copied());
-        names.map(|name| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}))).collect()
+        let tag = (gives.status == 200 && self.may_be_unchanged()).then_some("ETag");
+        headers(parameter::ALWAYS.into_iter().chain(stale).chain(tag).chain(gives.headers.iter().copied()))
     }
+
+    /// Whether a client that has the answer already can be told so: what is read whole, and no stream.
+    fn may_be_unchanged(&self) -> bool {
+        let mut good = self.gives.iter().filter(|gives| gives.status == 200);
+        self.method == "GET" && good.any(|gives| !matches!(gives.content[..], [Content::Events(_)]))
+    }
+}
+
+fn headers(names: impl Iterator<Item = &'static str>) -> Map<String, Value> {
+    names.map(|name| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}))).collect()
 }
 
 fn described(media_type: &str, content: &Content) -> (String, Value) {

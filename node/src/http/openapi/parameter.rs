@@ -136,6 +136,14 @@ pub(super) const TRACESTATE: Parameter =
 pub(super) const LAST_EVENT_ID: Parameter =
     parameter("Last-Event-ID", "The id of the last event that was seen: goes on after it.", any_text);
 
+pub(super) const IF_NONE_MATCH: Parameter =
+    parameter("If-None-Match", "The `ETag` of an answer that is there already: 304 if it is still so.", any_text);
+pub(super) const REQUEST_ID: Parameter = parameter(
+    "X-Request-Id",
+    "An id of your own for the request, 1 to 128 printable ASCII characters: the answer bears it. Any other is replaced.",
+    any_text,
+);
+
 /// The parameters in a path.
 pub(super) fn in_path(path: &str) -> Vec<Parameter> {
     let one = match path {
@@ -157,7 +165,8 @@ pub(super) fn in_path(path: &str) -> Vec<Parameter> {
 }
 
 /// Headers that every answer has.
-pub(super) const ALWAYS: [&str; 4] = ["Relais-Generation", "Relais-Epoch", "Relais-Node", "Relais-Dispatcher"];
+pub(super) const ALWAYS: [&str; 5] =
+    ["Relais-Generation", "Relais-Epoch", "Relais-Node", "Relais-Dispatcher", "X-Request-Id"];
 
 /// Headers of answers by name.
 pub(super) fn headers() -> Map<String, Value> {
@@ -175,6 +184,8 @@ pub(super) fn headers() -> Map<String, Value> {
         ("Relais-Attempt", header("The attempt that the output is of.", count())),
         ("Relais-Output-Total", header("Bytes that the output has in all.", count())),
         ("Relais-Output-Truncated", header("Whether output was dropped for its length.", one_of(&["true", "false"]))),
+        ("X-Request-Id", header("The id of the request: the client's own, or one made up.", any_text())),
+        ("ETag", header("Of this answer, for `If-None-Match`.", any_text())),
         ("Location", header("Where it is.", json!({"type": "string", "format": "uri-reference"}))),
         ("Retry-After", header("Seconds after which to try again.", count())),
         ("WWW-Authenticate", header("How to say who you are.", any_text())),

@@ -85,7 +85,7 @@ kinds! {
         "Use one of those in the `Allow` header.";
     /// The client was too slow to send its request.
     TooSlow: "too-slow", "request sent too slowly", 408,
-        "The body was not there within 30 s.",
+        "The body came slower than 64 kB a second, or a small one took longer than 10 s.",
         "Send it again; a submit under the same Idempotency-Key makes no second job.";
     /// It does not go with the state of things.
     Conflict: "conflict", "conflict with the present state", 409,
@@ -125,7 +125,7 @@ kinds! {
          this node knows. If it stays so, `relais cluster status` says what is missing.";
     /// This node can't answer just now.
     NotReady: "not-ready", "not ready", 503,
-        "This node starts, lags behind, or keeps no journal and can't do this.",
+        "This node starts, lags behind, has too many large bodies in hand, or keeps no journal and can't do this.",
         "Ask again soon, or another node. /readyz?verbose has each part.";
     /// What is asked for is on a node out of reach.
     OutOfReach: "out-of-reach", "out of reach", 503,

@@ -5,7 +5,7 @@ use crate::http::notified::ToldView;
 use crate::http::openapi::words;
 use crate::http::view::{
     ConcurrencyView, Duration, Id, RequiresView, RetryView, Time, UniqueView, given, on_disconnect, placement, raw,
-    retry,
+    retry, veiled,
 };
 use relais_dispatcher::cron::Cron;
 use relais_protocol::schedule::{Firing, FiringLog, FiringOutcome, ScheduleRow};
@@ -13,6 +13,7 @@ use relais_protocol::spec::{JobSpec, Labels, StartTime};
 use relais_protocol::time::UnixMs;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use utoipa::ToSchema;
 
 /// Slots to come that are shown.
@@ -68,7 +69,7 @@ pub(in crate::http) struct SpecView<'a> {
     #[schema(value_type = words::Priority)]
     priority: u8,
     #[schema(value_type = Value)]
-    payload: &'a RawValue,
+    payload: Cow<'a, RawValue>,
     delay: Option<Duration>,
     timeout: Option<Duration>,
     retry: RetryView<'a>,
@@ -177,7 +178,7 @@ pub(in crate::http) fn spec(spec: &JobSpec) -> SpecView<'_> {
         name: given(&options.name),
         queue: spec.queue.as_str(),
         priority: spec.priority,
-        payload: raw(&spec.payload),
+        payload: veiled(&spec.payload),
         delay: match options.start {
             StartTime::After(ms) => Some(Duration(ms)),
             StartTime::Now | StartTime::At(_) => None,
