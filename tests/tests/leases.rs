@@ -8,6 +8,7 @@ use relais_tests::cluster::wait::until;
 use relais_tests::cluster::{Cluster, Options};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -198,8 +199,9 @@ struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
+        // With all that it started: a shell's heartbeats would outlive it. It may have ended by itself.
+        let group = nix::unistd::Pid::from_raw(self.0.id().cast_signed());
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         let _ = self.0.wait();
     }
 }
@@ -218,7 +220,7 @@ fn worker(cluster: &Cluster, interpreter: &str, file: &str, queue: &str, command
     let nodes: Vec<String> = addresses(cluster).iter().map(|at| format!("http://{at}")).collect();
     let mut call = Command::new(interpreter);
     call.arg(example(file)).args([&nodes.join(","), queue]).args(command).env("NO_PROXY", "*").env("no_proxy", "*");
-    Ended(call.stdin(Stdio::null()).spawn().expect("a worker can be started"))
+    Ended(call.process_group(0).stdin(Stdio::null()).spawn().expect("a worker can be started"))
 }
 
 #[test]
