@@ -21,16 +21,21 @@ const SMALL_BYTES: usize = 64 << 10;
 const ROOM_KIB: u32 = 32 << 10;
 /// How long a body may wait for room.
 const ROOM_TIME_MAX: Duration = Duration::from_secs(10);
+/// Bodies that may wait for room at once. What has come of each is kept, half a MiB or so.
+const WAITING_MAX: usize = 32;
 /// Bytes set aside at first, whatever `Content-Length` promises.
 const FIRST_BYTES: usize = 64 << 10;
 const NDJSON: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
 /// The room for large bodies: who finds none waits, and is not read from meanwhile.
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    places: Semaphore,
+}
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM_KIB as usize)))
+        Self { free: Arc::new(Semaphore::new(ROOM_KIB as usize)), places: Semaphore::new(WAITING_MAX) }
     }
 }
 
@@ -38,10 +43,16 @@ impl Room {
     /// Sets room aside, until what is returned is dropped.
     async fn set_aside(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(ROOM_KIB).min(ROOM_KIB);
-        let waited = timeout(ROOM_TIME_MAX, self.0.clone().acquire_many_owned(kib)).await;
-        waited.ok().and_then(Result::ok).ok_or_else(|| {
-            Problem::new(Kind::NotReady, "too many large bodies are on their way here; send it again").retry_after(1)
-        })
+        if let Ok(room) = self.free.clone().try_acquire_many_owned(kib) {
+            return Ok(room);
+        }
+        let full = || {
+            let detail = "too many large bodies are on their way here; send it again";
+            Problem::new(Kind::NotReady, detail).retry_after(1)
+        };
+        let _place = self.places.try_acquire().map_err(|_| full())?;
+        let waited = timeout(ROOM_TIME_MAX, self.free.clone().acquire_many_owned(kib)).await;
+        waited.ok().and_then(Result::ok).ok_or_else(full)
     }
 }
 
