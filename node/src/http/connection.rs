@@ -35,6 +35,9 @@ const STUCK_BEATS: u32 = 4;
 /// Beats that may go by while nothing comes, goes, or is done: a little more than keep-alive is.
 const IDLE_BEATS: u32 = 16;
 
+/// Bytes that are read between two looks at what is done with them. The library reads on as long as there is
+/// something, 128 KiB and more, before it sees that nobody takes the body.
+const BREATH_BYTES: usize = 16 << 10;
 /// Heads that a client may send ahead of their answers.
 const HEADS_MAX: u32 = 64;
 
@@ -139,6 +142,8 @@ pub(super) struct Connection {
     timer: Pin<Box<Sleep>>,
     beats: Beats,
     heads: Heads,
+    /// Bytes read since the last look.
+    breath: usize,
 }
 
 impl Connection {
@@ -150,6 +155,7 @@ impl Connection {
             timer: Box::pin(sleep(BEAT)),
             beats: Beats::default(),
             heads: Heads::default(),
+            breath: 0,
         }
     }
 
@@ -196,9 +202,15 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.in_time(cx)?;
+        if this.breath >= BREATH_BYTES {
+            this.breath = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = into.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, into))?;
         let came = &into.filled()[before..];
+        this.breath += came.len();
         if came.is_empty() {
             return Poll::Ready(Ok(()));
         }
