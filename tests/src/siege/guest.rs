@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The pause between two submits.
-const PAUSE: Duration = Duration::from_millis(5);
+/// The pause between two submits: long enough that what its own jobs take in memory is little beside the attack.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Submits after which a connection of its own is made anew: a stranger has to get in, too.
 const STRANGER_EVERY: usize = 10;
 /// How long a submit may take before it counts as not served.
