@@ -80,6 +80,7 @@ fn apply(settings: &mut Settings, wishes: &Map<String, Value>) -> Result<Vec<&'s
 fn text_of(key: &str, value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),
+        Value::Number(_) | Value::Bool(_) if key == "name" => Err("must be a text, in quotes".to_owned()),
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(on) => Ok(on.to_string()),
         // What has no default is no setting; that is said where it is set.

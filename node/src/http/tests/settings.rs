@@ -38,6 +38,8 @@ async fn a_wrong_setting_is_pointed_at_and_changes_nothing() {
         (r#"{"lease":"1h","replace_after":"never","voters":3}"#, &["/lease", "/replace_after"]),
         (r#"{"takeover_after":"4s"}"#, &["/pair_lease"]),
         (r#"{"takeover":"on"}"#, &["/takeover"]),
+        (r#"{"name":false}"#, &["/name"]),
+        (r#"{"name":7,"voters":3}"#, &["/name"]),
     ] {
         let problem = patch(&served, body).await.problem(400);
         let named: Vec<&str> =
