@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 /// Nodes of a cluster as it begins: those that vote.
 pub const VOTERS: usize = 3;
+/// Nodes that are started at once when it grows.
+const JOIN_AT_ONCE: usize = 10;
 /// How long a cluster may take to be whole.
 const WHOLE_LIMIT: Duration = Duration::from_secs(120);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -102,14 +104,17 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Adds nodes, and waits until all are online.
+    /// Adds nodes, a few at a time, and waits until all are online.
     ///
     /// # Errors
     /// When that does not come about.
     pub fn grow(&mut self, nodes: usize, slots: u32) -> Result<(), Failed> {
         let program = program()?;
-        (0..nodes).try_for_each(|_| self.add(&program, slots))?;
-        self.await_whole().map(drop)
+        for from in (0..nodes).step_by(JOIN_AT_ONCE) {
+            (from..nodes.min(from + JOIN_AT_ONCE)).try_for_each(|_| self.add(&program, slots))?;
+            self.await_whole()?;
+        }
+        Ok(())
     }
 
     fn add(&mut self, program: &Path, slots: u32) -> Result<(), Failed> {

@@ -75,6 +75,7 @@ impl Solo {
             kind: "noop".into(),
             queue: QueueName::default(),
             priority: 50,
+            name: String::new(),
             payload: "{}".into(),
             options: None,
         };
@@ -115,7 +116,7 @@ impl Solo {
 
     /// Makes a checkpoint.
     pub fn keep(&mut self) {
-        self.rows.keep(self.ledger.drain_changes());
+        self.rows.keep(&self.ledger.drain_changes());
         self.ledger.kept();
     }
 

@@ -4,7 +4,7 @@ use crate::Failed;
 use bytes::Bytes;
 use relais_dispatcher::journal::memory::Switchboard;
 use relais_dispatcher::journal::{
-    Applied, Journal, LoadError, Machine, Opened, RaftJournal, Role, Rows, StoreOptions, open,
+    Applied, Changes, Journal, LoadError, Machine, Opened, RaftJournal, Role, Rows, StoreOptions, open,
 };
 use relais_protocol::ids::{Index, RaftId};
 use std::sync::Arc;
@@ -29,8 +29,8 @@ impl Machine for Nothing {
         Applied::default()
     }
 
-    fn drain_changes(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        Vec::new()
+    fn drain_changes(&self) -> Arc<Changes> {
+        Arc::default()
     }
 
     fn pending_bytes(&self) -> usize {

@@ -1,31 +1,28 @@
 //! The dispatcher's actor: a thin shell around [`Core`]. It takes what has gathered, steps the core, and
 //! performs the effects; it decides nothing.
 //!
-//! Nothing crosses its mailbox one by one: proposals, reports and applied entries gather in an [`Intake`]
+//! Nothing crosses its mailbox one by one: proposals, reports and applied entries gather at a [`Desk`]
 //! beside it, and the mailbox carries only "there is something", once for however much there is.
 
-use crate::core::{Core, CoreConfig, CoreCounts, Effect, Input, Now, Rejection, Ticket};
+mod desk;
+mod ticks;
+
+pub use desk::{Desk, DeskState, applied};
+
+use crate::core::{Core, CoreConfig, Effect, Input, Now, Rejection, Ticket};
 use crate::journal::{Journal, ProposeError};
-use crate::ledger::Event;
 use crate::machine::LedgerMachine;
 use actix::prelude::*;
-use parking_lot::{Mutex, RwLock};
+use desk::Item;
 use relais_protocol::codec;
-use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId};
-use relais_protocol::lease::{AskId, BeatAnswer, Granted, LeaseBeat, LeaseWish};
-use relais_protocol::message::{Orders, Report, ReportAnswer};
-use relais_protocol::record::{Batch, Committed, Record};
-use relais_protocol::time::UnixMs;
-use std::collections::BTreeMap;
+use relais_protocol::ids::{Incarnation, NodeId};
+use relais_protocol::lease::{AskId, BeatAnswer, Granted};
+use relais_protocol::message::{Orders, ReportAnswer};
+use relais_protocol::record::{Batch, Committed};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
-
-/// How often the core looks at the clock, in ms.
-const TICK_MS: u64 = 20;
-/// Proposals and reports that may gather before new ones are turned away.
-const INTAKE_MAX: usize = 50_000;
 
 /// What the dispatcher needs of its node.
 pub trait Outlet: Send + Sync + 'static {
@@ -39,148 +36,12 @@ pub trait Outlet: Send + Sync + 'static {
     fn promote_failed(&self);
     /// How many voters there are, for the lease: two in a pair, even when it is reduced to its survivor.
     fn voters(&self) -> usize;
+    /// Whether others vote, so that this node can't come to reign.
+    fn looks_on(&self) -> bool;
     /// The monotonic clock in µs, to measure what takes less than a ms.
     fn now_us(&self) -> u64;
     /// An entry that was proposed was acknowledged by a majority, and applied here, so many µs later.
     fn committed(&self, took_us: u64);
-}
-
-enum Item {
-    Propose(Vec<Record>, oneshot::Sender<Result<Committed, Rejection>>),
-    Report(Box<Report>, oneshot::Sender<ReportAnswer>),
-    Ask(Box<LeaseWish>, oneshot::Sender<Result<Granted, Rejection>>),
-    Beat(Box<LeaseBeat>, oneshot::Sender<BeatAnswer>),
-    Progress(Vec<(JobId, Fence)>, oneshot::Sender<Vec<Option<String>>>),
-    Input(Input),
-    Explain(&'static str, UnixMs, Option<UnixMs>),
-}
-
-/// What has gathered for the dispatcher.
-#[derive(Default)]
-struct Intake {
-    items: Mutex<Vec<Item>>,
-    woken: AtomicBool,
-}
-
-/// What the dispatcher says of itself, for heartbeats and watchers.
-#[derive(Default)]
-pub struct DeskState {
-    /// When it last made progress, by the monotonic clock in ms. It stands still while a batch hangs.
-    pub progress_ms: AtomicU64,
-    /// When the actor last had its turn, by the same clock.
-    pub turned_ms: AtomicU64,
-    /// Nodes that have a lease of this dispatcher, and external workers' leases that it counts.
-    pub leases: (AtomicUsize, AtomicUsize),
-    /// Counts for people who watch.
-    pub counts: Mutex<CoreCounts>,
-    /// Whether the reign that was applied last is of this node.
-    may_reign: AtomicBool,
-}
-
-/// The way to the dispatcher: cheap to clone, outlives a restart of the actor.
-#[derive(Clone)]
-pub struct Desk {
-    intake: Arc<Intake>,
-    addr: Arc<RwLock<Option<Addr<DispatcherActor>>>>,
-    state: Arc<DeskState>,
-}
-
-impl Default for Desk {
-    fn default() -> Self {
-        Self { intake: Arc::default(), addr: Arc::new(RwLock::new(None)), state: Arc::default() }
-    }
-}
-
-impl Desk {
-    /// Has records committed in one entry. The sender of a dropped answer was restarted: ask again.
-    pub async fn propose(&self, records: Vec<Record>) -> Result<Committed, Rejection> {
-        let (tx, rx) = oneshot::channel();
-        if !self.put(Item::Propose(records, tx)) {
-            return Err(Rejection::NotDispatcher);
-        }
-        rx.await.unwrap_or(Err(Rejection::Unknown))
-    }
-
-    /// Hands in a worker's report; the answer comes when what it settles is committed.
-    pub async fn report(&self, report: Report) -> ReportAnswer {
-        let (tx, rx) = oneshot::channel();
-        if !self.put(Item::Report(Box::new(report), tx)) {
-            return ReportAnswer::Busy;
-        }
-        rx.await.unwrap_or(ReportAnswer::Busy)
-    }
-
-    /// Asks for jobs for an external worker; answered when there are some, or its wait is over.
-    pub async fn ask(&self, wish: LeaseWish) -> Result<Granted, Rejection> {
-        let (tx, rx) = oneshot::channel();
-        if !self.put(Item::Ask(Box::new(wish), tx)) {
-            return Err(Rejection::NotDispatcher);
-        }
-        rx.await.unwrap_or(Err(Rejection::Unknown))
-    }
-
-    /// Whoever asked this is gone.
-    pub fn withdraw(&self, ask: AskId) {
-        self.put_always(Item::Input(Input::Withdraw(ask)));
-    }
-
-    /// Hands in that an external worker is still at it.
-    pub async fn beat(&self, beat: LeaseBeat) -> BeatAnswer {
-        let (tx, rx) = oneshot::channel();
-        if !self.put(Item::Beat(Box::new(beat), tx)) {
-            return BeatAnswer::Busy;
-        }
-        rx.await.unwrap_or(BeatAnswer::Busy)
-    }
-
-    /// What external workers last said of the progress of these attempts, one each, while this node dispatches.
-    pub async fn progress(&self, attempts: Vec<(JobId, Fence)>) -> Vec<Option<String>> {
-        let (tx, rx) = oneshot::channel();
-        if !self.put(Item::Progress(attempts, tx)) {
-            return Vec::new();
-        }
-        rx.await.unwrap_or_default()
-    }
-
-    /// Hands in anything else.
-    pub fn input(&self, input: Input) {
-        self.put_always(Item::Input(input));
-    }
-
-    /// Says how the next reign comes about, and when that was suspected and confirmed.
-    pub fn explain_reign(&self, cause: &'static str, suspected_at: UnixMs, confirmed_at: Option<UnixMs>) {
-        self.put_always(Item::Explain(cause, suspected_at, confirmed_at));
-    }
-
-    /// What the dispatcher says of itself.
-    #[must_use]
-    pub fn state(&self) -> &DeskState {
-        &self.state
-    }
-
-    /// What has gathered for the dispatcher and was not taken yet.
-    #[must_use]
-    pub fn depth(&self) -> usize {
-        self.intake.items.lock().len()
-    }
-
-    fn put(&self, item: Item) -> bool {
-        if self.intake.items.lock().len() >= INTAKE_MAX {
-            return false;
-        }
-        self.put_always(item);
-        true
-    }
-
-    fn put_always(&self, item: Item) {
-        self.intake.items.lock().push(item);
-        if !self.intake.woken.swap(true, Ordering::AcqRel)
-            && let Some(addr) = &*self.addr.read()
-        {
-            // A full mailbox holds a wake already.
-            let _ = addr.try_send(Wake);
-        }
-    }
 }
 
 /// What the actor is made of.
@@ -210,6 +71,9 @@ pub struct DispatcherActor {
     asks: BTreeMap<Ticket, (AskId, oneshot::Sender<Result<Granted, Rejection>>)>,
     beats: BTreeMap<Ticket, oneshot::Sender<BeatAnswer>>,
     next_ticket: u64,
+    /// The batches in flight, oldest first, with what became of them: the core is told in this order.
+    flights: VecDeque<(u64, Option<Input>)>,
+    next_flight: u64,
     _ward: Box<dyn Send>,
 }
 
@@ -225,13 +89,15 @@ pub fn start(parts: DispatcherParts, desk: &Desk, ward: Box<dyn Send>) {
         asks: BTreeMap::new(),
         beats: BTreeMap::new(),
         next_ticket: 0,
+        flights: VecDeque::new(),
+        next_flight: 0,
         _ward: ward,
     };
     let addr = DispatcherActor::create(|ctx| {
         ctx.set_mailbox_capacity(4);
         actor
     });
-    *desk.addr.write() = Some(addr);
+    desk.serve(addr);
 }
 
 struct Wake;
@@ -244,15 +110,7 @@ impl Actor for DispatcherActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(Duration::from_millis(TICK_MS), |actor, ctx| {
-            actor.step(Input::Voters(actor.parts.outlet.voters()), ctx);
-            actor.step(Input::Tick, ctx);
-            actor.turn(ctx);
-            actor.show_turn();
-            if !actor.core.has_work() {
-                actor.progress();
-            }
-        });
+        self.tick_later(ctx);
         ctx.notify(Wake);
     }
 }
@@ -269,9 +127,7 @@ impl DispatcherActor {
     /// Takes all that has gathered.
     fn turn(&mut self, ctx: &mut Context<Self>) {
         assert!(!crate::planted::dispatcher_panics(), "a planted panic");
-        self.desk.intake.woken.store(false, Ordering::Release);
-        let items = std::mem::take(&mut *self.desk.intake.items.lock());
-        for item in items {
+        for item in self.desk.take() {
             let ticket = Ticket(self.next_ticket);
             self.next_ticket += 1;
             match item {
@@ -305,13 +161,18 @@ impl DispatcherActor {
         let now = self.parts.outlet.now();
         let effects = self.core.handle(now, &self.parts.machine.read(), input);
         for effect in effects {
-            self.perform(effect, ctx);
+            if let Some(batch) = self.perform(effect) {
+                self.propose(&batch, ctx);
+            }
         }
     }
 
-    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+    /// Performs an effect, or hands back the batch that is to be proposed. It has no context, so that it can't step
+    /// the core: what a step within a step proposes would overtake the batches of the outer one, which the core has
+    /// in flight already.
+    fn perform(&mut self, effect: Effect) -> Option<Batch> {
         match effect {
-            Effect::Propose(batch) => self.propose(&batch, ctx),
+            Effect::Propose(batch) => return Some(batch),
             Effect::Reply(ticket, result) => {
                 if let Some(tx) = self.replies.remove(&ticket) {
                     // Who asked may have gone; the record is there all the same.
@@ -333,8 +194,8 @@ impl DispatcherActor {
                     && let Err(Ok(granted)) = tx.send(result)
                     && !granted.leases.is_empty()
                 {
-                    // Who asked is gone.
-                    self.step(Input::Withdraw(ask), ctx);
+                    // Who asked is gone: taken with the next turn.
+                    self.desk.withdraw(ask);
                 }
             }
             Effect::Beaten(ticket, answer) => {
@@ -345,12 +206,16 @@ impl DispatcherActor {
             Effect::Drained => self.parts.outlet.drained(),
             Effect::PromoteFailed => self.parts.outlet.promote_failed(),
         }
+        None
     }
 
     fn propose(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
         let payload = codec::encode_packed(codec::FORMAT, batch);
         let began_us = self.parts.outlet.now_us();
         let proposed = self.parts.journal.propose(payload.into());
+        let number = self.next_flight;
+        self.next_flight += 1;
+        self.flights.push_back((number, None));
         ctx.spawn(proposed.into_actor(self).map(move |result, actor, ctx| {
             let input = match result {
                 Ok((index, outcomes)) => {
@@ -363,14 +228,26 @@ impl DispatcherActor {
             actor.progress();
             // What was applied before this was told has gathered already: it comes first.
             actor.turn(ctx);
-            actor.step(input, ctx);
+            actor.land(number, input, ctx);
         }));
+    }
+
+    /// A batch has an end: told to the core when those before it have theirs.
+    fn land(&mut self, number: u64, input: Input, ctx: &mut Context<Self>) {
+        if let Some((_, end)) = self.flights.iter_mut().find(|(other, _)| *other == number) {
+            *end = Some(input);
+        }
+        while let Some((_, Some(_))) = self.flights.front() {
+            if let Some((_, Some(input))) = self.flights.pop_front() {
+                self.step(input, ctx);
+            }
+        }
     }
 
     fn show_turn(&self) {
         let now = self.parts.outlet.now().mono;
         let ((_, leased), outside) = (self.core.leases(now), self.core.leases_outside());
-        let state = &self.desk.state;
+        let state = self.desk.state();
         state.turned_ms.store(now.0, Ordering::Relaxed);
         state.leases.0.store(leased, Ordering::Relaxed);
         state.leases.1.store(outside, Ordering::Relaxed);
@@ -378,23 +255,10 @@ impl DispatcherActor {
 
     fn progress(&self) {
         let now = self.parts.outlet.now().mono.0;
-        self.desk.state.progress_ms.store(now, Ordering::Release);
-        *self.desk.state.counts.lock() = self.core.counts();
+        self.desk.state().progress_ms.store(now, Ordering::Release);
+        *self.desk.state().counts.lock() = self.core.counts();
     }
 }
 
-/// Hands applied events to the desk of node `me`, if they concern it: who does not reign learns of reigns alone.
-/// Called in the order of the journal.
-pub fn applied(desk: &Desk, me: NodeId, events: &[Event]) {
-    let promoted = events.iter().rev().find_map(|event| match event {
-        Event::Promoted { node, .. } => Some(*node == me),
-        _ => None,
-    });
-    let was_own = desk.state.may_reign.load(Ordering::Acquire);
-    if let Some(is_own) = promoted {
-        desk.state.may_reign.store(is_own, Ordering::Release);
-    }
-    if !events.is_empty() && (was_own || promoted.is_some()) {
-        desk.input(Input::Applied(events.to_vec()));
-    }
-}
+#[cfg(test)]
+mod tests;

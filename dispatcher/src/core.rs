@@ -6,8 +6,9 @@
 //! become durable; everything that *tells* somebody ([`Effect::Reply`], [`Effect::Answer`],
 //! [`Effect::Order`]) is made only from what was committed.
 //!
-//! One batch is in flight at a time; the next one gathers while it is being synced. Nothing is timed:
-//! an idle dispatcher proposes at once, a busy one in batches as large as the disk is slow.
+//! The next batch gathers while one is in flight, and overlaps it only where much waits. Nothing is timed: an
+//! idle dispatcher proposes at once, a busy one in batches as large as the disk is slow. Batches end in the order
+//! in which they were proposed: whoever steps the core tells it so.
 
 mod batches;
 mod chronicle;
@@ -65,9 +66,9 @@ pub enum Input {
     Promote(NodeId, Incarnation),
     /// The journal was forked, and a reign of its new history is to begin. Once the journal leads.
     TakeOver(Box<Takeover>, Incarnation),
-    /// The batch in flight was committed.
+    /// The oldest batch in flight was committed.
     Committed(Committed),
-    /// The batch in flight came to nothing.
+    /// The oldest batch in flight came to nothing.
     Failed(Rejection),
     /// Something was applied.
     Applied(Vec<Event>),
@@ -260,6 +261,10 @@ impl Core {
         }
         self.propose_grants(ledger);
         self.send_batch(now, ledger, &mut effects);
+        // At once, and not with the next tick: until the next reign all that is proposed waits.
+        if self.reign.is_some() && self.batches.newly_drained() {
+            effects.push(Effect::Drained);
+        }
         effects
     }
 
@@ -281,12 +286,13 @@ impl Core {
     }
 
     fn committed(&mut self, now: Now, ledger: &Ledger, committed: &Committed, effects: &mut Vec<Effect>) {
+        self.leases.retry_if_stale(&committed.outcomes);
         for (ticket, own) in self.batches.commit(committed) {
             if let Some(granted) = self.granted(now, ledger, ticket, &own) {
                 effects.extend(granted);
                 continue;
             }
-            if let Some(answer) = self.workers.settle(ticket) {
+            if let Some(answer) = self.workers.settle_by(ticket, &own.outcomes) {
                 effects.push(Effect::Answer(ticket, answer));
             } else {
                 effects.push(Effect::Reply(ticket, Ok(own)));
@@ -364,27 +370,25 @@ impl Core {
                 self.batches.add_own(records);
             }
         }
-        if self.batches.newly_drained() {
-            effects.push(Effect::Drained);
-        }
     }
 
     fn send_batch(&mut self, now: Now, ledger: &Ledger, effects: &mut Vec<Effect>) {
-        let Some(records) = self.batches.next() else { return };
-        self.counts.batches += 1;
-        self.counts.records += records.len() as u64;
-        let (reign, stamp) = (ledger.reign(), self.stamp(now, ledger));
-        let begun = records.iter().find_map(|record| match record {
-            Record::Takeover(takeover) => Some(takeover.generation),
-            _ => None,
-        });
-        effects.push(Effect::Propose(Batch {
-            rules: relais_protocol::record::RULES,
-            generation: begun.unwrap_or(reign.generation),
-            epoch: reign.epoch,
-            stamp,
-            records,
-        }));
+        while let Some(records) = self.batches.next(self.config.overlap_records) {
+            self.counts.batches += 1;
+            self.counts.records += records.len() as u64;
+            let (reign, stamp) = (ledger.reign(), self.stamp(now, ledger));
+            let begun = records.iter().find_map(|record| match record {
+                Record::Takeover(takeover) => Some(takeover.generation),
+                _ => None,
+            });
+            effects.push(Effect::Propose(Batch {
+                rules: relais_protocol::record::RULES,
+                generation: begun.unwrap_or(reign.generation),
+                epoch: reign.epoch,
+                stamp,
+                records,
+            }));
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod blocks;
 mod book;
 mod calls;
 mod checkpoint;
+mod flushed;
 mod fork;
 mod format;
 mod frame;
@@ -45,6 +46,7 @@ mod long;
 mod machine;
 mod merge;
 mod network;
+mod pace;
 mod packed;
 mod place;
 mod raft;
@@ -79,7 +81,7 @@ pub use store::{
 };
 pub use types::LogPosition;
 
-pub use crate::rows::Rows;
+pub use crate::rows::{Changes, Rows};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -97,7 +99,7 @@ pub trait Machine: Send + Sync + 'static {
     /// The rows changed since the last call, `None` for a deleted one; from now on they are the store's
     /// to keep, and [`Rows`] answers with them at once. Called with the machine exactly at the index that
     /// was applied last. Keys have at most 400 bytes.
-    fn drain_changes(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)>;
+    fn drain_changes(&self) -> Arc<Changes>;
 
     /// From here on the store answers with what was drained: who kept it for reads meanwhile can let go of it.
     fn drained(&self) {}
@@ -196,7 +198,8 @@ pub struct Stopped;
 /// Every future may be dropped at any time; what it began goes on.
 pub trait Journal: Send + Sync + 'static {
     /// Appends one entry and waits until it is committed and applied here. Each call is an append and a
-    /// sync of its own, so the caller gathers records into batches.
+    /// sync of its own, so the caller gathers records into batches. Calls become entries in their own order, also
+    /// before any future is polled: the caller may tell by it which answer is whose.
     fn propose(&self, payload: Bytes) -> BoxFuture<'static, Result<(Index, Outcomes), ProposeError>>;
 
     /// An index such that a read after [`Journal::wait_applied`] of it is linearizable. One round to a
@@ -283,6 +286,11 @@ pub trait Link: Send + Sync + 'static {
     /// time; several calls to one peer may be under way at once. Requests have about 1 MiB at most,
     /// except one that carries a single larger entry or row.
     fn call(&self, to: RaftId, request: Bytes) -> BoxFuture<'static, Result<Bytes, LinkError>>;
+
+    /// The same for a request whose answer is of no interest. It may be lost.
+    fn tell(&self, to: RaftId, request: Bytes) {
+        drop(tokio::spawn(self.call(to, request)));
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::journal::{Applied, LoadError, Machine};
 use crate::ledger::{Event, Ledger};
-use crate::rows::{Change, MemoryRows, Rows};
+use crate::rows::{Changes, MemoryRows, Rows};
 use parking_lot::{RwLock, RwLockReadGuard};
 use relais_protocol::ids::Index;
 use relais_protocol::time::UnixMs;
@@ -44,7 +44,7 @@ impl Machine for LedgerMachine {
         Applied { outcomes: effects.outcomes, checkpoint: effects.audit }
     }
 
-    fn drain_changes(&self) -> Vec<Change> {
+    fn drain_changes(&self) -> Arc<Changes> {
         self.ledger.write().drain_changes()
     }
 

@@ -15,8 +15,8 @@ pub trait Rows: Send + Sync {
     fn scan(&self, from: &[u8], to: &[u8], reverse: bool, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool);
 }
 
-/// A changed row: its key, and its bytes or `None` when it is gone.
-pub type Change = (Vec<u8>, Option<Vec<u8>>);
+/// Changed rows by their keys: the bytes of each, or `None` when it is gone.
+pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// Rows held in memory alone: for tests, the simulator, and a ledger without a store.
 #[derive(Default)]
@@ -24,12 +24,12 @@ pub struct MemoryRows(parking_lot::RwLock<BTreeMap<Vec<u8>, Vec<u8>>>);
 
 impl MemoryRows {
     /// Keeps `changes`.
-    pub fn keep(&self, changes: Vec<Change>) {
+    pub fn keep(&self, changes: &Changes) {
         let mut rows = self.0.write();
         for (key, value) in changes {
             match value {
-                Some(value) => rows.insert(key, value),
-                None => rows.remove(&key),
+                Some(value) => rows.insert(key.clone(), value.clone()),
+                None => rows.remove(key),
             };
         }
     }
@@ -55,9 +55,9 @@ impl Rows for MemoryRows {
 /// Changes over checkpointed rows.
 pub struct Sheet {
     base: Arc<dyn Rows>,
-    /// Handed to the store, which perhaps does not answer with it yet.
-    in_flight: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    changed: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Handed to the store, which perhaps does not answer with it yet; oldest first.
+    in_flight: Vec<Arc<Changes>>,
+    changed: Changes,
     changed_bytes: usize,
 }
 
@@ -65,13 +65,14 @@ impl Sheet {
     /// No change over `base`.
     #[must_use]
     pub fn new(base: Arc<dyn Rows>) -> Self {
-        Self { base, in_flight: BTreeMap::new(), changed: BTreeMap::new(), changed_bytes: 0 }
+        Self { base, in_flight: Vec::new(), changed: Changes::new(), changed_bytes: 0 }
     }
 
     /// The row under `key` as it is now.
     #[must_use]
     pub fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
-        if let Some(row) = self.changed.get(key).or_else(|| self.in_flight.get(key)) {
+        let in_flight = || self.in_flight.iter().rev().find_map(|changes| changes.get(key));
+        if let Some(row) = self.changed.get(key).or_else(in_flight) {
             return row.clone();
         }
         self.base.read(key)
@@ -90,11 +91,10 @@ impl Sheet {
     }
 
     /// Hands over all changes. They stay readable here until [`Sheet::kept`].
-    pub fn drain(&mut self) -> Vec<Change> {
+    pub fn drain(&mut self) -> Arc<Changes> {
         self.changed_bytes = 0;
-        let changed = std::mem::take(&mut self.changed);
-        let drained = changed.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        self.in_flight.extend(changed);
+        let drained = Arc::new(std::mem::take(&mut self.changed));
+        self.in_flight.push(drained.clone());
         drained
     }
 
@@ -108,7 +108,7 @@ impl Sheet {
     pub fn scan(&self, from: &[u8], to: &[u8], reverse: bool, mut visit: impl FnMut(&[u8], &[u8]) -> bool) {
         let range = (Bound::Included(from.to_vec()), Bound::Excluded(to.to_vec()));
         let mut over: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
-        for layer in [&self.in_flight, &self.changed] {
+        for layer in self.in_flight.iter().map(Arc::as_ref).chain([&self.changed]) {
             over.extend(layer.range(range.clone()).map(|(k, v)| (k.as_slice(), v.as_deref())));
         }
         let mut over: Vec<(&[u8], Option<&[u8]>)> = over.into_iter().collect();
@@ -163,7 +163,7 @@ mod tests {
                     None => { model.remove(&vec![key]); }
                 }
                 if step < 2 {
-                    base.keep(sheet.drain());
+                    base.keep(&sheet.drain());
                 }
                 if step == 0 {
                     sheet.kept();

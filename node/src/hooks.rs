@@ -22,6 +22,7 @@ use relais_protocol::notice::{NoticeState, Noticed, Webhook};
 use relais_protocol::record::Record;
 use relais_protocol::time::{Mono, UnixMs};
 use std::collections::BTreeMap;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -61,14 +62,27 @@ struct Courier {
 pub async fn deliver(hub: Arc<Hub>) {
     let mut courier =
         Courier { hub, client: None, tries: BTreeMap::new(), hosts: BTreeMap::new(), under_way: JoinSet::new() };
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let resting = courier.hub.clone();
+    loop {
+        let mut rest = pin!(resting.rest(LOOK_EVERY));
+        while let Some((receipt, is_settled)) = next_before(rest.as_mut(), &mut courier.under_way).await {
+            courier.take(&receipt, is_settled);
+        }
+        courier.look();
+    }
+}
+
+/// What ends next, or `None` once the rest is over: however many end meanwhile, it is the same rest.
+async fn next_before<T: 'static>(
+    mut rest: Pin<&mut impl Future<Output = ()>>,
+    under_way: &mut JoinSet<T>,
+) -> Option<T> {
     loop {
         tokio::select! {
-            _ = look.tick() => courier.look(),
-            Some(ended) = courier.under_way.join_next() => {
-                if let Ok((receipt, is_settled)) = ended {
-                    courier.take(&receipt, is_settled);
+            () = rest.as_mut() => return None,
+            Some(ended) = under_way.join_next() => {
+                if let Ok(ended) = ended {
+                    return Some(ended);
                 }
             }
         }
@@ -183,4 +197,24 @@ async fn settle(hub: Arc<Hub>, receipt: &Receipt) -> bool {
     };
     let noticed = Noticed { job: receipt.job, life: receipt.life, state };
     hub.propose_anywhere(vec![Record::Noticed(Box::new(noticed))]).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn deliveries_that_end_one_after_the_other_do_not_put_off_the_next_look() {
+        let mut under_way = JoinSet::new();
+        for nth in 1..=u32::try_from(AT_ONCE).unwrap() {
+            under_way.spawn(async move { tokio::time::sleep(LOOK_EVERY * nth * 4 / 5).await });
+        }
+        let mut rest = pin!(tokio::time::sleep(LOOK_EVERY));
+        let mut ended = 0;
+        while next_before(rest.as_mut(), &mut under_way).await.is_some() {
+            ended += 1;
+        }
+        assert!(ended < AT_ONCE, "the rest was over long before the last of them");
+        assert!(!under_way.is_empty());
+    }
 }

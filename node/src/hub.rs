@@ -35,6 +35,7 @@ mod notebook;
 mod passing;
 mod progress;
 mod recover;
+mod relay;
 mod slow;
 mod survival;
 mod takeover;
@@ -77,9 +78,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
+/// How much longer the watchers rest on a node that does not vote.
+const LOOKING_ON_TIMES: u32 = 5;
 /// Applied entries that a slow watcher may be behind before it loses some.
 const EVENTS_KEPT: usize = 4_096;
 
@@ -291,6 +295,13 @@ impl Hub {
     /// The journal has started.
     pub fn set_journal(&self, journal: Arc<RaftJournal>) {
         let _ = self.journal.set(journal);
+    }
+
+    /// Waits for what a watcher waits between two looks: longer on a node that does not vote, where hardly
+    /// anything comes of them.
+    pub async fn rest(&self, usual: Duration) {
+        let times = if self.pulse.view().looks_on() { LOOKING_ON_TIMES } else { 1 };
+        tokio::time::sleep(usual * times).await;
     }
 
     /// The transport, once it has started.

@@ -10,8 +10,9 @@
 //! a verdict: the election counts heartbeats, and the dispatcher counts leases. It neither knows addresses
 //! nor admits anyone; the transport finds a node by its id and has proven who the sender is.
 //!
-//! Each gossip packet is at most 1,150 bytes. A dead node is suspected after about a second and down
-//! about three seconds later; one that says goodbye is down at once.
+//! Each gossip packet is at most 1,120 bytes. A dead node is suspected after about a second and down
+//! about three seconds later; one that says goodbye is down at once. With many nodes all that takes longer, so
+//! that what a node has to do does not grow with their number.
 
 mod member;
 mod peer;
@@ -68,7 +69,7 @@ pub enum Effect {
     Send {
         /// To whom.
         to: NodeId,
-        /// At most 1,150 bytes.
+        /// At most 1,120 bytes.
         bytes: Vec<u8>,
     },
     /// A node is there: for the first time, or again, or in a newer run of its process.
@@ -101,6 +102,7 @@ pub struct Membership {
     vitals_at: Option<Mono>,
     heard_at: Option<Mono>,
     rejoined_at: Option<Mono>,
+    is_wide: bool,
     left: bool,
     refused: u64,
 }
@@ -113,7 +115,7 @@ impl Membership {
         let rng = SplitMix::new(seed);
         Self {
             me,
-            foca: Foca::with_custom_broadcast(peer, tempo::config(), rng, Wire, Relay::new(me.node)),
+            foca: Foca::with_custom_broadcast(peer, tempo::config(false), rng, Wire, Relay::new(me.node)),
             timers: Timers::default(),
             board: Board::default(),
             known: BTreeSet::new(),
@@ -125,6 +127,7 @@ impl Membership {
             vitals_at: None,
             heard_at: None,
             rejoined_at: None,
+            is_wide: false,
             left: false,
             refused: 0,
         }
@@ -233,7 +236,18 @@ impl Membership {
             tracing::debug!(%error, "own figures are not told");
         }
         let members = self.foca.num_members() as u64;
+        self.keep_tempo(members);
         self.vitals_at = Some(now.plus(VITALS_EVERY_MS.max(members * VITALS_PER_MEMBER_MS)));
+    }
+
+    /// Slower among many, faster again among few.
+    fn keep_tempo(&mut self, members: u64) {
+        let is_wide = tempo::is_wide(members, self.is_wide);
+        if std::mem::replace(&mut self.is_wide, is_wide) != is_wide
+            && let Err(error) = self.foca.set_config(tempo::config(is_wide))
+        {
+            tracing::warn!(%error, is_wide, "the gossip keeps its pace");
+        }
     }
 
     /// Greets the next few nodes that are not up; if nobody is heard, those believed to be up as well.

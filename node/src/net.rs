@@ -176,7 +176,8 @@ impl Net {
             runtime.handle().clone(),
         );
         let shared = Arc::new(shared);
-        let dialler = Dialler { shared: shared.clone(), endpoint, tls: client, cluster: config.identity.cluster };
+        let (tls_far, cluster) = (transport::far(&client), config.identity.cluster);
+        let dialler = Dialler { shared: shared.clone(), endpoint, tls: client, tls_far, cluster };
         let (peers, wanted) = watch::channel(Vec::new());
         let (closing, close) = watch::channel(Ending::No);
         let (running, ended) = watch::channel(());
@@ -258,6 +259,14 @@ impl Net {
         .boxed()
     }
 
+    /// Asks a peer and lets go of its answer, by the stream that calls of a long-lived purpose share. `false`: not
+    /// connected, too long, or too much waits already.
+    pub fn tell(&self, to: NodeId, purpose: Purpose, request: Bytes) -> bool {
+        let shared = &self.inner.shared;
+        count(&shared.counting.calls_out, 1);
+        shared.link(to).is_some_and(|link| call::tell(shared, &link, purpose, request))
+    }
+
     /// Opens a framed stream to a peer, which gets it by [`Inbound::stream`].
     ///
     /// # Errors
@@ -267,10 +276,18 @@ impl Net {
         call::open(&link, purpose).await
     }
 
-    /// The peers that are connected now, in order.
+    /// The peers that are connected now, in order. A connection that has ended is none from that moment on, not
+    /// when its end is told.
     #[must_use]
     pub fn connected(&self) -> Vec<NodeId> {
-        self.inner.shared.links.read().keys().copied().collect()
+        let links = self.inner.shared.links.read();
+        links.iter().filter(|(_, link)| link.connection.close_reason().is_none()).map(|(node, _)| *node).collect()
+    }
+
+    /// Whether this peer is connected now.
+    #[must_use]
+    pub fn is_connected(&self, node: NodeId) -> bool {
+        self.inner.shared.link(node).is_some_and(|link| link.connection.close_reason().is_none())
     }
 
     /// What a connected peer said of itself.

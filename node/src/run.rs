@@ -5,6 +5,7 @@
 //!   data directory ► identity (found, join or load) ► transport ► journal ► actors ► pulse ► HTTP
 //! ```
 
+mod engine;
 mod facts;
 mod frugal;
 mod identity;
@@ -18,12 +19,11 @@ pub(crate) use frugal::start_over_frugally;
 pub(crate) use logging::last_words;
 
 use crate::config::StartConfig;
+use engine::Engine;
 use relais_worker::executor::handler::Handlers;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 
-/// Threads of the engine.
-const ENGINE_THREADS: usize = 2;
 /// Exit code of a start that is refused.
 const EXIT_FAILURE: i32 = 1;
 /// Exit code when stable storage failed.
@@ -49,16 +49,16 @@ pub fn run(config: StartConfig, handlers: &Handlers) -> ExitCode {
     // Somebody else in this process may have installed it: it is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let system = actix_rt::System::new();
-    let ended = match engine().and_then(|engine| Ok((engine, bench(handlers)?))) {
+    let ended = match Engine::start().and_then(|engine| Ok((engine, bench(handlers)?))) {
         Ok((engine, bench)) => {
             let offer = bench.as_ref().map(|bench| worker::Offer { handlers, runtime: bench.handle() });
             let ended = system.block_on(async {
-                let node = start::start(config, offer, engine.handle()).await?;
+                let node = start::start(config, offer, &engine).await?;
                 stop::run_until_told(node).await;
                 Ok(())
             });
             bench.into_iter().for_each(Runtime::shutdown_background);
-            engine.shutdown_background();
+            engine.end();
             ended
         }
         Err(failed) => Err(failed),
@@ -73,13 +73,6 @@ pub fn run(config: StartConfig, handlers: &Handlers) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The threads of the journal, executors and calls.
-fn engine() -> Result<Runtime, StartFailed> {
-    let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(ENGINE_THREADS).thread_name("relais-engine").enable_all();
-    builder.build().map_err(|error| StartFailed(format!("cannot start threads: {error}")))
 }
 
 /// The threads of handlers, if there are any handlers.

@@ -86,6 +86,8 @@ pub fn encode_packed<T: Serialize + ?Sized>(version: u8, value: &T) -> Vec<u8> {
     packed[0] = version | PACKED;
     packed[1..head].copy_from_slice(&whole.to_le_bytes());
     packed.truncate(head + length);
+    // Entries are kept for a while, and most of the room was for what could not be packed.
+    packed.shrink_to_fit();
     packed
 }
 

@@ -163,7 +163,7 @@ impl GroupSubmit {
             GroupSize::Inputs(lines) => lines.len(),
             GroupSize::Count(_) | GroupSize::EveryNode => 0,
         };
-        self.spec.payload.len() + options.metadata.len() + options.name.len() + completion + inputs
+        self.spec.payload.len() + options.metadata.len() + self.spec.name.len() + completion + inputs
     }
 }
 

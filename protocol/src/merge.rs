@@ -103,7 +103,7 @@ fn spec_bytes(spec: &JobSpec) -> usize {
     let options = spec.options();
     let keys = options.concurrency.as_ref().map_or(0, |one| one.key.len())
         + options.unique.as_ref().map_or(0, |one| one.key.len());
-    let texts = options.metadata.len() + options.name.len() + options.labels.len() * 100;
+    let texts = options.metadata.len() + spec.name.len() + options.labels.len() * 100;
     let completion = options.on_complete.as_ref().map_or(0, |spec| spec_bytes(spec));
     let input = match &options.origin {
         Some(Origin::Member { input, .. }) => input.as_ref().map_or(0, String::len),

@@ -11,8 +11,10 @@ use crate::time::{Mono, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Cap of a datagram, in bytes.
-pub const DATAGRAM_BYTES_MAX: usize = 1_200;
+mod datagram;
+
+pub use datagram::{Beat, DATAGRAM_BYTES_MAX, Datagram};
+
 /// Cap of a control message, in bytes.
 pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// Cap of orders, reports and passed-on calls, in bytes.
@@ -25,38 +27,6 @@ pub struct LogPosition {
     pub term: u64,
     /// Its index.
     pub index: u64,
-}
-
-/// What travels as a datagram.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Datagram {
-    /// A heartbeat.
-    Beat(Beat),
-    /// Gossip, opaque here.
-    Gossip(Vec<u8>),
-}
-
-/// A heartbeat. The dispatcher sends it to every node, a voter to every voter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Beat {
-    /// Who sends it.
-    pub from: NodeId,
-    /// In which run of its process.
-    pub incarnation: Incarnation,
-    /// The highest reign that it knows.
-    pub reign: Reign,
-    /// Whether it is the dispatcher of that reign.
-    pub dispatcher: bool,
-    /// Whether it is about to leave.
-    pub goodbye: bool,
-    /// Whether it votes.
-    pub voter: bool,
-    /// Whether it is fit to be the dispatcher.
-    pub ready: bool,
-    /// The end of its log.
-    pub last_log: LogPosition,
-    /// The dispatcher that it has heard within a lease.
-    pub hears: Option<NodeId>,
 }
 
 /// A voter asks the others whether it may stand.

@@ -75,6 +75,8 @@ pub struct JobSpec {
     pub queue: QueueName,
     /// 0 to 100, higher first.
     pub priority: u8,
+    /// A name for people, may be empty. Not among the options, since many jobs have nothing else of their own.
+    pub name: String,
     /// What the executor is given: JSON text, checked for its kind.
     pub payload: String,
     /// All that most jobs leave at its default. A byte when they do.
@@ -84,8 +86,6 @@ pub struct JobSpec {
 /// The parts of a spec that most jobs leave alone.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct JobOptions {
-    /// A name for people, may be empty.
-    pub name: String,
     /// When it may start.
     pub start: StartTime,
     /// After this it is never started.
@@ -346,6 +346,7 @@ mod tests {
             kind: "noop".into(),
             queue: QueueName::default(),
             priority: 50,
+            name: String::new(),
             payload: "{}".into(),
             options: None,
         };

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! It waits for conditions, each with a deadline, and never for time to pass. One cluster runs at a time in
-//! a test program: two would measure each other. What the nodes logged is printed when a test fails.
+//! a test program, for two would measure each other; tests that mostly wait take a [`Turn`] beside one another.
+//! What the nodes logged is printed when a test fails.
 
 mod act;
 pub mod binary;
@@ -17,18 +18,19 @@ mod node;
 pub mod pair;
 mod ports;
 pub mod schedule;
+mod turn;
 pub mod wait;
 
 pub use act::Gate;
 pub use node::Node;
 pub use ports::free_address;
+pub use turn::Turn;
 
 use crate::relay::Relay;
 use relais_node::clock::Clock;
 use relais_protocol::time::UnixMs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tempfile::TempDir;
 use wait::until;
@@ -37,8 +39,6 @@ use wait::until;
 const WHOLE_LIMIT: Duration = Duration::from_secs(60);
 /// Lines of each log that a failed test shows.
 const LINES_SHOWN: usize = 60;
-
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// How a cluster is made.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ pub struct Cluster {
     options: Options,
     clock: Clock,
     folder: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Option<Turn>,
 }
 
 impl Cluster {
@@ -125,8 +125,7 @@ impl Cluster {
 
     /// Starts the first node and waits until others can join.
     fn first(options: Options) -> Self {
-        // A failed test leaves it poisoned; the next one does not care.
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let turn = Turn::alone();
         let folder = tempfile::Builder::new().prefix("relais-test-").tempdir().expect("a folder");
         let relay = options.relay.then(Relay::start);
         let clock = Clock::new();

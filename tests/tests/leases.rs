@@ -5,7 +5,7 @@ use relais_protocol::time::UnixMs;
 use relais_tests::cluster::http::{Answer, Http};
 use relais_tests::cluster::job::Job;
 use relais_tests::cluster::wait::until;
-use relais_tests::cluster::{Cluster, Options};
+use relais_tests::cluster::{Cluster, Options, Turn};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -68,6 +68,7 @@ fn fail_over(cluster: &mut Cluster) {
 
 #[test]
 fn leases_outlive_the_dispatcher_end_once_and_run_out() {
+    let _turn = Turn::beside();
     let mut cluster = Cluster::start(3, Options::default());
     let ids = submit_all(&cluster, &[json!(1), json!(2), json!(3)].map(|n| external("jobs", &n)));
     let all = addresses(&cluster);
@@ -161,6 +162,7 @@ fn most_at_once(jobs: &[Job]) -> i64 {
 #[test]
 fn a_limit_of_four_holds_over_external_jobs_and_a_failover() {
     const JOBS: usize = 300;
+    let _turn = Turn::beside();
     let mut cluster = Cluster::start(3, Options::default());
     let put = cluster.nodes[0].ask("PUT", "/v1/queues/few", &json!({"concurrency": 4}).to_string());
     assert_eq!(put.expect("an answer").status, 200);
@@ -226,6 +228,7 @@ fn worker(cluster: &Cluster, interpreter: &str, file: &str, queue: &str, command
 #[test]
 fn the_workers_of_the_examples_do_their_jobs_across_a_failover() {
     const JOBS: i64 = 24;
+    let _turn = Turn::beside();
     let mut cluster = Cluster::start(3, Options::default());
     let mut queues = Vec::new();
     let mut workers = Vec::new();

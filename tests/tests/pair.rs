@@ -2,7 +2,7 @@
 //! What happens when a node of a pair dies, or the cable is cut, is among the faults (F33, F34).
 
 use relais_tests::cluster::wait::stays;
-use relais_tests::cluster::{Cluster, Options};
+use relais_tests::cluster::{Cluster, Options, Turn};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::time::Duration;
@@ -36,6 +36,7 @@ fn never_dispatches(cluster: &Cluster, node: usize) {
 
 #[test]
 fn with_takeover_off_the_survivor_refuses_and_says_why_until_its_peer_is_back() {
+    let _turn = Turn::beside();
     let mut cluster = pair("off");
     cluster.nodes[1].kill();
     let reason = cluster.await_reason(0, &["`off`", "relais cluster recover --lost n2"]);
@@ -48,6 +49,7 @@ fn with_takeover_off_the_survivor_refuses_and_says_why_until_its_peer_is_back() 
 
 #[test]
 fn a_cold_node_waits_and_says_why_and_a_recovery_forces_it() {
+    let _turn = Turn::beside();
     let mut cluster = pair("available");
     let (status, kept) = cluster.nodes[0].submit_noop("before");
     assert_eq!(status, 201);
@@ -76,6 +78,7 @@ fn a_cold_node_waits_and_says_why_and_a_recovery_forces_it() {
 
 #[test]
 fn a_tie_break_and_a_fence_decide() {
+    let _turn = Turn::beside();
     let gateway = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = gateway.local_addr().expect("an address").to_string();
     let mut cluster = pair(&format!("tiebreak:{address}"));
@@ -103,6 +106,7 @@ fn a_tie_break_and_a_fence_decide() {
 
 #[test]
 fn a_planned_stop_does_not_fork_and_a_degraded_survivor_restarts_and_goes_on() {
+    let _turn = Turn::beside();
     let mut cluster = pair("available");
     let (old, _) = cluster.dispatcher();
     let rest = 1 - old;
@@ -136,6 +140,7 @@ fn a_planned_stop_does_not_fork_and_a_degraded_survivor_restarts_and_goes_on() {
 
 #[test]
 fn a_peer_that_comes_back_without_its_journal_counts_as_lost_though_it_is_up() {
+    let _turn = Turn::beside();
     let mut cluster = pair("available");
     // Longer than a restart takes: the peer is up again before its silence would count.
     cluster.nodes[0].set(&json!({"takeover_after": "4s", "pair_lease": "7s"}));
@@ -155,6 +160,7 @@ fn a_peer_that_comes_back_without_its_journal_counts_as_lost_though_it_is_up() {
 
 #[test]
 fn a_majority_that_is_lost_is_recovered_from_a_survivor_and_no_guess_is_made() {
+    let _turn = Turn::beside();
     let mut cluster = Cluster::start(3, Options::default());
     let jobs: Vec<String> = (0..20)
         .map(|n| cluster.nodes[0].submit_noop(&format!("job {n}")).1["id"].as_str().expect("an id").to_owned())

@@ -5,7 +5,7 @@ use relais_protocol::time::UnixMs;
 use relais_tests::cluster::http::Http;
 use relais_tests::cluster::job::Job;
 use relais_tests::cluster::wait::until;
-use relais_tests::cluster::{Cluster, Options};
+use relais_tests::cluster::{Cluster, Options, Turn};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -135,6 +135,7 @@ fn at_once(cluster: &mut Cluster, spec: &Value, key: Option<&str>) -> (BTreeSet<
 
 #[test]
 fn a_hundred_submits_under_one_key_are_one_job_though_the_dispatcher_dies() {
+    let _turn = Turn::beside();
     let mut cluster = Cluster::start(3, Options::default());
     let long = json!({"kind": "noop", "payload": {"sleep": "10m"}, "unique": {"key": "once"}});
     let (ids, _) = at_once(&mut cluster, &long, None);
@@ -149,6 +150,7 @@ fn a_hundred_submits_under_one_key_are_one_job_though_the_dispatcher_dies() {
 
 #[test]
 fn a_key_limit_and_a_replacement_hold_across_a_failover() {
+    let _turn = Turn::beside();
     let mut cluster = Cluster::start(3, Options::default());
     let tenant = |number: usize| {
         let key = json!({"key": format!("tenant-{}", number % 3), "limit": 2});
@@ -179,6 +181,7 @@ fn a_key_limit_and_a_replacement_hold_across_a_failover() {
 
 #[test]
 fn a_pause_survives_a_failover_and_a_purge_cancels_what_waits() {
+    let _turn = Turn::beside();
     let mut cluster = Cluster::start(3, Options::default());
     insist(&cluster, "POST", "/v1/queues/held:pause", &json!({}));
     let spec = json!({"kind": "noop", "payload": {}, "queue": "held"});

@@ -5,7 +5,7 @@
 
 use relais_tests::cluster::schedule::{body, seconds_amiss};
 use relais_tests::cluster::wait::{stays, until};
-use relais_tests::cluster::{Cluster, Options};
+use relais_tests::cluster::{Cluster, Options, Turn};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -35,6 +35,7 @@ fn failover(cluster: &mut Cluster) -> usize {
 
 #[test]
 fn every_second_is_fired_once_over_three_failovers() {
+    let _turn = Turn::beside();
     let mut cluster = start();
     let kinds = ["all", "once", "skip"];
     for missed in kinds {
@@ -69,6 +70,7 @@ fn every_second_is_fired_once_over_three_failovers() {
 
 #[test]
 fn pause_overlap_and_what_was_fired_by_hand_outlive_the_dispatcher() {
+    let _turn = Turn::beside();
     let mut cluster = start();
     let (long, short) = (json!({"sleep": "10m"}), json!({}));
     let node = &cluster.nodes[0];
@@ -112,6 +114,7 @@ fn pause_overlap_and_what_was_fired_by_hand_outlive_the_dispatcher() {
 
 #[test]
 fn what_was_due_while_all_were_off_is_skipped_fired_once_or_all_of_it() {
+    let _turn = Turn::beside();
     let mut cluster = start();
     let kinds = ["all", "once", "skip"];
     for missed in kinds {
@@ -149,6 +152,7 @@ fn what_was_due_while_all_were_off_is_skipped_fired_once_or_all_of_it() {
 
 #[test]
 fn the_command_line_sets_shows_and_removes_them() {
+    let _turn = Turn::beside();
     let cluster = start();
     let relais = |args: &[&str]| {
         let output = cluster.nodes[1].relais(args);

@@ -5,7 +5,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use relais_tests::cluster::wait::until;
-use relais_tests::cluster::{Cluster, Node, Options};
+use relais_tests::cluster::{Cluster, Node, Options, Turn};
 use relais_tests::siege::{Bystander, Crowd, Deaf, Memory, head, send};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -241,6 +241,7 @@ fn slow(node: &Node, count: usize, what: &str, first: &[u8], then: &[u8]) -> Str
 
 #[test]
 fn a_thousand_slow_heads_are_thrown_out() {
+    let _turn = Turn::beside();
     endures(|node| {
         let first = format!("GET /v1/jobs HTTP/1.1\r\nHost: {}\r\nX-Slow: ", node.http);
         slow(node, SLOW, "slow heads", first.as_bytes(), b"x")
@@ -249,6 +250,7 @@ fn a_thousand_slow_heads_are_thrown_out() {
 
 #[test]
 fn a_thousand_slow_second_heads_are_thrown_out() {
+    let _turn = Turn::beside();
     endures(|node| {
         let mut first = head(node, "GET /livez", "");
         first.extend_from_slice(b"GET /livez HTTP/1.1\r\nX-Slow: ");
@@ -258,6 +260,7 @@ fn a_thousand_slow_second_heads_are_thrown_out() {
 
 #[test]
 fn a_thousand_slow_bodies_are_thrown_out() {
+    let _turn = Turn::beside();
     endures(|node| {
         let first = head(node, "POST /v1/jobs", "Content-Type: application/json\r\nContent-Length: 5000\r\n");
         slow(node, SLOW, "slow bodies", &first, b" ")

@@ -2,7 +2,7 @@
 //! loss of two, and what is told of the failover accounts for every job that ran.
 
 use relais_tests::cluster::wait::until;
-use relais_tests::cluster::{Cluster, Options};
+use relais_tests::cluster::{Cluster, Options, Turn};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,6 +34,7 @@ fn work(cluster: &Cluster, at: usize) -> String {
 
 #[test]
 fn a_voter_that_is_gone_for_good_gives_its_seat_to_another_node() {
+    let _turn = Turn::beside();
     let mut cluster = Cluster::start(4, Options::default());
     let settings = set(&cluster, 1, &json!({"replace_after": "2s"}));
     assert_eq!((&settings["replace_after"], &settings["voters"]), (&json!("2s"), &json!(5)));
@@ -71,6 +72,7 @@ fn a_voter_that_is_gone_for_good_gives_its_seat_to_another_node() {
 
 #[test]
 fn five_voters_survive_two_deaths_at_once_and_every_running_job_is_accounted_for() {
+    let _turn = Turn::beside();
     let mut cluster = Cluster::start(5, Options { slots: 4, ..Options::default() });
     let seats = cluster.until("five voters", |cluster| voters(cluster, 0).filter(|seats| seats.len() == 5));
     assert_eq!(seats, (0..5).collect());
@@ -124,6 +126,7 @@ fn five_voters_survive_two_deaths_at_once_and_every_running_job_is_accounted_for
 
 #[test]
 fn fewer_voters_are_wished_for_and_more_again() {
+    let _turn = Turn::beside();
     let cluster = Cluster::start(3, Options::default());
     cluster.until("three voters", |cluster| voters(cluster, 0).filter(|seats| seats.len() == 3));
     set(&cluster, 0, &json!({"voters": 1}));

@@ -6,6 +6,7 @@
 
 mod progress;
 mod remembered;
+mod ticks;
 
 use crate::core::{Effect, Input, Worker, WorkerCounts};
 use crate::executor::{Ended, ErrorType, Executors, Outcome, Stop, Task, origin};
@@ -26,11 +27,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// How often the core looks at the clock, in ms.
-const TICK_MS: u64 = 25;
 /// Ends that are still unsettled after so many ticks are kept in a file.
 const KEPT_AFTER_TICKS: u32 = 4;
 
@@ -198,11 +196,7 @@ impl Actor for WorkerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(Duration::from_millis(TICK_MS), |actor, ctx| {
-            actor.step(Input::Tick, ctx);
-            actor.turn(ctx);
-            actor.keep_unsettled();
-        });
+        self.tick_later(ctx);
         ctx.notify(Wake);
     }
 }

@@ -17,6 +17,8 @@ const KEPT: u64 = 1_000;
 /// What the disk may take once all jobs are gone, in times of what it took while they were queued: files that are
 /// used again need not shrink, but must not grow with what has come and gone.
 const DISK_TIMES: f64 = 1.1;
+/// What a node's memory may be with the queue at its longest, as in W4.
+const MEMORY_MB: f64 = 150.0;
 const SHARE: usize = BATCH_JOBS * BATCH_CONNECTIONS;
 
 /// What was seen at one depth.
@@ -117,7 +119,11 @@ fn restart(run: &mut Run, ours: &mut Ours) -> Result<(), Failed> {
     })?;
     let what = format!("restart with {} queued until a submit is acknowledged, s", run.scale.queued);
     run.found(Figure::new("W7", what, vec![start.elapsed().as_secs_f64()]).aim(Aim::AtMost(15.0)));
-    ours.cluster.await_whole().map(drop)
+    ours.cluster.await_whole()?;
+    let memory = quantile(&work::memory_mb(&ours.cluster)?, 1.0);
+    let what = format!("memory of the largest node after it, {} queued, MB", run.scale.queued);
+    run.found(Figure::new("W7", what, vec![memory]).aim(Aim::AtMost(MEMORY_MB)));
+    Ok(())
 }
 
 /// All jobs are run, counted, and dropped from the record; and the disk is looked at.

@@ -15,6 +15,8 @@ pub struct CoreConfig {
     pub audit_every_ms: u64,
     /// Whether the wall clock is compared with others': then schedules wait for [`Input::Clock`].
     pub clock_compared: bool,
+    /// From so many waiting records on, a batch does not wait for the one in flight.
+    pub overlap_records: usize,
 }
 
 impl Default for CoreConfig {
@@ -26,6 +28,7 @@ impl Default for CoreConfig {
             reorder_ms: 1_000,
             audit_every_ms: 60_000,
             clock_compared: false,
+            overlap_records: 512,
         }
     }
 }

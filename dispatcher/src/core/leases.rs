@@ -10,7 +10,7 @@
 //! the monotonic clock, and by the next dispatcher anew, in full. Without a majority no lease is renewed: another
 //! dispatcher may have given it up.
 
-use super::batches::Batches;
+use super::batches::{Batches, is_stale};
 use super::{Core, Effect, Now, Rejection, Ticket};
 use crate::ledger::{Event, Ledger};
 use relais_protocol::ids::{Fence, JobId, NodeId};
@@ -18,7 +18,7 @@ use relais_protocol::job::StateName;
 use relais_protocol::lease::{
     AskId, BeatAnswer, Granted, Lease, LeaseAsk, LeaseBeat, LeaseEnd, LeaseOutcome, LeaseWish,
 };
-use relais_protocol::record::{Committed, Outcome, Record};
+use relais_protocol::record::{Committed, Outcome, Outcomes, Record};
 use relais_protocol::spec::{Labels, QueueName};
 use relais_protocol::time::Mono;
 use std::collections::BTreeMap;
@@ -86,6 +86,13 @@ impl Leases {
     /// What was on its way into the journal came to nothing: it is said again.
     pub(super) fn retry(&mut self) {
         self.held.values_mut().for_each(|held| held.ending = false);
+    }
+
+    /// The same for records that were committed behind the end of their reign.
+    pub(super) fn retry_if_stale(&mut self, outcomes: &Outcomes) {
+        if is_stale(outcomes) {
+            self.retry();
+        }
     }
 
     /// Asks whose records came to nothing are answered so.

@@ -1,6 +1,7 @@
 //! Tests of the core: batches, leases, orders and reports, with effects compared whole.
 
 mod leases;
+mod merges;
 mod retention;
 mod silence;
 
@@ -92,6 +93,7 @@ impl Bench {
             kind: "noop".into(),
             queue: QueueName::default(),
             priority: 50,
+            name: String::new(),
             payload: "{}".into(),
             options: None,
         };
@@ -174,7 +176,7 @@ fn a_failover_is_told_phase_by_phase_and_job_by_job() {
     let short = bench.ledger.failovers().last().unwrap();
     assert_eq!((short, short.adopted, short.retried, tale.kept, tale.duplicate), (&tale.failover, 0, 2, 1, 1));
     let rows = Arc::new(MemoryRows::default());
-    bench.ledger.drain_changes().into_iter().for_each(|change| rows.keep(vec![change]));
+    rows.keep(&bench.ledger.drain_changes());
     let loaded = Ledger::load(rows, Index(bench.index)).unwrap();
     assert_eq!(loaded.failover_tale(epoch), bench.ledger.failover_tale(epoch));
 }
@@ -321,9 +323,10 @@ fn a_hold_drains_and_lets_go() {
     let mut bench = Bench::new();
     bench.told.clear();
     bench.input(Input::Hold(true));
+    assert_eq!(bench.told, [Effect::Drained], "at once: it waits for no tick");
     bench.submit(1);
     bench.input(Input::Tick);
-    assert_eq!(bench.told, [Effect::Drained]);
+    assert_eq!(bench.told, [Effect::Drained], "once");
     bench.input(Input::Hold(false));
     assert!(bench.ledger.job(JobId(1)).is_some());
 }

@@ -1,11 +1,12 @@
 //! Workers as the dispatcher sees them: leases, orders under way, reports waiting to be settled.
 
+use super::batches::is_stale;
 use super::{Core, Effect, Now, Ticket};
 use crate::ledger::{Event, Ledger, NodeRow};
 use crate::planted::is_planted;
 use relais_protocol::ids::{Fence, Incarnation, JobId, NodeId, Reign};
 use relais_protocol::message::{Order, Report, ReportAnswer};
-use relais_protocol::record::{Record, Standing};
+use relais_protocol::record::{Outcomes, Record, Standing};
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,8 +102,14 @@ impl Workers {
         self.answers.keys().copied()
     }
 
-    /// The records of this report are committed: the answer to it.
-    pub(super) fn settle(&mut self, ticket: Ticket) -> Option<ReportAnswer> {
+    /// The records of this report are committed, and this is what came of them: the answer to it.
+    pub(super) fn settle_by(&mut self, ticket: Ticket, outcomes: &Outcomes) -> Option<ReportAnswer> {
+        let answer = self.settle(ticket)?;
+        Some(if is_stale(outcomes) { ReportAnswer::Busy } else { answer })
+    }
+
+    /// This report waits for no records any more: the answer to it, had they been entered.
+    fn settle(&mut self, ticket: Ticket) -> Option<ReportAnswer> {
         for ended in self.settles.remove(&ticket).unwrap_or_default() {
             self.finishing.remove(&ended);
         }

@@ -5,12 +5,16 @@ use super::status::{JournalStatus, Role};
 use super::types::{Payload, Types};
 use super::{ChangeError, ProposeError, ReadError};
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use openraft::Raft;
 use openraft::error::{CheckIsLeaderError, ClientWriteError, RaftError};
+use openraft::raft::ClientWriteResponse;
 use relais_protocol::ids::{Generation, Index, RaftId};
 use relais_protocol::record::Outcomes;
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -19,38 +23,55 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// Ends when this node has not led for a while. Openraft answers a proposal only once it knows its fate,
 /// and a deposed leader without a majority never learns of it.
-async fn deposed(status: &mut watch::Receiver<JournalStatus>) {
+async fn deposed(role: &mut watch::Receiver<Role>) {
     loop {
-        status.wait_for(|status| status.role != Role::Leader).await.ok();
+        role.wait_for(|role| *role != Role::Leader).await.ok();
         tokio::time::sleep(GRACE).await;
-        if status.borrow().role != Role::Leader {
+        if *role.borrow() != Role::Leader {
             return;
         }
     }
 }
 
+type Written = Result<ClientWriteResponse<Types>, WriteError>;
 type WriteError = RaftError<u64, ClientWriteError<u64, openraft::EmptyNode>>;
 
-/// Appends an entry and waits until it is committed and applied here.
-pub(super) async fn propose(
+/// Appends an entry, at once, so that what is asked for first comes first; then waits until it is committed and
+/// applied here.
+pub(super) fn propose(
     raft: Raft<Types>,
-    mut status: watch::Receiver<JournalStatus>,
+    role: watch::Receiver<Role>,
     payload: Bytes,
-) -> Result<(Index, Outcomes), ProposeError> {
+) -> impl Future<Output = Result<(Index, Outcomes), ProposeError>> {
     let (payload, taken) = Payload::proposed(payload);
-    let writing = tokio::spawn(async move { raft.client_write(payload).await });
-    let deposed = deposed(&mut status);
-    let written = tokio::select! {
-        written = writing => written,
-        () = deposed => return Err(ProposeError::Unknown),
+    let mut writing = async move { raft.client_write(payload).await }.boxed();
+    // Openraft is told of it in the first step; what it has told nobody waits for yet.
+    let told = writing.as_mut().now_or_never();
+    written(told, writing, role, taken)
+}
+
+async fn written(
+    told: Option<Written>,
+    writing: BoxFuture<'static, Written>,
+    mut role: watch::Receiver<Role>,
+    taken: Arc<AtomicBool>,
+) -> Result<(Index, Outcomes), ProposeError> {
+    let written = match told {
+        Some(told) => told,
+        None => {
+            tokio::select! {
+                written = writing => written,
+                () = deposed(&mut role) => return Err(ProposeError::Unknown),
+            }
+        }
     };
     let unless_taken = |error| if taken.load(Ordering::Acquire) { ProposeError::Unknown } else { error };
     match written {
-        Ok(Ok(response)) => Ok((Index(response.log_id.index), response.data)),
-        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
+        Ok(response) => Ok((Index(response.log_id.index), response.data)),
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
             Err(unless_taken(ProposeError::NotLeader { leader: to.leader_id.map(RaftId) }))
         }
-        Ok(Err(_)) | Err(_) => Err(unless_taken(ProposeError::Stopped)),
+        Err(_) => Err(unless_taken(ProposeError::Stopped)),
     }
 }
 
@@ -67,12 +88,12 @@ fn change_error(error: WriteError) -> ChangeError {
 }
 
 /// Waits for a change on a task of its own; a leader that is deposed meanwhile would never be told.
-async fn change<F>(mut status: watch::Receiver<JournalStatus>, changing: F) -> Result<(), ChangeError>
+async fn change<F>(mut role: watch::Receiver<Role>, changing: F) -> Result<(), ChangeError>
 where
     F: Future<Output = Result<(), WriteError>> + Send + 'static,
 {
     let changing = tokio::spawn(changing);
-    let deposed = deposed(&mut status);
+    let deposed = deposed(&mut role);
     tokio::select! {
         changed = changing => changed.map_err(|_| ChangeError::Stopped)?.map_err(change_error),
         () = deposed => Err(ChangeError::Unknown),
@@ -83,6 +104,7 @@ where
 pub(super) async fn add_learner(
     raft: Raft<Types>,
     status: watch::Receiver<JournalStatus>,
+    role: watch::Receiver<Role>,
     id: RaftId,
 ) -> Result<(), ChangeError> {
     let is_member = {
@@ -92,13 +114,14 @@ pub(super) async fn add_learner(
     if is_member {
         return Ok(());
     }
-    change(status, async move { raft.add_learner(id.0, openraft::EmptyNode {}, false).await.map(drop) }).await
+    change(role, async move { raft.add_learner(id.0, openraft::EmptyNode {}, false).await.map(drop) }).await
 }
 
 /// Makes `voters` the voters.
 pub(super) async fn change_voters(
     raft: Raft<Types>,
     mut status: watch::Receiver<JournalStatus>,
+    role: watch::Receiver<Role>,
     voters: BTreeSet<RaftId>,
 ) -> Result<(), ChangeError> {
     let (now, is_joint) = {
@@ -109,13 +132,13 @@ pub(super) async fn change_voters(
         return Ok(());
     }
     for id in voters.difference(&now) {
-        add_learner(raft.clone(), status.clone(), *id).await?;
+        add_learner(raft.clone(), status.clone(), role.clone(), *id).await?;
     }
     for id in voters.difference(&now) {
         caught_up(&mut status, *id).await?;
     }
     let ids: BTreeSet<u64> = voters.iter().map(|id| id.0).collect();
-    change(status, async move { raft.change_membership(ids, false).await.map(drop) }).await
+    change(role, async move { raft.change_membership(ids, false).await.map(drop) }).await
 }
 
 /// Waits until `id` has all that the log had a moment ago: else the change would hold up every write
@@ -162,9 +185,9 @@ pub(super) async fn found(raft: Raft<Types>, log: Log) -> Result<(), ChangeError
 /// Takes a learner out.
 pub(super) async fn remove_learner(
     raft: Raft<Types>,
-    status: watch::Receiver<JournalStatus>,
+    role: watch::Receiver<Role>,
     node: RaftId,
 ) -> Result<(), ChangeError> {
     let nodes = openraft::ChangeMembers::RemoveNodes([node.0].into());
-    change(status, async move { raft.change_membership(nodes, false).await.map(drop) }).await
+    change(role, async move { raft.change_membership(nodes, false).await.map(drop) }).await
 }

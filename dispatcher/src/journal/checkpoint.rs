@@ -4,11 +4,7 @@ use super::long::Space;
 use super::types::{LogId, Membership, SnapshotMeta};
 use relais_protocol::ids::Index;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use xxhash_rust::xxh3::Xxh3;
-
-/// Changed rows, in the order of their keys.
-pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// A ledger as it lies on disk. Equal index means equal rows and hash, on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

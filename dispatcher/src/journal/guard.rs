@@ -1,6 +1,7 @@
 //! What stands between the store and its acknowledgements: each sync is counted, each failure is final.
 
 use super::ballast;
+use super::flushed::Flushed;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -99,6 +100,8 @@ pub trait Disk: Send + Sync + 'static {
 pub(super) struct Guard {
     /// What was counted.
     pub(super) counters: Arc<Counters>,
+    /// How far the log is written.
+    pub(super) flushed: Flushed,
     mode: SyncMode,
     disk: Option<Arc<dyn Disk>>,
     dir: PathBuf,
@@ -118,7 +121,8 @@ impl Guard {
         counters: Arc<Counters>,
     ) -> Self {
         let (failed, closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { counters, mode, disk, dir, failed, closed, steps: AtomicU32::new(0), on_fatal }
+        let (flushed, steps) = (Flushed::default(), AtomicU32::new(0));
+        Self { counters, flushed, mode, disk, dir, failed, closed, steps, on_fatal }
     }
 
     /// How long the next job takes a writer that works in line.
@@ -190,6 +194,7 @@ impl Guard {
         if self.failed.swap(true, Ordering::SeqCst) {
             return;
         }
+        self.flushed.fail();
         // Whatever failed, room for the next open does no harm; it is made again when there is space.
         if reason.contains("No space") || reason.contains("os error 28") {
             let _ = ballast::release(&self.dir);

@@ -7,7 +7,7 @@ use super::ledger_writer::LedgerJobs;
 use super::log::Log;
 use super::machine::{Applier, Position};
 use super::network::Peers;
-use super::status::{self, JournalStatus};
+use super::status::{self, Herald};
 use super::types::Types;
 use super::{Checkpoint, Link, Machine, StartError};
 use openraft::{Config, Raft, SnapshotPolicy};
@@ -27,7 +27,7 @@ pub(super) struct Lasting {
     /// The way to the peers.
     pub(super) link: Arc<dyn Link>,
     /// What the journal is at.
-    pub(super) status: Arc<watch::Sender<JournalStatus>>,
+    pub(super) herald: Arc<Herald>,
     /// The index applied last, plus one.
     pub(super) applied_next: Arc<watch::Sender<u64>>,
 }
@@ -63,14 +63,15 @@ fn config(kept_entries: u64) -> Config {
         cluster_name: "relais".to_owned(),
         election_timeout_min: 60,
         election_timeout_max: 80,
-        heartbeat_interval: 22,
+        // The pace of openraft's own clock, three halves of this: nothing hangs on it but what is said of the tick.
+        heartbeat_interval: 55,
         max_payload_entries: 64,
         replication_lag_threshold: kept_entries,
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: kept_entries,
         purge_batch_size: kept_entries.min(256),
-        // The tick stays on: without it a leader taken out of the voters would never step down.
-        enable_tick: true,
+        // A leader's alone: without it one that is taken out of the voters would never step down. See the status.
+        enable_tick: false,
         enable_heartbeat: false,
         enable_elect: false,
         ..Config::default()
@@ -93,13 +94,14 @@ impl Instance {
         let (machine, told) = (lasting.machine.clone(), lasting.applied_next.clone());
         let (applier, end) = Applier::new(machine, ledger.clone(), ledger_jobs.clone(), at, told);
         let config = Arc::new(config(*kept_entries).validate().map_err(|e| refused(&e))?);
-        let peers = Peers { id, link: lasting.link.clone(), log: log.clone() };
+        let status = lasting.herald.status();
+        let peers = Peers { id, link: lasting.link.clone(), log: log.clone(), status };
         let raft = Raft::new(id.0, config, peers, log.clone(), applier).await.map_err(|e| refused(&e))?;
         // An answer means that the core has begun, and told what it is.
         raft.with_raft_state(|_| ()).await.map_err(|e| refused(&e))?;
-        lasting.status.send_replace(status::now(&raft, log));
+        lasting.herald.tell(status::now(&raft, log));
         let is_closing = Arc::new(AtomicBool::new(false));
-        let follow = follow(raft.clone(), log.clone(), lasting.status.clone(), guard.clone(), is_closing.clone());
+        let follow = follow(raft.clone(), log.clone(), lasting.herald.clone(), guard.clone(), is_closing.clone());
         let keep = keep(raft.clone(), log.clone(), ledger.checkpoints());
         let tasks = vec![tokio::spawn(follow), tokio::spawn(keep)];
         Ok(Self { id, raft, tasks, is_closing, end: Some(end) })
@@ -130,14 +132,8 @@ impl Drop for Instance {
 }
 
 /// Keeps the status told; openraft's end, unless it was asked for, is the end of the process.
-async fn follow(
-    raft: Raft<Types>,
-    log: Log,
-    tell: Arc<watch::Sender<JournalStatus>>,
-    guard: Arc<Guard>,
-    is_closing: Arc<AtomicBool>,
-) {
-    status::follow(raft.clone(), log, tell).await;
+async fn follow(raft: Raft<Types>, log: Log, herald: Arc<Herald>, guard: Arc<Guard>, is_closing: Arc<AtomicBool>) {
+    status::follow(raft.clone(), log, herald).await;
     if !is_closing.load(Ordering::Acquire) {
         let why = raft.metrics().borrow().running_state.as_ref().err().map(ToString::to_string);
         guard.fail(format!("the journal stopped: {}", why.unwrap_or_else(|| "it gave no reason".to_owned())));

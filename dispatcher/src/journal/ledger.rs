@@ -7,11 +7,12 @@
 use super::Rows;
 use super::blocks::Shelf;
 use super::book::{Book, BookError};
-use super::checkpoint::{Changes, Checkpoint, LedgerMeta};
+use super::checkpoint::{Checkpoint, LedgerMeta};
 use super::guard::{Counters, Guard};
 use super::merge::{Page, page};
 use super::slots::SlotFile;
 use super::transfer::Transfer;
+use crate::rows::Changes;
 use parking_lot::{Mutex, MutexGuard};
 use std::borrow::Cow;
 use std::collections::VecDeque;

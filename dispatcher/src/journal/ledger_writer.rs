@@ -6,12 +6,13 @@
 
 use super::blocks::Step;
 use super::book::{Book, BookError};
-use super::checkpoint::{Changes, LedgerMeta, space};
+use super::checkpoint::{LedgerMeta, space};
 use super::guard::{Guard, Synced};
 use super::ledger::{Inner, Ledger, META_KEY};
 use super::packed;
 use super::redo;
 use super::types::{LogId, Membership};
+use crate::rows::Changes;
 use parking_lot::MutexGuard;
 use relais_protocol::codec;
 use std::panic::{AssertUnwindSafe, catch_unwind};

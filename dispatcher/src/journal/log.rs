@@ -1,6 +1,7 @@
 //! The log as openraft sees it: entries in memory as long as they are recent, on disk always.
 //!
-//! An append is readable at once and acknowledged by [`super::log_writer`], after the syncs.
+//! An append is readable at once and acknowledged by [`super::log_writer`], after the syncs. A leader's own is
+//! acknowledged at once, so that it goes to the peers meanwhile; what comes of that waits: [`super::flushed`].
 
 use super::book::{Book, BookError};
 use super::fork::ForkMark;
@@ -108,7 +109,17 @@ impl Log {
 
     /// The last index known to be committed, plus one.
     pub(super) fn committed_next(&self) -> u64 {
-        self.committed.load(Ordering::Acquire)
+        self.committed.load(Ordering::Acquire).min(self.guard.flushed.true_next())
+    }
+
+    /// Waits until the entry at `index`, which openraft takes for committed, is.
+    pub(super) async fn until_committed(&self, index: u64) -> Result<(), StorageError> {
+        self.guard.flushed.until_true(index).await
+    }
+
+    /// Whether what is appended now is this node's own: a vote for another is kept before its entries come.
+    fn leads(&self) -> bool {
+        self.ballot.lock().vote.is_some_and(|vote| vote.leader_id.node_id == self.own_id)
     }
 
     /// The index up to which to purge so that what stays has at most `bytes`; `None` if it has no more.
@@ -294,7 +305,13 @@ impl RaftLogStorage<Types> for Log {
         I::IntoIter: OptionalSend,
     {
         let append = self.take(entries.into_iter().collect());
-        self.send(LogJob::Append(append, callback)).map_err(write_error)
+        if !self.leads() {
+            return self.send(LogJob::Append(append, Some(callback))).map_err(write_error);
+        }
+        self.guard.flushed.say(append.next());
+        self.send(LogJob::Append(append, None)).map_err(write_error)?;
+        callback.log_io_completed(Ok(()));
+        Ok(())
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {

@@ -25,6 +25,11 @@ impl Append {
         self.frames.first().map_or(0, |(index, _)| *index)
     }
 
+    /// The index after the last one, 0 if there is none.
+    pub(super) fn next(&self) -> u64 {
+        self.frames.last().map_or(0, |(index, _)| index + 1)
+    }
+
     /// `frames` that are the last ones in `memory`.
     pub(super) fn new(frames: Vec<(u64, Vec<u8>)>, memory: &Memory) -> Self {
         let mark = memory.known.back().filter(|_| !frames.is_empty()).map(|entry| (entry.id.index, entry.hash));
@@ -34,8 +39,8 @@ impl Append {
 
 /// What to do. A channel is dropped without an answer when the store has failed.
 pub(super) enum LogJob {
-    /// Write, sync, acknowledge.
-    Append(Append, LogFlushed<Types>),
+    /// Write, sync, acknowledge, if that was not done already.
+    Append(Append, Option<LogFlushed<Types>>),
     /// Remove the entries from `since` up to but not `end`; the last one left is `mark`.
     Truncate {
         /// The first to go.

@@ -167,7 +167,9 @@ impl Running {
                     self.writer.guard.fail(format!("cannot write the log: {e}"));
                     io::Error::other(e.to_string())
                 });
-                callback.log_io_completed(told);
+                if let Some(callback) = callback {
+                    callback.log_io_completed(told);
+                }
                 if self.writer.is_long(TAIL_FULL) && !self.writer.guard.has_failed() {
                     self.writer.settle()?;
                 }

@@ -76,6 +76,7 @@ impl LogWriter {
         self.mark.write(&codec::encode(codec::FORMAT, &Mark { last: append.mark }))?;
         self.lags = true;
         self.end = append.frames.last().map_or(self.end, |(index, _)| index + 1);
+        self.guard.flushed.reach(self.end);
         self.unsettled.push(append);
         counters.bytes_appended.fetch_add(bytes as u64, Ordering::Relaxed);
         counters.entries_acknowledged.fetch_add(entries, Ordering::Relaxed);
@@ -137,6 +138,7 @@ impl LogWriter {
             self.remove(index)?;
         }
         self.end = self.end.min(since);
+        self.guard.flushed.reach(self.end);
         self.settled.store(self.end, Ordering::Release);
         self.sync()
     }

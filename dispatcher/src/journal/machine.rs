@@ -1,6 +1,6 @@
 //! The state machine as openraft sees it: applies in memory, and decides when to make a checkpoint.
 
-use super::checkpoint::{Changes, LedgerMeta};
+use super::checkpoint::LedgerMeta;
 use super::ledger::Ledger;
 use super::ledger_writer::{Draft, Job, LedgerJobs};
 use super::snapshot::SnapshotData;
@@ -88,7 +88,7 @@ impl Applier {
 
     /// What to write for a checkpoint at this very index. From here on reads see it.
     fn draft(&mut self, is_audit: bool) -> Draft {
-        let changes: Arc<Changes> = Arc::new(self.machine.drain_changes().into_iter().collect());
+        let changes = self.machine.drain_changes();
         self.ledger.inner().overlays.push_back(changes.clone());
         self.machine.drained();
         self.drafted_next = self.next_index();
@@ -96,7 +96,7 @@ impl Applier {
     }
 
     async fn checkpoint(&mut self, is_audit: bool) -> Result<(), StorageError> {
-        // Room first: each draft is a copy of all that it changes.
+        // Room first: each draft holds all that it changes.
         let room = self.jobs.clone().room().await.ok_or_else(|| write_error("the ledger has failed"))?;
         let draft = self.draft(is_audit);
         // Nobody waits for this one.
@@ -176,6 +176,9 @@ impl RaftStateMachine<Types> for Applier {
     {
         // Collected first, since an iterator need not be `Send` across a checkpoint.
         let entries: Vec<_> = entries.into_iter().collect();
+        if let Some(last) = entries.last() {
+            self.ledger.guard.flushed.until_true(last.log_id.index).await?;
+        }
         let mut outcomes = Vec::with_capacity(entries.len());
         for entry in entries {
             outcomes.push(self.apply_one(entry).await?);

@@ -1,8 +1,8 @@
 //! Rows on disk, with other rows laid over them, read a page at a time.
 
 use super::book::{Book, BookError};
-use super::checkpoint::Changes;
 use super::long::Space;
+use crate::rows::Changes;
 use std::ops::Bound;
 
 /// Some rows in order.

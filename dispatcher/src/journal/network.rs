@@ -7,9 +7,11 @@ use super::Link;
 use super::guard::Guard;
 use super::ledger_writer::{Job, LedgerJobs};
 use super::log::Log;
+use super::pace::Pace;
 use super::rpc::{self, Envelope, Request, Response};
 use super::snapshot::SnapshotData;
-use super::types::{SnapshotMeta, Types, Vote};
+use super::status::JournalStatus;
+use super::types::{LogId, SnapshotMeta, Types, Vote};
 use bytes::Bytes;
 use openraft::error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
@@ -20,6 +22,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Between two tries to reach a peer.
 const BACKOFF: Duration = Duration::from_millis(15);
@@ -47,6 +51,8 @@ enum CallError {
     Late(Duration),
     #[error("the peer has no room on its disk")]
     Full,
+    #[error("the log here has failed")]
+    Log,
     #[error("the checkpoint cannot be read: {0}")]
     Rows(String),
 }
@@ -63,13 +69,17 @@ pub(super) struct Peers {
     pub(super) link: Arc<dyn Link>,
     /// Knows the history.
     pub(super) log: Log,
+    /// What the journal here is at.
+    pub(super) status: watch::Receiver<JournalStatus>,
 }
 
 impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
-        Peer { link: self.link.clone(), log: self.log.clone(), from: self.id, to: RaftId(target), is_full: false }
+        let (link, log, to) = (self.link.clone(), self.log.clone(), RaftId(target));
+        let (pace, confirmed, told) = (Pace::new(to, self.status.clone()), None, None);
+        Peer { link, log, from: self.id, to, is_full: false, pace, confirmed, told }
     }
 }
 
@@ -81,13 +91,28 @@ pub(super) struct Peer {
     to: RaftId,
     /// Whether it last said that it has no room.
     is_full: bool,
+    pace: Pace,
+    /// Up to where it last said that it has the log, and to whose vote.
+    confirmed: Option<(Vote, Option<LogId>)>,
+    /// What it was last told is committed.
+    told: Option<LogId>,
 }
 
 impl Peer {
-    async fn ask(&self, request: Request) -> Result<Response, CallError> {
+    fn envelope(&self, request: Request) -> Bytes {
         let history = self.log.ballot().history;
-        let envelope = Envelope { from: self.from.0, to: self.to.0, history, request };
-        let answer = self.link.call(self.to, rpc::encode(&envelope)).await?;
+        rpc::encode(&Envelope { from: self.from.0, to: self.to.0, history, request })
+    }
+
+    /// Whether a request says only that more of what it has is committed. A heartbeat does not, and the question
+    /// whether this node still leads is the first that its [`Peer`] is asked.
+    fn is_notice(&self, rpc: &AppendEntriesRequest<Types>) -> bool {
+        let is_known = self.confirmed == Some((rpc.vote, rpc.prev_log_id));
+        rpc.entries.is_empty() && is_known && rpc.leader_commit > self.told
+    }
+
+    async fn ask(&self, request: Request) -> Result<Response, CallError> {
+        let answer = self.link.call(self.to, self.envelope(request)).await?;
         match rpc::decode(&answer)? {
             Response::Failed(reason) => Err(CallError::Peer(reason)),
             Response::Full => Err(CallError::Full),
@@ -134,12 +159,33 @@ impl RaftNetwork<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RpcError> {
+        if let Some(committed) = rpc.leader_commit {
+            self.log.until_committed(committed.index).await.map_err(|_| unreachable(&CallError::Log))?;
+        }
+        self.pace.before(&rpc).await;
+        let is_notice = self.is_notice(&rpc);
+        self.told = rpc.leader_commit;
+        if is_notice {
+            // It said already that it has all this: the next entries need not wait until it says so again.
+            self.link.tell(self.to, self.envelope(Request::Append(rpc)));
+            return Ok(AppendEntriesResponse::Success);
+        }
+        let last = rpc.entries.last().map(|entry| entry.log_id);
+        let asked = (rpc.vote, last.or(rpc.prev_log_id));
+        self.confirmed = None;
+        let began = Instant::now();
         let answer = self.ask(Request::Append(rpc)).await;
         self.is_full = matches!(answer, Err(CallError::Full));
+        self.confirmed = matches!(answer, Ok(Response::Append(AppendEntriesResponse::Success))).then_some(asked);
         match answer {
-            Ok(Response::Append(response)) => Ok(response),
-            Ok(_) => Err(unreachable(&CallError::Answer)),
-            Err(e) => Err(unreachable(&e)),
+            Ok(Response::Append(response)) => {
+                self.pace.after(last.map(|last| last.index), began.elapsed()).await;
+                Ok(response)
+            }
+            other => {
+                self.pace.failed();
+                Err(unreachable(&other.err().unwrap_or(CallError::Answer)))
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::fork::{Fork, ForkError, ForkMark, ResetError};
 use super::instance::{Instance, Lasting, Stored};
 use super::machine::Position;
 use super::renew;
-use super::status::{JournalStatus, Role};
+use super::status::{Herald, JournalStatus, Role};
 use super::store::{Store, StoreOptions, Threads};
 use super::types::Types;
 use super::{ChangeError, Checkpoint, Counters, Journal, Link, LoadError, Machine, ProposeError, ReadError, Stopped};
@@ -84,10 +84,6 @@ impl Shared {
         !self.is_closed.load(Ordering::Acquire) && !self.current.read().stored.guard.has_failed()
     }
 
-    fn status(&self) -> watch::Receiver<JournalStatus> {
-        self.lasting.status.subscribe()
-    }
-
     /// Loads the machine with the rows of the last checkpoint.
     pub(super) async fn load(&self, stored: &Stored) -> Result<Position, StartError> {
         let (machine, rows) = (self.lasting.machine.clone(), stored.ledger.clone());
@@ -105,8 +101,8 @@ impl RaftJournal {
     /// The machine cannot be loaded, or openraft refuses what is in the store.
     pub async fn start(store: Store, machine: Arc<dyn Machine>, link: Arc<dyn Link>) -> Result<Self, StartError> {
         let id = store.id;
-        let (status, applied_next) = (watch::channel(JournalStatus::default()).0, watch::channel(0).0);
-        let lasting = Lasting { machine, link, status: Arc::new(status), applied_next: Arc::new(applied_next) };
+        let applied_next = Arc::new(watch::channel(0).0);
+        let lasting = Lasting { machine, link, herald: Arc::default(), applied_next };
         let shared = Shared {
             lasting,
             changing: tokio::sync::Mutex::default(),
@@ -137,7 +133,7 @@ impl RaftJournal {
         &self,
         away: impl Fn() -> E + Send + 'static,
         stopped: impl Fn(&E) -> bool + Send + 'static,
-        ask: impl FnOnce(Raft<Types>, watch::Receiver<JournalStatus>) -> F,
+        ask: impl FnOnce(Raft<Types>, &Herald) -> F,
     ) -> BoxFuture<'static, Result<T, E>>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
@@ -145,7 +141,7 @@ impl RaftJournal {
         E: Send + 'static,
     {
         let shared = self.shared.clone();
-        let asked = shared.raft().map(|raft| ask(raft, shared.status()));
+        let asked = shared.raft().map(|raft| ask(raft, &shared.lasting.herald));
         async move {
             let result = match asked {
                 Some(asked) => asked.await,
@@ -161,7 +157,7 @@ impl RaftJournal {
 impl Journal for RaftJournal {
     fn propose(&self, payload: Bytes) -> BoxFuture<'static, Result<(Index, Outcomes), ProposeError>> {
         let away = || ProposeError::NotLeader { leader: None };
-        self.call(away, |e| *e == ProposeError::Stopped, |raft, status| calls::propose(raft, status, payload))
+        self.call(away, |e| *e == ProposeError::Stopped, |raft, herald| calls::propose(raft, herald.role(), payload))
     }
 
     fn read_index(&self) -> BoxFuture<'static, Result<Index, ReadError>> {
@@ -171,12 +167,12 @@ impl Journal for RaftJournal {
 
     fn wait_applied(&self, index: Index) -> BoxFuture<'static, Result<(), Stopped>> {
         let mut applied = self.shared.lasting.applied_next.subscribe();
-        let mut status = self.shared.status();
+        let mut role = self.shared.lasting.herald.role();
         async move {
             tokio::select! {
                 biased;
                 applied = applied.wait_for(|next| *next > index.0) => applied.map(drop).map_err(|_| Stopped),
-                _ = status.wait_for(|status| status.role == Role::Stopped) => Err(Stopped),
+                _ = role.wait_for(|role| *role == Role::Stopped) => Err(Stopped),
             }
         }
         .boxed()
@@ -210,21 +206,29 @@ impl Journal for RaftJournal {
 
     fn add_learner(&self, node: RaftId) -> BoxFuture<'static, Result<(), ChangeError>> {
         let away = || ChangeError::NotLeader { leader: None };
-        self.call(away, |e| *e == ChangeError::Stopped, |raft, status| calls::add_learner(raft, status, node))
+        self.call(
+            away,
+            |e| *e == ChangeError::Stopped,
+            |raft, herald| calls::add_learner(raft, herald.status(), herald.role(), node),
+        )
     }
 
     fn remove_learner(&self, node: RaftId) -> BoxFuture<'static, Result<(), ChangeError>> {
         let away = || ChangeError::NotLeader { leader: None };
-        self.call(away, |e| *e == ChangeError::Stopped, |raft, status| calls::remove_learner(raft, status, node))
+        self.call(away, |e| *e == ChangeError::Stopped, |raft, herald| calls::remove_learner(raft, herald.role(), node))
     }
 
     fn change_voters(&self, voters: BTreeSet<RaftId>) -> BoxFuture<'static, Result<(), ChangeError>> {
         let away = || ChangeError::NotLeader { leader: None };
-        self.call(away, |e| *e == ChangeError::Stopped, |raft, status| calls::change_voters(raft, status, voters))
+        self.call(
+            away,
+            |e| *e == ChangeError::Stopped,
+            |raft, herald| calls::change_voters(raft, herald.status(), herald.role(), voters),
+        )
     }
 
     fn status(&self) -> watch::Receiver<JournalStatus> {
-        self.shared.status()
+        self.shared.lasting.herald.status()
     }
 
     fn checkpoint(&self) -> watch::Receiver<Option<Checkpoint>> {
@@ -281,7 +285,7 @@ impl Journal for RaftJournal {
                 instance.silence().await;
                 instance.stop().await;
             }
-            shared.lasting.status.send_modify(|status| status.role = Role::Stopped);
+            shared.lasting.herald.stop();
             renew::close(&shared).await;
         }
         .boxed()

@@ -7,7 +7,6 @@ use super::fork::{Fork, ForkError, ForkMark, ResetError};
 use super::instance::{Instance, Stored};
 use super::machine::Position;
 use super::raft::{Current, Shared};
-use super::status::Role;
 use super::store::{self, Opened};
 use relais_protocol::ids::{Generation, RaftId};
 use std::sync::Arc;
@@ -112,11 +111,7 @@ fn check(shared: &Shared, stored: &Stored, journal: u32) -> Result<RaftId, Optio
 async fn stop(shared: &Shared) -> Option<Position> {
     let mut instance = shared.current.write().instance.take()?;
     instance.silence().await;
-    shared.lasting.status.send_modify(|status| {
-        status.role = Role::Learner;
-        status.leader = None;
-        status.matched.clear();
-    });
+    shared.lasting.herald.pause();
     instance.stop().await
 }
 

@@ -141,17 +141,58 @@ pub(super) fn now(raft: &Raft<Types>, log: &Log) -> JournalStatus {
     JournalStatus::new(&metrics, &raft.data_metrics().borrow(), log)
 }
 
+/// Tells what the journal is at, and apart from it the role: that changes seldom, and whoever waits for that alone is
+/// not to be woken by each entry.
+#[derive(Debug, Default)]
+pub(super) struct Herald {
+    status: watch::Sender<JournalStatus>,
+    role: watch::Sender<Role>,
+}
+
+impl Herald {
+    /// What the journal is at.
+    pub(super) fn status(&self) -> watch::Receiver<JournalStatus> {
+        self.status.subscribe()
+    }
+
+    /// Its role.
+    pub(super) fn role(&self) -> watch::Receiver<Role> {
+        self.role.subscribe()
+    }
+
+    /// The journal is at `status` now.
+    pub(super) fn tell(&self, status: JournalStatus) {
+        let role = status.role;
+        self.status.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);
+        self.role.send_if_modified(|old| std::mem::replace(old, role) != role);
+    }
+
+    /// The journal neither leads nor follows for a while.
+    pub(super) fn pause(&self) {
+        let now = self.status.borrow().clone();
+        self.tell(JournalStatus { role: Role::Learner, leader: None, matched: BTreeMap::new(), ..now });
+    }
+
+    /// The journal has stopped.
+    pub(super) fn stop(&self) {
+        let now = self.status.borrow().clone();
+        self.tell(JournalStatus { role: Role::Stopped, ..now });
+    }
+}
+
 /// Keeps [`JournalStatus`] told until openraft stops.
-pub(super) async fn follow(raft: Raft<Types>, log: Log, tell: Arc<watch::Sender<JournalStatus>>) {
+pub(super) async fn follow(raft: Raft<Types>, log: Log, herald: Arc<Herald>) {
     let mut metrics = raft.metrics();
     loop {
         metrics.mark_unchanged();
         let status = now(&raft, &log);
+        // Nobody but a leader needs openraft's clock, and it wakes whoever has it twenty times a second.
+        raft.runtime_config().tick(status.role == Role::Leader);
         let has_stopped = status.role == Role::Stopped;
-        tell.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);
+        herald.tell(status);
         if has_stopped || metrics.changed().await.is_err() {
             // A core that was aborted gives no last word.
-            tell.send_modify(|status| status.role = Role::Stopped);
+            herald.stop();
             return;
         }
     }

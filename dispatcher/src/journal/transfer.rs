@@ -4,10 +4,11 @@
 //! are kept in memory until it has passed them.
 
 use super::book::BookError;
-use super::checkpoint::{Changes, LedgerMeta};
+use super::checkpoint::LedgerMeta;
 use super::ledger::Ledger;
 use super::merge::page;
 use super::packed;
+use crate::rows::Changes;
 use parking_lot::Mutex;
 use std::sync::Arc;
 

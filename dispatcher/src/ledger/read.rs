@@ -41,7 +41,7 @@ impl JobFilter {
         (self.states.is_empty() || self.states.contains(&job.state.name()))
             && self.queue.as_ref().is_none_or(|queue| queue == job.spec.queue.as_str())
             && self.labels.iter().all(|(key, value)| options.labels.get(key) == Some(value))
-            && self.name.as_ref().is_none_or(|name| options.name.contains(name.as_str()))
+            && self.name.as_ref().is_none_or(|name| job.spec.name.contains(name.as_str()))
             && self.node.is_none_or(|node| job.attempts.last().is_some_and(|a| a.node == node))
             && self.since.is_none_or(|since| job.created_at >= since)
             && self.until.is_none_or(|until| job.created_at < until)

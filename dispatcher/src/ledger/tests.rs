@@ -32,8 +32,14 @@ struct Bench {
 }
 
 fn spec(options: JobOptions) -> JobSpec {
-    let spec =
-        JobSpec { kind: "noop".into(), queue: QueueName::default(), priority: 50, payload: "{}".into(), options: None };
+    let spec = JobSpec {
+        kind: "noop".into(),
+        queue: QueueName::default(),
+        priority: 50,
+        name: String::new(),
+        payload: "{}".into(),
+        options: None,
+    };
     spec.with_options(options)
 }
 
@@ -245,7 +251,7 @@ fn settings_are_kept_as_they_came_and_read_as_they_are_known() {
     };
     ledger.apply_batch(Index(1), batch);
     assert_eq!((ledger.settings().voters, ledger.settings().lease_ms), (3, 3_000));
-    rows.keep(ledger.drain_changes());
+    rows.keep(&ledger.drain_changes());
     let loaded = Ledger::load(rows.clone(), Index(1)).unwrap();
     assert_eq!(loaded.settings(), ledger.settings());
     assert_eq!(loaded.settings.len(), 3);
@@ -320,7 +326,7 @@ proptest! {
             start.ledger.admit_for_test(NodeId(node));
         }
         std::mem::swap(&mut other, &mut start.ledger);
-        rows.keep(other.drain_changes());
+        rows.keep(&other.drain_changes());
         let applied = other.applied();
         other = Ledger::load(rows.clone(), applied).unwrap();
         for (seed, wait, act) in steps {
@@ -332,7 +338,7 @@ proptest! {
             other.apply_batch(Index(bench.index), batch.clone());
             log.push(batch);
             if act == 0 {
-                rows.keep(other.drain_changes());
+                rows.keep(&other.drain_changes());
                 other.kept();
                 kept = log.len();
             }

@@ -166,7 +166,7 @@ fn shown<'a>(view: &'a GroupView, durability: &'static str) -> Shown<'a> {
     let completion: JobId = completion_of(row.id.as_job());
     Shown {
         id: Id(row.id.as_job()),
-        name: given(&options.name),
+        name: given(&spec.name),
         kind: &spec.kind,
         queue: spec.queue.as_str(),
         state: view.state.as_str(),

@@ -79,6 +79,9 @@ pub(super) fn serve(api: &Arc<Api>, addr: SocketAddr) -> Result<(Server, SocketA
                     let http = http.clone();
                     async move {
                         let peer = io.peer_addr().ok();
+                        // A long answer is written in parts: the last one would wait until a client that delays
+                        // its acknowledgements has said that it has the others. Without it, it only waits.
+                        let _ = io.set_nodelay(true);
                         match timeout(HEAD_TIME_MAX, io.readable()).await {
                             Ok(Ok(())) => http.call((Connection::of(io), peer)).await,
                             Ok(Err(error)) => Err(DispatchError::Io(error)),

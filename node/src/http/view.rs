@@ -322,7 +322,7 @@ impl<'a> JobView<'a> {
         Self {
             id: Id(job.id),
             kind: &job.spec.kind,
-            name: given(&options.name),
+            name: given(&job.spec.name),
             queue: job.spec.queue.as_str(),
             priority: job.spec.priority,
             payload: veiled(&job.spec.payload),

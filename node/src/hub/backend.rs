@@ -88,7 +88,12 @@ impl Backend for HubBackend {
     }
 
     fn propose(&self, records: Vec<Record>) -> BoxFuture<'static, Result<Committed, ProposeFailed>> {
-        let work = self.on_engine(self.0.clone().propose_anywhere(records));
+        let hub = self.0.clone();
+        if records.len() == 1 {
+            // It is handed on and waited for: not worth a task on another thread.
+            return hub.propose_anywhere(records).boxed();
+        }
+        let work = self.on_engine(hub.propose_anywhere(records));
         async move { work.await.unwrap_or_else(|| Err(ProposeFailed::NoDispatcher("the node is stopping".to_owned()))) }
             .boxed()
     }

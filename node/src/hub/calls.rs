@@ -95,19 +95,24 @@ impl Hub {
     }
 
     async fn ask(&self, to: NodeId, purpose: Purpose, request: Bytes, limit: Duration) -> Option<Reply> {
-        let answer = self.net()?.call(to, purpose, request, limit).await.ok()?;
+        let answer = self.reach(to, purpose, request, limit).await.ok()?;
         codec::decode(codec::FORMAT, &answer, CALL_BYTES_MAX).ok()
+    }
+
+    /// Has records committed that another node passed on.
+    pub(super) async fn on_propose(&self, records: Vec<Record>) -> Reply {
+        match self.desk.propose(records).await {
+            Ok(committed) => Reply::Committed { index: committed.index, outcomes: committed.outcomes },
+            Err(Rejection::NotDispatcher) => Reply::NotDispatcher(self.pulse.view().dispatcher),
+            Err(Rejection::Unknown) => Reply::Unknown,
+            Err(Rejection::Full) => Reply::Failed("a majority of the voters has no disk space left".to_owned()),
+        }
     }
 
     /// Answers what another node passed on.
     pub(super) async fn on_call(self: Arc<Self>, call: Call) -> Reply {
         match call {
-            Call::Propose(records) => match self.desk.propose(records).await {
-                Ok(committed) => Reply::Committed { index: committed.index, outcomes: committed.outcomes },
-                Err(Rejection::NotDispatcher) => Reply::NotDispatcher(self.pulse.view().dispatcher),
-                Err(Rejection::Unknown) => Reply::Unknown,
-                Err(Rejection::Full) => Reply::Failed("a majority of the voters has no disk space left".to_owned()),
-            },
+            Call::Propose(records) => self.on_propose(records).await,
             Call::ReadIndex => match self.read_index_here().await {
                 Some(index) => Reply::ReadIndex(index),
                 None => Reply::NotDispatcher(self.pulse.view().dispatcher),

@@ -23,15 +23,20 @@ use relais_protocol::message::{CONTROL_BYTES_MAX, Control, ControlAnswer};
 use relais_protocol::time::{Mono, UnixMs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often the others are asked.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// The voters are asked so often, and of the other nodes so many: of many nodes each has its turn.
+const OTHERS_AT_ONCE: usize = 4;
+/// Who does not vote asks at every so many times only: it judges nobody but itself.
+const ONLOOKER_ROUNDS: u64 = 3;
 /// How long an answer may take; a slower one says little.
 const ASK_LIMIT: Duration = Duration::from_secs(1);
 /// A clock that is off by more than this is wrong.
 const SKEW_MAX_MS: u64 = 2_000;
-/// For how long an answer is believed.
+/// For how long an answer is believed, beside the time until the next turn.
 const BELIEVED_MS: u64 = 10_000;
 /// How often a wrong clock is logged.
 const LOG_EVERY_MS: u64 = 60_000;
@@ -52,6 +57,8 @@ pub struct Clocks {
     /// So it stays true when the wall clock here is set.
     offsets: Mutex<BTreeMap<NodeId, (i64, Mono)>>,
     logged: Mutex<BTreeMap<NodeId, Mono>>,
+    /// How long it takes until all have had their turn, in ms.
+    turn_ms: AtomicU64,
 }
 
 impl Skew {
@@ -121,7 +128,8 @@ impl Clocks {
     /// How far ahead of the clock here the others are.
     fn offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
         let mut offsets = self.offsets.lock();
-        offsets.retain(|_, (_, at)| now.mono.since(*at) < BELIEVED_MS);
+        let believed_ms = BELIEVED_MS + self.turn_ms.load(Ordering::Relaxed);
+        offsets.retain(|_, (_, at)| now.mono.since(*at) < believed_ms);
         offsets.iter().map(|(node, (ahead, _))| (*node, ahead.saturating_sub(lead(now)))).collect()
     }
 
@@ -141,11 +149,14 @@ impl Hub {
     pub async fn compare_clocks(self: Arc<Self>) {
         let mut tick = tokio::time::interval(ASK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        let mut asked_last = NodeId(0);
+        for round in 0u64.. {
             tick.tick().await;
+            if self.pulse.view().looks_on() && round % ONLOOKER_ROUNDS != 0 {
+                continue;
+            }
             let began = self.both_clocks();
-            let connected = self.net().map(|net| net.connected()).unwrap_or_default();
-            let asked = connected.into_iter().map(|node| self.ask_time(node));
+            let asked = self.next_to_ask(&mut asked_last).into_iter().map(|node| self.ask_time(node));
             futures::future::join_all(asked).await;
             let voters = self.pulse.view().voters.clone();
             // What is said is said of the clock as it was before it was compared.
@@ -160,6 +171,18 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// All voters that are connected, and those of the others whose turn it is.
+    fn next_to_ask(&self, last: &mut NodeId) -> Vec<NodeId> {
+        let connected = self.net().map(|net| net.connected()).unwrap_or_default();
+        let view = self.pulse.view();
+        let (mut chosen, others): (Vec<_>, Vec<_>) = connected.into_iter().partition(|node| view.voters.contains(node));
+        let rounds = if view.looks_on() { ONLOOKER_ROUNDS } else { 1 };
+        let turns = others.len().div_ceil(OTHERS_AT_ONCE).saturating_sub(1) as u64;
+        self.clocks.turn_ms.store(turns * rounds * ASK_EVERY.as_millis() as u64, Ordering::Relaxed);
+        chosen.extend(in_turn(&others, last));
+        chosen
     }
 
     async fn ask_time(&self, node: NodeId) {
@@ -190,6 +213,17 @@ impl Hub {
     pub(super) fn wrong_clocks(&self) -> BTreeMap<NodeId, String> {
         self.skews().into_iter().map(|(node, skew)| (node, skew.words())).collect()
     }
+}
+
+/// Those that come after `last`, and after the highest id the lowest; `last` is the last of them then.
+fn in_turn(nodes: &[NodeId], last: &mut NodeId) -> Vec<NodeId> {
+    let mut sorted = nodes.to_vec();
+    sorted.sort_unstable();
+    let first = sorted.partition_point(|node| node <= last);
+    sorted.rotate_left(first);
+    sorted.truncate(OTHERS_AT_ONCE);
+    *last = sorted.last().copied().unwrap_or(*last);
+    sorted
 }
 
 /// How far `theirs` was ahead of `own`, which was read when the question left.
@@ -246,6 +280,16 @@ mod tests {
         assert_eq!(told(&[1, 2, 3], &[(2, 9_000), (3, 10)]), right);
         assert_eq!(told(&[1, 2, 3], &[(2, 0), (9, 9_000), (8, 9_000)]), right, "only voters are asked");
         assert_eq!(told(&[2, 3, 4], &[(2, 9_000)]), None);
+    }
+
+    #[test]
+    fn of_many_nodes_each_has_its_turn() {
+        let nodes: Vec<NodeId> = [9, 2, 3, 5, 7, 4].map(NodeId).into();
+        let mut last = NodeId(0);
+        let mut next = || in_turn(&nodes, &mut last).into_iter().map(|node| node.0).collect::<Vec<_>>();
+        assert_eq!([next(), next(), next()], [[2, 3, 4, 5], [7, 9, 2, 3], [4, 5, 7, 9]]);
+        assert_eq!(in_turn(&[], &mut last), []);
+        assert_eq!(in_turn(&nodes[..2], &mut NodeId(9)), [2, 9].map(NodeId));
     }
 
     #[test]

@@ -37,7 +37,10 @@ impl Hub {
     /// `by` says that another process with this node's identity is connected. Only who was started as a moved
     /// copy gives way; the original, told the same by who met the copy first, stays.
     pub(super) fn told_copied(&self, by: NodeId, reason: &str) {
-        if !self.is_moved || !self.copied.told(self.clock.mono()) {
+        let view = self.pulse.view();
+        // Between two nodes that only work an end goes unnoticed for longer: voters judge.
+        let is_judge = !view.looks_on() || view.voters.contains(&by);
+        if !self.is_moved || !is_judge || !self.copied.told(self.clock.mono()) {
             return;
         }
         let name = self.name_of(by).unwrap_or_else(|| by.to_string());

@@ -4,6 +4,7 @@ use super::Hub;
 use super::inbound::OrdersCall;
 use crate::net::Purpose;
 use bytes::Bytes;
+use futures::FutureExt;
 use relais_dispatcher::actor::Outlet;
 use relais_dispatcher::core::{Input, Now};
 use relais_protocol::codec;
@@ -25,19 +26,15 @@ impl Outlet for DispatchOutlet {
     }
 
     fn order(&self, to: NodeId, orders: Orders) {
-        let hub = self.0.clone();
-        self.0.engine.spawn(async move {
-            match hub.clone().send_orders(to, orders).await {
-                Some(OrdersAnswer::Accepted) => {}
-                Some(OrdersAnswer::StaleReign(reign)) => {
-                    tracing::warn!(%to, %reign, "a worker refused orders: it obeys a higher reign");
-                    hub.counts.stale_orders.fetch_add(1, Ordering::Relaxed);
-                }
-                Some(OrdersAnswer::StaleIncarnation(_) | OrdersAnswer::NoLease) | None => {
-                    hub.desk.input(Input::OrdersFailed(to));
-                }
+        let mut sending = self.0.clone().send_orders(to, orders).boxed();
+        // They are on their way after the first step, without another thread.
+        match sending.as_mut().now_or_never() {
+            Some(answer) => self.0.ordered(to, answer),
+            None => {
+                let hub = self.0.clone();
+                tokio::spawn(async move { hub.ordered(to, sending.await) });
             }
-        });
+        }
     }
 
     fn drained(&self) {
@@ -52,6 +49,10 @@ impl Outlet for DispatchOutlet {
         if self.0.is_pair() { 2 } else { self.0.pulse.view().voters.len() }
     }
 
+    fn looks_on(&self) -> bool {
+        self.0.pulse.view().looks_on()
+    }
+
     fn now_us(&self) -> u64 {
         self.0.clock.mono_us()
     }
@@ -62,6 +63,20 @@ impl Outlet for DispatchOutlet {
 }
 
 impl Hub {
+    /// What a worker said to its orders.
+    fn ordered(&self, to: NodeId, answer: Option<OrdersAnswer>) {
+        match answer {
+            Some(OrdersAnswer::Accepted) => {}
+            Some(OrdersAnswer::StaleReign(reign)) => {
+                tracing::warn!(%to, %reign, "a worker refused orders: it obeys a higher reign");
+                self.counts.stale_orders.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(OrdersAnswer::StaleIncarnation(_) | OrdersAnswer::NoLease) | None => {
+                self.desk.input(Input::OrdersFailed(to));
+            }
+        }
+    }
+
     async fn send_orders(self: Arc<Self>, to: NodeId, orders: Orders) -> Option<OrdersAnswer> {
         if to == self.me.node {
             return self.bench.order(orders).await;

@@ -86,16 +86,23 @@ impl Hub {
         let effects = self.gossip.membership.lock().handle(self.clock.mono(), input);
         for effect in effects {
             match effect {
-                Effect::Send { to, bytes } => {
-                    if let Some(net) = self.net() {
-                        net.send_datagram(to, Bytes::from(codec::encode(codec::FORMAT, &Datagram::Gossip(bytes))));
-                    }
-                }
+                Effect::Send { to, bytes } => self.send_gossip(to, bytes),
                 Effect::Suspect(node, _) => tracing::debug!(%node, "gossip suspects a node"),
                 Effect::Down(node, _) => tracing::debug!(%node, "gossip gave a node up"),
                 Effect::Up(..) | Effect::Recovered(..) | Effect::Rejoined => {}
             }
         }
+    }
+
+    fn send_gossip(&self, to: NodeId, bytes: Vec<u8>) {
+        let Some(net) = self.net() else { return };
+        // Between voters a broken link is to be noticed.
+        let between = self.go_between(net, to).filter(|_| self.pulse.view().looks_on());
+        let (by, datagram) = match between {
+            Some(by) => (by, Datagram::Passed { from: self.me.node, to, bytes }),
+            None => (to, Datagram::Gossip(bytes)),
+        };
+        net.send_datagram(by, Bytes::from(codec::encode(codec::FORMAT, &datagram)));
     }
 
     /// What gossip knows of the others.

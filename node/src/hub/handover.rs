@@ -4,7 +4,7 @@ use super::Hub;
 use crate::net::Purpose;
 use bytes::Bytes;
 use relais_dispatcher::core::Input;
-use relais_dispatcher::election::Claim;
+use relais_dispatcher::election::{Claim, ElectionConfig};
 use relais_dispatcher::journal::Journal;
 use relais_protocol::codec;
 use relais_protocol::ids::{NodeId, RaftId};
@@ -36,13 +36,13 @@ impl Hub {
 
     /// Moves the role from this node, which has it.
     pub async fn hand_over_from_here(self: Arc<Self>, to: Option<NodeId>) -> Result<NodeId, String> {
-        let view = self.pulse.view();
-        if !view.leads {
+        if !self.until_it_votes().await {
             return Err("this node is not the dispatcher any more; try again".to_owned());
         }
         if to == Some(self.me.node) {
             return Ok(self.me.node);
         }
+        // Chosen only now: who was up before the wait may be gone.
         let target = self.target(to)?;
         tracing::info!(node = %target.node(), "hands over");
         let drained = self.drained.notified();
@@ -51,6 +51,24 @@ impl Hub {
         // Deposed or not: what is held now goes to whoever is the dispatcher.
         self.desk.input(Input::Hold(false));
         result.map(|()| target.node())
+    }
+
+    /// Waits until this journal votes for others again: who was elected a moment ago refuses to, and what is held
+    /// back by then would wait until the target stands a second time. Meanwhile this node serves on. Whether it has
+    /// the role in the end.
+    async fn until_it_votes(&self) -> bool {
+        loop {
+            let view = self.pulse.view();
+            if !view.leads {
+                return false;
+            }
+            let led_ms = self.clock.mono().since(view.led_since);
+            let left = ElectionConfig::default().vote_lease_ms.saturating_sub(led_ms);
+            if left == 0 {
+                return true;
+            }
+            sleep(Duration::from_millis(left)).await;
+        }
     }
 
     /// From a node that leads the journal without the role: lets `heir` have all that is here, then lets it

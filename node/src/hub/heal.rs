@@ -26,7 +26,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 /// How often it is looked whether there is a way to go back.
 const EVERY: Duration = Duration::from_millis(100);
@@ -42,10 +42,8 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 impl Hub {
     /// Finds the way back into a higher history whenever one is heard, until the node is gone.
     pub async fn watch_history(self: Arc<Self>) {
-        let mut tick = interval(EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
+            self.rest(EVERY).await;
             let view = self.pulse.view();
             let Some(dispatcher) = view.dispatcher.filter(|node| *node != self.me.node) else { continue };
             if self.history.follows().is_none_or(|follows| view.reign.generation <= follows) {

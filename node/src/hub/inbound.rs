@@ -47,7 +47,9 @@ impl Inbound for HubInbound {
         match read::<Datagram>(&bytes, DATAGRAM_BYTES_MAX) {
             Ok(Datagram::Beat(beat)) if beat.from == from => hub.pulse.beat(beat),
             Ok(Datagram::Gossip(gossip)) => hub.on_gossip(from, gossip),
-            Ok(Datagram::Beat(_)) | Err(_) => tracing::debug!(%from, "dropped a datagram"),
+            Ok(Datagram::Passed { from: origin, to, bytes }) if to == hub.me.node => hub.on_gossip(origin, bytes),
+            Ok(Datagram::Passed { from: origin, to, .. }) if origin == from => hub.pass_datagram(to, bytes),
+            Ok(Datagram::Beat(_) | Datagram::Passed { .. }) | Err(_) => tracing::debug!(%from, "dropped a datagram"),
         }
     }
 
@@ -61,9 +63,13 @@ impl Inbound for HubInbound {
                 Purpose::Election | Purpose::Control => {
                     write(&hub.on_control(from, read(&request, CONTROL_BYTES_MAX)?).await)
                 }
-                Purpose::Records => write(&hub.on_call(unpack::<Call>(&request)?).await),
+                Purpose::Records => match unpack::<Call>(&request)? {
+                    Call::Propose(records) => write(&hub.on_propose(records).await),
+                    _ => Err("only records are sent by this stream".to_owned()),
+                },
                 Purpose::Api => write(&hub.on_call(read::<Call>(&request, CALL_BYTES_MAX)?).await),
                 Purpose::Output => hub.on_output_call(&request).await,
+                Purpose::Relay => hub.on_relay(request).await,
                 Purpose::Gossip => Err("gossip travels by datagram".to_owned()),
             }
         }

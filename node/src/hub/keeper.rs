@@ -6,22 +6,28 @@ use super::members::{self, Absences, Applicant, Members, Rules, Wanted};
 use super::survival::domain;
 use crate::datadir::KnownPeer;
 use crate::net::{Peer, Purpose};
+use crate::pulse::PulseView;
 use bytes::Bytes;
 use relais_dispatcher::journal::{Journal, JournalStatus, Role};
 use relais_protocol::codec;
 use relais_protocol::ids::{NodeId, RaftId};
 use relais_protocol::message::{CONTROL_BYTES_MAX, Control, ControlAnswer};
 use relais_protocol::record::{Record, Standing};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the house is looked after.
 const EVERY: Duration = Duration::from_millis(250);
+/// A node that only works, and whose peers seldom change, looks after them every so many times.
+const ONLOOKER_TURNS: u64 = 4;
 /// How long a change of voters may take, those who are new catching up included.
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
 /// A change of voters that is half done for so long was left so by another dispatcher, in ms.
 const HALF_DONE_MS: u64 = 5_000;
+/// Nodes that are dialled without delay while it is not known who votes: there are no more voters than that.
+const NEAR_AT_FIRST: usize = 7;
 /// How long a control call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -31,9 +37,11 @@ impl Hub {
         let mut absences = Absences::default();
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        for turn in 0_u64.. {
             tick.tick().await;
-            self.keep_peers();
+            if !self.pulse.view().looks_on() || turn % ONLOOKER_TURNS == 0 {
+                self.keep_peers();
+            }
             self.clone().fetch_ca_key().await;
             if self.pulse.view().leads {
                 self.clone().found_cluster().await;
@@ -71,7 +79,7 @@ impl Hub {
             .collect();
         self.notebook.peers(known);
         if let Some(net) = self.net() {
-            net.set_peers(addresses.iter().map(|(node, (_, addr))| Peer { node: *node, addr: *addr }).collect());
+            net.set_peers(linked(&self.pulse.view(), &addresses));
         }
         *self.addresses.write() = addresses;
     }
@@ -159,6 +167,19 @@ impl Hub {
     pub fn node_named(&self, name: &str) -> Option<NodeId> {
         self.machine.read().nodes().find(|row| row.name == name).map(|row| row.id)
     }
+}
+
+/// Whom a node keeps a link to. A voter: all; a node that only works: the voters, since what it asks another one
+/// goes through them. A node that does not know yet who votes tries all, the oldest first.
+fn linked(view: &PulseView, addresses: &BTreeMap<NodeId, (String, SocketAddr)>) -> Vec<Peer> {
+    let known = addresses.iter().enumerate();
+    let wanted = known.filter(|(_, (node, _))| !view.looks_on() || view.voters.contains(node));
+    let peer = |(place, (node, (_, addr))): (usize, (&NodeId, &(String, SocketAddr)))| Peer {
+        node: *node,
+        addr: *addr,
+        near: !view.voters.is_empty() || place < NEAR_AT_FIRST,
+    };
+    wanted.map(peer).collect()
 }
 
 fn report<E: std::fmt::Display>(result: Result<(), E>, what: &str) {

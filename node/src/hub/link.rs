@@ -34,15 +34,28 @@ impl Link for JournalLink {
         async move {
             let hub = hub.ok_or_else(|| LinkError("the node is stopping".to_owned()))?;
             let net = hub.net().ok_or_else(|| LinkError("the transport has not started".to_owned()))?;
-            let mut framed = BytesMut::with_capacity(HEAD_BYTES + request.len());
-            framed.put_u64(to.0);
-            framed.put_u64(hub.raft().0);
-            framed.put(request);
-            let answer = net.call(to.node(), Purpose::Journal, framed.freeze(), CALL_LIMIT).await;
+            let answer = net.call(to.node(), Purpose::Journal, framed(hub.raft(), to, &request), CALL_LIMIT).await;
             answer.map_err(|error| LinkError(error.to_string()))
         }
         .boxed()
     }
+
+    fn tell(&self, to: RaftId, request: Bytes) {
+        let Some(hub) = self.hub.upgrade() else { return };
+        if let Some(net) = hub.net() {
+            // Lost, it is made good by whatever the journal says next.
+            net.tell(to.node(), Purpose::Journal, framed(hub.raft(), to, &request));
+        }
+    }
+}
+
+/// A request of the journal `from` to the journal `to`.
+fn framed(from: RaftId, to: RaftId, request: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(HEAD_BYTES + request.len());
+    framed.put_u64(to.0);
+    framed.put_u64(from.0);
+    framed.put(request);
+    framed.freeze()
 }
 
 impl Hub {

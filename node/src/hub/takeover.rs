@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 /// How often the rule is fed.
 const EVERY: Duration = Duration::from_millis(100);
@@ -37,12 +37,10 @@ impl Hub {
         let mut rule = Rule::new(TakeoverConfig::default(), self.me.node, self.clock.mono());
         let mut fed = Mono(0);
         let (tell, mut told) = unbounded_channel();
-        let mut tick = interval(EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let came = tokio::select! {
                 came = told.recv() => came,
-                _ = tick.tick() => None,
+                () = self.rest(EVERY) => None,
             };
             let now = self.clock.mono();
             self.feed(&mut rule, now, &mut fed);

@@ -21,14 +21,14 @@ impl Hub {
         let view = self.pulse.view();
         let rows: Vec<NodeRow> = self.machine.read().nodes().cloned().collect();
         let nodes = self.node_vitals(&rows);
-        let up: BTreeSet<NodeId> = nodes.iter().filter(|n| self.is_up(n)).map(|n| n.id).collect();
+        let up = self.up(&rows, &nodes);
         let registered =
             rows.iter().filter(|row| row.standing != Standing::Left || up.contains(&row.id)).count().max(1);
         let settings = self.machine.read().settings().clone();
         let places: Vec<Place> = rows.iter().map(|row| place(row, &view.voters, &up)).collect();
         let prospects = prospects(&places, &settings);
         let voters_up = view.voters.intersection(&up).count();
-        let (status, reason) = self.status(&nodes, voters_up, registered, up.len());
+        let (status, reason) = self.status(&nodes, voters_up, registered, &up);
         // Bound before the literal: in it, the guard would live on while `name_of` asks for another, and a
         // second read of one thread waits for ever once somebody waits to write in between.
         let id = self.identity.read().cluster.to_string();
@@ -49,8 +49,22 @@ impl Hub {
         }
     }
 
-    fn is_up(&self, vitals: &NodeVitals) -> bool {
-        vitals.last_heard_ms.is_none_or(|ms| ms < HEARD_MS)
+    /// Who is up: by heartbeat. A node that only works gets none but the dispatcher's; of others it takes the
+    /// dispatcher's word in the ledger, unless gossip gave them up since.
+    fn up(&self, rows: &[NodeRow], nodes: &[NodeVitals]) -> BTreeSet<NodeId> {
+        let view = self.pulse.view();
+        let down: BTreeSet<NodeId> =
+            self.members().iter().filter(|member| member.state == MemberState::Down).map(|m| m.node).collect();
+        let by_word = |row: &NodeRow| {
+            view.looks_on()
+                && view.dispatcher != Some(row.id)
+                && row.standing == Standing::Online
+                && !down.contains(&row.id)
+        };
+        let is_up = |(row, vitals): &(&NodeRow, &NodeVitals)| {
+            vitals.last_heard_ms.is_none_or(|ms| ms < HEARD_MS) || by_word(row)
+        };
+        rows.iter().zip(nodes).filter(is_up).map(|(row, _)| row.id).collect()
     }
 
     fn node_vitals(&self, rows: &[NodeRow]) -> Vec<NodeVitals> {
@@ -88,14 +102,20 @@ impl Hub {
         rows.iter().map(row_of).collect()
     }
 
-    fn status(&self, nodes: &[NodeVitals], voters_up: usize, registered: usize, online: usize) -> (String, String) {
+    fn status(
+        &self,
+        nodes: &[NodeVitals],
+        voters_up: usize,
+        registered: usize,
+        up: &BTreeSet<NodeId>,
+    ) -> (String, String) {
         let view = self.pulse.view();
         let seats = view.voters.clone();
         let voters = seats.len();
         if view.dispatcher.is_none() {
             return ("no dispatcher".to_owned(), self.why_no_dispatcher());
         }
-        let limited = nodes.iter().filter(|n| self.is_up(n)).find_map(|n| Some((n.id, n.limited.as_ref()?)));
+        let limited = nodes.iter().filter(|n| up.contains(&n.id)).find_map(|n| Some((n.id, n.limited.as_ref()?)));
         if let Some((node, reason)) = limited {
             let node = self.name_of(node).unwrap_or_else(|| node.to_string());
             let full = if self.limits.majority_is_full() { "submits are refused with 507; " } else { "" };
@@ -115,6 +135,7 @@ impl Hub {
             );
             return ("running (limited)".to_owned(), why);
         }
+        let online = up.len();
         if online < registered {
             return ("running (limited)".to_owned(), format!("{online} of {registered} nodes are online"));
         }

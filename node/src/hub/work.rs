@@ -107,8 +107,7 @@ impl Hub {
             let name = self.name_of(node).unwrap_or_else(|| node.to_string());
             let away = || OutputFailed::OutOfReach(name.clone());
             let request = Bytes::from(codec::encode(codec::FORMAT, &question));
-            let net = self.net().ok_or_else(away)?;
-            let bytes = net.call(node, Purpose::Output, request, OUTPUT_LIMIT).await.map_err(|_| away())?;
+            let bytes = self.reach(node, Purpose::Output, request, OUTPUT_LIMIT).await.map_err(|_| away())?;
             codec::decode(codec::FORMAT, &bytes, OUTPUT_BYTES_MAX).map_err(|e| OutputFailed::Gone(e.to_string()))?
         };
         let OutputAnswer { bytes, offset, total, ended, truncated } = answer;

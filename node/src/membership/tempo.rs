@@ -1,4 +1,5 @@
-//! How fast the gossip goes. Tuned for seconds and for 1 to some hundred nodes.
+//! How fast the gossip goes. Tuned for seconds and for 1 to some hundred nodes: among many it goes slower, since
+//! what is told by all to all costs each node more, the more there are.
 
 use super::wire::PACKET_BYTES_MAX;
 use foca::{Config, PeriodicParams};
@@ -23,8 +24,19 @@ pub(super) const REJOIN_EVERY_MS: u64 = 500;
 /// How often a goodbye is told, each time to three members, since a datagram can be lost.
 pub(super) const GOODBYES: usize = 3;
 
-/// The settings of the library.
-pub(super) fn config() -> Config {
+/// From so many members on the gossip goes slower, and below the second number fast again.
+const WIDE: u64 = 16;
+const NARROW: u64 = 12;
+
+/// Whether so many members are many; `was` says what they were before.
+pub(super) fn is_wide(members: u64, was: bool) -> bool {
+    members >= if was { NARROW } else { WIDE }
+}
+
+/// The settings of the library, among many members or among few.
+pub(super) fn config(is_wide: bool) -> Config {
+    // A suspicion, and its refutation, take a few rounds to come to all.
+    let (gossip_ms, down_after_ms) = if is_wide { (1_200, 8_000) } else { (300, 2_500) };
     let every =
         |ms, members| Some(PeriodicParams { frequency: Duration::from_millis(ms), num_members: count(members) });
     Config {
@@ -32,14 +44,14 @@ pub(super) fn config() -> Config {
         probe_rtt: Duration::from_millis(200),
         num_indirect_probes: count(3),
         max_transmissions: NonZeroU8::new(8).unwrap_or(NonZeroU8::MIN),
-        suspect_to_down_after: Duration::from_millis(2_500),
+        suspect_to_down_after: Duration::from_millis(down_after_ms),
         remove_down_after: Some(Duration::from_secs(3_600)),
         max_packet_size: count(PACKET_BYTES_MAX),
         notify_down_members: true,
         periodic_announce: every(15_000, 1),
         // Greetings are our own: the library greets nobody while it believes itself alone.
         periodic_announce_to_down_members: None,
-        periodic_gossip: every(300, 3),
+        periodic_gossip: every(gossip_ms, 3),
     }
 }
 

@@ -15,8 +15,9 @@ use relais_protocol::codec::{self, CodecError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The most bytes of a gossip datagram. With its envelope and QUIC's own it stays below 1,200.
-pub(super) const PACKET_BYTES_MAX: usize = 1150;
+/// The most bytes of a gossip datagram. With its own envelope, or that of a node that passes it on, it is no longer
+/// than the transport takes.
+pub(super) const PACKET_BYTES_MAX: usize = crate::net::DATAGRAM_BYTES_MAX - 30;
 /// The most bytes of a header or a member.
 const ITEM_BYTES_MAX: usize = 128;
 

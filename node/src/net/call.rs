@@ -67,6 +67,12 @@ pub(super) async fn call(
     mux.call(request).await
 }
 
+/// Sends what needs no answer over `link`.
+pub(super) fn tell(shared: &Shared, link: &Link, purpose: Purpose, request: Bytes) -> bool {
+    let fits = purpose.is_long_lived() && header(request.len(), purpose.frame_bytes_max()).is_ok();
+    fits && link.mux(purpose, shared).tell(request)
+}
+
 async fn call_alone(connection: &Connection, purpose: Purpose, request: Bytes) -> Result<Bytes, CallError> {
     let (mut send, recv) = connection.open_bi().await.map_err(CallError::lost)?;
     let _ = send.set_priority(purpose.priority());

@@ -23,6 +23,9 @@ use tokio::task::JoinHandle;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(30);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The same for nodes that are far: many that start at once must not drown in handshakes.
+const FAR_FIRST_PAUSE: Duration = Duration::from_secs(2);
+const FAR_LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// One attempt's TLS handshake; long enough for slow links, attempts overlap anyway.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 const HELLO_LIMIT: Duration = Duration::from_secs(3);
@@ -34,12 +37,14 @@ const HIGHER_WAITS: Duration = Duration::from_secs(1);
 pub(super) struct Dialler {
     pub(super) shared: Arc<Shared>,
     pub(super) endpoint: Endpoint,
+    /// For nodes that are near, and for those that are far.
     pub(super) tls: ClientConfig,
+    pub(super) tls_far: ClientConfig,
     pub(super) cluster: ClusterId,
 }
 
 struct Loop {
-    addr: watch::Sender<SocketAddr>,
+    peer: watch::Sender<Peer>,
     task: JoinHandle<()>,
 }
 
@@ -53,11 +58,11 @@ impl Drop for Loop {
 pub(super) async fn follow_peers(dialler: Dialler, mut peers: watch::Receiver<Vec<Peer>>) {
     let mut loops = BTreeMap::<NodeId, Loop>::new();
     loop {
-        let wanted: BTreeMap<NodeId, SocketAddr> = peers
+        let wanted: BTreeMap<NodeId, Peer> = peers
             .borrow_and_update()
             .iter()
             .filter(|peer| peer.node != dialler.shared.node)
-            .map(|peer| (peer.node, peer.addr))
+            .map(|peer| (peer.node, *peer))
             .collect();
         loops.retain(|node, _| {
             let keep = wanted.contains_key(node);
@@ -66,12 +71,12 @@ pub(super) async fn follow_peers(dialler: Dialler, mut peers: watch::Receiver<Ve
             }
             keep
         });
-        for (node, addr) in wanted {
+        for (node, peer) in wanted {
             let dialling = loops.entry(node).or_insert_with(|| {
-                let (sender, receiver) = watch::channel(addr);
-                Loop { addr: sender, task: tokio::spawn(stay_connected(dialler.clone(), node, receiver)) }
+                let (sender, receiver) = watch::channel(peer);
+                Loop { peer: sender, task: tokio::spawn(stay_connected(dialler.clone(), node, receiver)) }
             });
-            dialling.addr.send_replace(addr);
+            dialling.peer.send_if_modified(|now| std::mem::replace(now, peer) != peer);
         }
         if peers.changed().await.is_err() {
             return;
@@ -79,42 +84,63 @@ pub(super) async fn follow_peers(dialler: Dialler, mut peers: watch::Receiver<Ve
     }
 }
 
-async fn stay_connected(dialler: Dialler, peer: NodeId, addr: watch::Receiver<SocketAddr>) {
+async fn stay_connected(dialler: Dialler, peer: NodeId, mut wanted: watch::Receiver<Peer>) {
     let shared = &dialler.shared;
+    // Whether the connection that stands was dialled here, as a far one.
+    let mut is_far = false;
     loop {
-        shared.until(peer, false).await;
-        if shared.node > peer && tokio::time::timeout(HIGHER_WAITS, shared.until(peer, true)).await.is_ok() {
+        let comes_near = tokio::select! {
+            () = shared.until(peer, false) => false,
+            Ok(_) = wanted.wait_for(|wanted| wanted.near), if is_far => true,
+        };
+        // One that stands is far until a near one has taken its place.
+        is_far &= comes_near;
+        let waits = !comes_near && shared.node > peer;
+        if waits && tokio::time::timeout(HIGHER_WAITS, shared.until(peer, true)).await.is_ok() {
             continue;
         }
-        let mut pause = FIRST_PAUSE;
-        while shared.link(peer).is_none() {
+        let mut pause = pauses(&wanted.borrow()).0;
+        while comes_near && wanted.borrow().near || shared.link(peer).is_none() {
+            let near = wanted.borrow().near;
             // Once hello is said, the attempt is seen through: the other side may have it in use already.
             let connection = tokio::select! {
-                () = shared.until(peer, true) => break,
-                connection = first_through(&dialler, peer, &addr, &mut pause) => connection,
+                () = shared.until(peer, true), if !comes_near => break,
+                connection = first_through(&dialler, peer, &wanted, &mut pause) => connection,
             };
             let said = tokio::time::timeout(HELLO_LIMIT, introduce(shared, peer, &connection)).await;
-            if let Err(error) = said.unwrap_or_else(|_| Err(HelloError::other("no answer to the hello"))) {
-                shared.refusals.note(format!("node {peer}"), error.refusal, &error);
-                connection.close(VarInt::from_u32(CLOSE_REFUSED), b"refused");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+            let Err(error) = said.unwrap_or_else(|_| Err(HelloError::other("no answer to the hello"))) else {
+                is_far = !near;
+                break;
+            };
+            shared.refusals.note(format!("node {peer}"), error.refusal, &error);
+            connection.close(VarInt::from_u32(CLOSE_REFUSED), b"refused");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(pauses(&wanted.borrow()).1);
+            if comes_near && error.refusal == Refusal::Duplicate {
+                // The other side has a better connection.
+                is_far = false;
+                break;
             }
         }
     }
+}
+
+/// The first pause between attempts, and the longest.
+fn pauses(wanted: &Peer) -> (Duration, Duration) {
+    if wanted.near { (FIRST_PAUSE, LONGEST_PAUSE) } else { (FAR_FIRST_PAUSE, FAR_LONGEST_PAUSE) }
 }
 
 /// Starts an attempt after each pause until one comes through TLS.
 async fn first_through(
     dialler: &Dialler,
     peer: NodeId,
-    addr: &watch::Receiver<SocketAddr>,
+    wanted: &watch::Receiver<Peer>,
     pause: &mut Duration,
 ) -> Connection {
     let mut attempts = FuturesUnordered::new();
     loop {
-        let to = *addr.borrow();
-        attempts.push(attempt(dialler, peer, to));
+        let Peer { addr: to, near, .. } = *wanted.borrow();
+        attempts.push(attempt(dialler, peer, to, near));
         let next = tokio::time::sleep(*pause);
         tokio::pin!(next);
         loop {
@@ -126,13 +152,14 @@ async fn first_through(
                 () = &mut next => break,
             }
         }
-        *pause = (*pause * 2).min(LONGEST_PAUSE);
+        *pause = (*pause * 2).min(pauses(&wanted.borrow()).1);
     }
 }
 
-async fn attempt(dialler: &Dialler, peer: NodeId, addr: SocketAddr) -> Result<Connection, HelloError> {
+async fn attempt(dialler: &Dialler, peer: NodeId, addr: SocketAddr, near: bool) -> Result<Connection, HelloError> {
     let name = tls::name_of(dialler.cluster, peer);
-    let connecting = dialler.endpoint.connect_with(dialler.tls.clone(), addr, &name).map_err(HelloError::other)?;
+    let tls = if near { &dialler.tls } else { &dialler.tls_far };
+    let connecting = dialler.endpoint.connect_with(tls.clone(), addr, &name).map_err(HelloError::other)?;
     match tokio::time::timeout(ATTEMPT_LIMIT, connecting).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(HelloError { refusal: Refusal::of(&error), reason: error.to_string() }),

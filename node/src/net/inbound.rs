@@ -14,6 +14,8 @@ pub struct Peer {
     pub node: NodeId,
     /// The address that it advertises.
     pub addr: SocketAddr,
+    /// Whether its silence must be noticed soon. Where nothing hangs on it, a connection costs next to nothing.
+    pub near: bool,
 }
 
 /// The protocol versions that a node speaks, ends included.
@@ -73,7 +75,8 @@ pub enum Loss {
 }
 
 /// What the node does with what arrives. Methods that return no future are called on the transport's own
-/// thread: they must return at once and never block. Futures run on the main runtime.
+/// thread: they must return at once and never block. Futures run on the main runtime, but for short calls about the
+/// journal, orders and records: these are polled on the transport's thread, too.
 pub trait Inbound: Send + Sync + 'static {
     /// A datagram: heartbeat or gossip.
     fn datagram(&self, from: NodeId, bytes: Bytes);

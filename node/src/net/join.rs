@@ -6,7 +6,7 @@
 
 use super::accept::HANDSHAKE_LIMIT;
 use super::counters::count;
-use super::link::{CLOSE_DONE, CLOSE_REFUSED};
+use super::link::{CLOSE_BUSY, CLOSE_DONE, CLOSE_REFUSED};
 use super::refusal::Refusal;
 use super::shared::Shared;
 use super::tls::{self, TlsError};
@@ -36,7 +36,7 @@ const PER_WINDOW: usize = 60;
 const PER_ADDRESS: usize = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Why joining came to nothing. In all cases but `Cut` and `TimedOut` no secret was sent.
+/// Why joining came to nothing. In all cases but `Cut`, `TimedOut` and `Busy` no secret was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// The server's chain holds no CA with the token's hash.
@@ -70,6 +70,9 @@ pub enum JoinError {
         /// What happened.
         reason: String,
     },
+    /// Too many want to join at once, or from this address.
+    #[error("the server at {0} is asked by too many to join just now; start again in a minute")]
+    Busy(SocketAddr),
     /// No answer in time after the request was sent.
     #[error("the server at {0} gave no answer in time; try again, or join at another node")]
     TimedOut(SocketAddr),
@@ -122,12 +125,21 @@ pub async fn join(
     let (cluster, server) = chain.first().and_then(|leaf| node_of_certificate(leaf)).ok_or(JoinError::WrongCa(addr))?;
     let answer = match tokio::time::timeout(HANDSHAKE_LIMIT, ask(&connection, request)).await {
         Ok(Ok(answer)) => answer,
+        Ok(Err(_)) if is_busy(&connection) => return Err(JoinError::Busy(addr)),
         Ok(Err(reason)) => return Err(JoinError::Cut { addr, reason }),
         Err(_) => return Err(JoinError::TimedOut(addr)),
     };
     connection.close(VarInt::from_u32(CLOSE_DONE), b"done");
     let _ = tokio::time::timeout(Duration::from_millis(200), endpoint.wait_idle()).await;
     Ok(JoinAnswer { answer, ca: ca.to_vec(), cluster, server })
+}
+
+fn is_busy(connection: &Connection) -> bool {
+    let code = match connection.close_reason() {
+        Some(ConnectionError::ApplicationClosed(close)) => Some(close.error_code),
+        _ => None,
+    };
+    code == Some(VarInt::from_u32(CLOSE_BUSY))
 }
 
 async fn ask(connection: &Connection, request: Bytes) -> Result<Bytes, String> {
@@ -141,6 +153,7 @@ fn refused(addr: SocketAddr, error: &ConnectionError) -> JoinError {
     match Refusal::of(error) {
         Refusal::WrongCa | Refusal::OtherNode => JoinError::WrongCa(addr),
         Refusal::Expired => JoinError::NotValidNow(addr),
+        Refusal::Busy => JoinError::Busy(addr),
         _ => JoinError::Unreachable { addr, reason: error.to_string() },
     }
 }
@@ -178,7 +191,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, connection: Connection, gate: &G
     let place = gate.at_once.try_acquire();
     if place.is_err() || !gate.lets_in(Instant::now(), remote.ip()) {
         shared.refusals.note(remote.ip(), Refusal::Busy, "too many join requests");
-        connection.close(VarInt::from_u32(CLOSE_REFUSED), b"too many join requests, try again");
+        connection.close(VarInt::from_u32(CLOSE_BUSY), b"too many join requests, try again");
         return;
     }
     match serve_request(shared, &connection).await {

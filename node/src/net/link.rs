@@ -27,6 +27,7 @@ pub(super) const CLOSE_GOODBYE: u32 = 1;
 pub(super) const CLOSE_DUPLICATE: u32 = 2;
 pub(super) const CLOSE_REFUSED: u32 = 3;
 pub(super) const CLOSE_DONE: u32 = 4;
+pub(super) const CLOSE_BUSY: u32 = 5;
 
 /// How long a connection that lost against a better one may finish what it carries.
 const RETIRED_FOR: Duration = Duration::from_secs(3);

@@ -89,6 +89,13 @@ impl Mux {
         self.requests.send((number, request)).await.map_err(|_| lost())?;
         read_answer(answered.await.map_err(|_| lost())?)
     }
+
+    /// Sends a request whose answer is of no interest: it comes under a number that nobody waits for. `false` if
+    /// there is no room for it.
+    pub(super) fn tell(&self, request: Bytes) -> bool {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.requests.try_send((number, request)).is_ok()
+    }
 }
 
 async fn drive(

@@ -22,6 +22,8 @@ pub enum Purpose {
     Snapshot = 8,
     /// Records for the dispatcher to propose.
     Records = 9,
+    /// A question for a node that the asker holds no link to.
+    Relay = 10,
 }
 
 /// How a stream is used: its second byte on the wire.
@@ -43,7 +45,7 @@ const MIB: usize = 1024 * KIB;
 
 impl Purpose {
     /// All purposes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Journal,
         Self::Orders,
         Self::Output,
@@ -53,6 +55,7 @@ impl Purpose {
         Self::Election,
         Self::Snapshot,
         Self::Records,
+        Self::Relay,
     ];
 
     /// The longest frame, in bytes: checked before anything is allocated, on both sides.
@@ -63,6 +66,8 @@ impl Purpose {
             Self::Orders => 4 * MIB,
             Self::Output => MIB,
             Self::Api | Self::Records => 20 * MIB,
+            // A question of the API, and its head.
+            Self::Relay => 20 * MIB + KIB,
             Self::Control | Self::Gossip | Self::Election => 64 * KIB,
         }
     }
@@ -73,18 +78,25 @@ impl Purpose {
         matches!(self, Self::Journal | Self::Orders | Self::Election | Self::Records)
     }
 
+    /// Whether a call is handed on to some other thread and waited for, and no more.
+    pub(super) fn is_handed_on(self) -> bool {
+        matches!(self, Self::Journal | Self::Orders | Self::Records)
+    }
+
     /// Order among streams that wait to be sent; higher goes first.
     pub(super) fn priority(self) -> i32 {
         match self {
             Self::Election | Self::Control | Self::Gossip => 3,
             Self::Journal => 2,
             Self::Orders => 1,
-            Self::Api | Self::Records => 0,
+            Self::Api | Self::Records | Self::Relay => 0,
             Self::Output | Self::Snapshot => -1,
         }
     }
 
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+    /// The purpose of this number.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|purpose| *purpose as u8 == byte)
     }
 }

@@ -73,6 +73,7 @@ impl Refusal {
         };
         let text = error.to_string();
         match code {
+            code if code == u64::from(TransportErrorCode::CONNECTION_REFUSED) => Self::Busy,
             code if !ALERTS.contains(&code) => Self::Other,
             code if code & 0xff == 45 || text.contains("Expired") || text.contains("NotValidYet") => Self::Expired,
             code if matches!(code & 0xff, 48 | 51) => Self::WrongCa,

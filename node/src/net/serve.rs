@@ -1,4 +1,5 @@
-//! Streams that peers open: read on the transport's thread, worked on by the main runtime.
+//! Streams that peers open: read on the transport's thread, worked on by the main runtime. What is short, and only
+//! handed on and waited for, stays on this thread: to wake another for it would cost more than it does.
 
 use super::call::answer_parts;
 use super::counters::count;
@@ -17,6 +18,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// Calls of one long-lived stream that are worked on at once; more wait in the stream.
 const AT_ONCE: usize = 1_024;
+/// Requests over a long-lived stream that are not longer stay on the transport's thread.
+const SHORT_BYTES: usize = 16 * 1024;
 
 /// Accepts the streams of a peer until the connection is over.
 pub(super) async fn accept_streams(shared: Arc<Shared>, link: Arc<Link>) {
@@ -109,11 +112,17 @@ async fn read_requests(
         };
         let (shared, answers) = (shared.clone(), answers.clone());
         let main = shared.main_runtime.clone();
-        main.spawn(async move {
+        let is_short = request.len() <= SHORT_BYTES && purpose.is_handed_on();
+        let work = async move {
             let answer = handle(&shared, from, purpose, request).await;
             let _ = answers.send((number, answer)).await;
             drop(permit);
-        });
+        };
+        if is_short {
+            tokio::spawn(work);
+        } else {
+            main.spawn(work);
+        }
     }
 }
 

@@ -9,8 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Nothing heard for so long: the path is dead. Well under a worker's lease (3 s).
-pub(super) const IDLE_MS: u32 = 1_500;
-const KEEP_ALIVE: Duration = Duration::from_millis(300);
+const NEAR_IDLE_MS: u32 = 1_500;
+const NEAR_ALIVE: Duration = Duration::from_millis(400);
+/// The same between nodes of which nothing hangs on the other. Who dials decides: the shorter time holds for both.
+const FAR_IDLE_MS: u32 = 15_000;
+const FAR_ALIVE: Duration = Duration::from_secs(5);
 /// First guess of a round trip: decides how soon a lost first packet is sent again.
 const FIRST_RTT: Duration = Duration::from_millis(100);
 /// Queued datagrams beyond this push the oldest out: an old heartbeat is worth nothing.
@@ -27,11 +30,11 @@ const PEER_STREAMS: u32 = 1_024;
 const STREAM_WINDOW: u32 = 8 * MIB;
 const SEND_WINDOW: u64 = 16 * MIB as u64;
 
-fn transport() -> Arc<TransportConfig> {
+fn transport(idle_ms: u32, alive: Option<Duration>) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
-        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle_ms))))
+        .keep_alive_interval(alive)
         .initial_rtt(FIRST_RTT)
         .max_concurrent_bidi_streams(VarInt::from_u32(STRANGER_STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
@@ -53,16 +56,24 @@ pub(super) fn widen(connection: &quinn::Connection) {
 pub(super) fn server(tls: QuicServerConfig) -> ServerConfig {
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
     config
-        .transport_config(transport())
+        .transport_config(transport(FAR_IDLE_MS, None))
         .max_incoming(1_024)
         .incoming_buffer_size(64 * 1024)
         .incoming_buffer_size_total(4 * u64::from(MIB));
     config
 }
 
+/// For dialling a node that is near.
 pub(super) fn client(tls: QuicClientConfig) -> quinn::ClientConfig {
     let mut config = quinn::ClientConfig::new(Arc::new(tls));
-    config.transport_config(transport());
+    config.transport_config(transport(NEAR_IDLE_MS, Some(NEAR_ALIVE)));
+    config
+}
+
+/// The same for one that is far.
+pub(super) fn far(near: &quinn::ClientConfig) -> quinn::ClientConfig {
+    let mut config = near.clone();
+    config.transport_config(transport(FAR_IDLE_MS, Some(FAR_ALIVE)));
     config
 }
 

@@ -19,12 +19,18 @@ use tokio::sync::oneshot;
 
 /// How often time is an input.
 const TICK_MS: u64 = 5;
+/// The same where no decision waits for it: a node that does not vote only says that it lives.
+const ONLOOKER_TICK_MS: u64 = 50;
 /// How often the dispatcher beats.
 const BEAT_MS: u64 = 25;
-/// Who is not the dispatcher beats every so many of those.
+/// Who is not the dispatcher beats every so many of those; who does not vote at every so many of its ticks.
 const QUIET_BEATS: u64 = 4;
+const ONLOOKER_BEATS: u64 = 8;
 /// Nodes that do not vote hear every so many beats of the dispatcher.
 const WORKER_BEATS: u64 = 4;
+/// The same when there are more of them than this: still twice within a lease.
+const MANY_WORKERS: usize = 16;
+const MANY_WORKERS_BEATS: u64 = 7;
 /// With work waiting and no progress for so long, the dispatcher is not turning.
 const TURNING_MS: u64 = 1_000;
 /// How long a port is probed.
@@ -77,7 +83,8 @@ impl PulseThread {
         let mut tick_at = Mono(0);
         loop {
             let now = self.pulse.clock.mono();
-            let wait = tick_at.since(now).min(TICK_MS);
+            let tick_ms = if self.looks_on() { ONLOOKER_TICK_MS } else { TICK_MS };
+            let wait = tick_at.since(now).min(tick_ms);
             let next = if wait == 0 {
                 told.try_recv().map_err(|_| RecvTimeoutError::Timeout)
             } else {
@@ -93,7 +100,7 @@ impl PulseThread {
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.pulse.clock.mono();
                     if now >= tick_at {
-                        tick_at = now.plus(TICK_MS);
+                        tick_at = now.plus(tick_ms);
                         self.pulse.turned_ms.store(now.0, Ordering::Relaxed);
                         self.look_at_journal(&hub);
                         self.compare_history(&hub);
@@ -105,6 +112,11 @@ impl PulseThread {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Whether others vote, and this node does not.
+    fn looks_on(&self) -> bool {
+        !self.journal.voters.is_empty() && !self.journal.voters.contains(&self.pulse.me)
     }
 
     /// How long the log is. It grows with each entry, and to be woken for each would cost more than the entry:
@@ -159,6 +171,8 @@ impl PulseThread {
         }
         if self.election.leads() && !led {
             tracing::info!(reign = %self.election.reign(), "this node is the dispatcher");
+            let now = self.pulse.clock.mono();
+            self.pulse.change(|view| view.led_since = now);
             hub.desk.input(DeskInput::Majority(true));
             self.beaten_at = Mono(0);
             self.beat(hub, self.pulse.clock.mono());
@@ -182,7 +196,9 @@ impl PulseThread {
                     let _ = reply.send(answer);
                 }
             }
-            Effect::Probe(node) => probe(hub, node),
+            // Who only looks on hears too seldom for a silence to mean anything, and elects nobody.
+            Effect::Probe(node) if !self.looks_on() => probe(hub, node),
+            Effect::Probe(_) => {}
             Effect::Stand => {
                 self.pulse.change(|view| view.stands += 1);
                 tracing::info!("stands for election");
@@ -265,7 +281,8 @@ impl PulseThread {
         if leads && turning {
             self.heartbeat(hub);
         }
-        if !leads && !self.goodbye && self.beats % QUIET_BEATS != 0 || leads && !turning {
+        let quiet_beats = if self.looks_on() { ONLOOKER_BEATS } else { QUIET_BEATS };
+        if !leads && !self.goodbye && self.beats % quiet_beats != 0 || leads && !turning {
             return;
         }
         let Some(net) = hub.net() else { return };
@@ -282,9 +299,11 @@ impl PulseThread {
             hears: self.election.heard_dispatcher(now),
         });
         let bytes = Bytes::from(codec::encode(codec::FORMAT, &beat));
-        for node in net.connected() {
-            let votes = self.journal.voters.contains(&node);
-            if votes || leads && (self.beats % WORKER_BEATS == 0 || self.goodbye) {
+        let connected = net.connected();
+        let worker_beats = if connected.len() > MANY_WORKERS { MANY_WORKERS_BEATS } else { WORKER_BEATS };
+        let to_workers = leads && (self.beats % worker_beats == 0 || self.goodbye);
+        for node in connected {
+            if to_workers || self.journal.voters.contains(&node) {
                 net.send_datagram(node, bytes.clone());
             }
         }

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 pub struct PulseView {
     /// Whether this node is the dispatcher.
     pub leads: bool,
+    /// Since when, the last time that it was.
+    pub led_since: Mono,
     /// The dispatcher, while it is heard.
     pub dispatcher: Option<NodeId>,
     /// The highest reign known.
@@ -31,6 +33,14 @@ pub struct PulseView {
     pub stands: u64,
     /// Times that this node resigned.
     pub resignations: u64,
+}
+
+impl PulseView {
+    /// Whether others vote, and this node does not.
+    #[must_use]
+    pub fn looks_on(&self) -> bool {
+        !self.voters.is_empty() && !self.is_voter
+    }
 }
 
 /// Changes of dispatcher or reign.

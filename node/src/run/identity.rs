@@ -6,13 +6,20 @@ use crate::config::{JoinTarget, StartConfig};
 use crate::datadir::{DataDir, KnownPeer, write_atomically};
 use crate::hub::{JoinReply, JoinRequest};
 use crate::identity::{ClusterCa, Identity, JoinToken, NodeCert, NodeKey};
-use crate::net;
+use crate::net::{self, JoinAnswer, JoinError};
 use crate::seed;
+use bytes::Bytes;
 use relais_protocol::codec;
 use relais_protocol::ids::{ClusterId, NodeId};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Days for which the first node's certificate is made.
 const CERTIFICATE_DAYS: u32 = 3_650;
+/// For how long a node that joins comes again when too many ask at once, in ms; and its pauses.
+const BUSY_LIMIT_MS: u64 = 60_000;
+const BUSY_PAUSE_MIN_MS: u64 = 500;
+const BUSY_PAUSE_MORE_MS: u64 = 1_500;
 /// The file of a key that is not yet certified.
 const NEW_KEY: &str = "new-key.pem";
 
@@ -74,7 +81,7 @@ async fn join(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let request = codec::encode(codec::FORMAT, &request);
-    let answer = net::join(addr, token.ca_sha256, request.into(), clock).await.map_err(StartFailed::of)?;
+    let answer = ask_patiently(addr, token.ca_sha256, request.into(), clock).await.map_err(StartFailed::of)?;
     let reply = codec::decode(codec::FORMAT, &answer.answer, net::JOIN_ANSWER_BYTES_MAX);
     let (node, certificate, ca, peers) = match reply {
         Ok(JoinReply::Admitted { node, certificate, ca, peers, .. }) => (node, certificate, ca, peers),
@@ -101,6 +108,25 @@ async fn join(
     }
     keep(&identity, config, dir, known)?;
     Ok(identity)
+}
+
+/// Many nodes may be started at once: who is told that too many ask comes again, each after a pause of its own.
+async fn ask_patiently(
+    addr: SocketAddr,
+    ca_sha256: [u8; 32],
+    request: Bytes,
+    clock: &Clock,
+) -> Result<JoinAnswer, JoinError> {
+    let began = clock.mono();
+    loop {
+        match net::join(addr, ca_sha256, request.clone(), clock).await {
+            Err(JoinError::Busy(_)) if clock.mono().since(began) < BUSY_LIMIT_MS => {
+                let pause = BUSY_PAUSE_MIN_MS + seed::random_u64() % BUSY_PAUSE_MORE_MS;
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            answered => return answered,
+        }
+    }
 }
 
 /// The key to join with: the same one each time, so that a join that broke off can be repeated.

@@ -1,5 +1,6 @@
 //! Starting a node: its parts, in the order in which they need each other.
 
+use super::engine::Engine;
 use super::facts::facts;
 use super::identity::{self, Found};
 use super::ward::{self, Stopping};
@@ -14,6 +15,7 @@ use crate::hub::{DispatchOutlet, Hub, HubBackend, HubInbound, HubParts, JournalL
 use crate::identity::Identity;
 use crate::net::{Net, NetConfig, VersionRange};
 use crate::seed;
+use actix_rt::ArbiterHandle;
 use futures::FutureExt;
 use relais_dispatcher::actor::DispatcherParts;
 use relais_dispatcher::core::CoreConfig;
@@ -47,8 +49,10 @@ pub(super) struct Running {
 pub(super) async fn start(
     config: StartConfig,
     offer: Option<Offer<'_>>,
-    engine: &Handle,
+    engine: &Engine,
 ) -> Result<Running, StartFailed> {
+    let arbiter = engine.arbiter().clone();
+    let engine = engine.handle();
     let clock = Clock::from_env();
     ports_free(&config)?;
     let spawner = if config.witness { None } else { Some(spawner()?) };
@@ -95,7 +99,7 @@ pub(super) async fn start(
         journal.found().await.map_err(|error| StartFailed(format!("the journal could not be founded: {error}")))?;
     }
     let stopping = Stopping::default();
-    start_dispatcher(&hub, journal.clone(), &stopping);
+    start_dispatcher(&hub, arbiter, journal.clone(), &stopping);
     start_worker(&hub, spawner, offer, (work_dir, reign), &stopping);
     engine.spawn(watch_journal(hub.clone(), journal.clone()));
     engine.spawn(hub.clone().keep_house());
@@ -255,7 +259,7 @@ async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Handle) -> Result<
     Ok(journal)
 }
 
-fn start_dispatcher(hub: &Arc<Hub>, journal: Arc<RaftJournal>, stopping: &Stopping) {
+fn start_dispatcher(hub: &Arc<Hub>, arbiter: ArbiterHandle, journal: Arc<RaftJournal>, stopping: &Stopping) {
     let parts = DispatcherParts {
         config: CoreConfig { clock_compared: true, ..CoreConfig::default() },
         me: hub.me.node,
@@ -264,7 +268,6 @@ fn start_dispatcher(hub: &Arc<Hub>, journal: Arc<RaftJournal>, stopping: &Stoppi
         journal,
         outlet: Arc::new(DispatchOutlet(hub.clone())),
     };
-    let arbiter = actix_rt::Arbiter::new();
     let desk = hub.desk.clone();
     let start = move |ward| {
         let (parts, desk) = (parts.clone(), desk.clone());
@@ -294,7 +297,11 @@ fn start_http(config: &StartConfig, hub: &Arc<Hub>) -> Result<actix_web::dev::Se
     let tokens = hub.machine.read().tokens().any(|token| token.role != relais_protocol::record::TokenRole::Join);
     http::may_bind(config.http, tokens, config.insecure_http).map_err(StartFailed)?;
     let http_config = http::HttpConfig { addr: config.http, insecure: config.insecure_http, names: host_names(config) };
-    let api = http::Api::new(http_config, Arc::new(HubBackend(hub.clone())));
+    let api = {
+        // What follows the ledger's events for its clients does so where they come about.
+        let _within = hub.engine.enter();
+        http::Api::new(http_config, Arc::new(HubBackend(hub.clone())))
+    };
     let (server, _) = api.serve().map_err(StartFailed::of)?;
     // The server keeps the API alive; once it is gone nobody is answered.
     let front = Arc::downgrade(&api);

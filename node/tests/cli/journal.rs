@@ -25,7 +25,14 @@ async fn write(dir: &DataDir) {
     journal.found().await.unwrap();
     journal.status().wait_for(|status| status.role == Role::Leader).await.unwrap();
     let payload = r#"{"program":"sh","env":{"KEY":"s3cret"}}"#.to_owned();
-    let spec = JobSpec { kind: "exec".into(), queue: QueueName::default(), priority: 50, payload, options: None };
+    let spec = JobSpec {
+        kind: "exec".into(),
+        queue: QueueName::default(),
+        priority: 50,
+        name: String::new(),
+        payload,
+        options: None,
+    };
     let submit = Submit { id: JOB, spec, body_hash: 1, submitted_by: "ada".into() };
     let token = Token {
         id: 7,

@@ -3,6 +3,7 @@
 use super::calm::Calm;
 use super::row::{Row, Tally};
 use super::{Fault, find};
+use crate::cluster;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +14,10 @@ use tokio::time::Instant;
 const STRETCH: u32 = 4;
 /// No promised time is held to less than this in the test run.
 const STRETCHED_MIN: Duration = Duration::from_secs(5);
+
+/// Faults that are told by comparing times, clocks or disks, or that take from the whole machine what it has few of:
+/// in the test run nothing else runs beside them.
+const ALONE: [&str; 3] = ["F9", "F14", "F35"];
 
 /// How often a run may be tried on a machine that stands still.
 const TRIES: usize = 3;
@@ -143,6 +148,7 @@ pub fn rounds(count: usize) -> Row {
 pub fn short(id: &str) {
     let fault = find(id).unwrap_or_else(|| panic!("there is no fault {id}"));
     let runs = std::env::var("RELAIS_FAULT_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let _turn = (!ALONE.contains(&id)).then(cluster::Turn::beside);
     let mut row = Row::of(fault);
     for variant in fault.variants.iter().filter(|variant| variant.quick) {
         for number in 0..runs {

@@ -15,7 +15,7 @@ pub(super) fn take(bytes: &[u8]) -> Came {
     };
     assert_eq!(codec::encode(codec::FORMAT, &datagram), bytes, "a datagram is written otherwise than it was read");
     match datagram {
-        Datagram::Gossip(bytes) => Came::from(gossip(bytes)),
+        Datagram::Gossip(bytes) | Datagram::Passed { bytes, .. } => Came::from(gossip(bytes)),
         Datagram::Beat(beat) => {
             let mut election = Election::new(ElectionConfig::default(), NodeId(2), 7, Mono(0));
             drop(election.handle(Mono(1), ElectionInput::Beat(beat)));

@@ -7,7 +7,7 @@ use super::Came;
 use bytes::Bytes;
 use relais_dispatcher::journal::memory::Switchboard;
 use relais_dispatcher::journal::{
-    Applied, Journal, LoadError, Machine, Opened, RaftJournal, Role, Rows, Store, StoreOptions, open,
+    Applied, Changes, Journal, LoadError, Machine, Opened, RaftJournal, Role, Rows, Store, StoreOptions, open,
 };
 use relais_protocol::ids::{Index, RaftId};
 use std::collections::BTreeSet;
@@ -97,9 +97,9 @@ impl Machine for Numbers {
         Applied { checkpoint: number == Some(ENTRIES / 2), ..Applied::default() }
     }
 
-    fn drain_changes(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    fn drain_changes(&self) -> Arc<Changes> {
         let changed = self.with(|(_, changed)| std::mem::take(changed));
-        changed.into_iter().map(|number| (number.to_be_bytes().to_vec(), Some(vec![7; 300]))).collect()
+        Arc::new(changed.into_iter().map(|number| (number.to_be_bytes().to_vec(), Some(vec![7; 300]))).collect())
     }
 
     fn pending_bytes(&self) -> usize {

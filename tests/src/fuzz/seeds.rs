@@ -55,6 +55,7 @@ pub(super) fn datagrams() -> Seeds {
         ("beat", datagram(&Datagram::Beat(beat))),
         ("goodbye", datagram(&Datagram::Beat(goodbye))),
         ("gossip", datagram(&Datagram::Gossip(gossip.clone()))),
+        ("passed", datagram(&Datagram::Passed { from: NodeId(1), to: NodeId(2), bytes: gossip.clone() })),
         ("bare-gossip", gossip),
     ]
 }
@@ -72,11 +73,12 @@ fn greeting() -> Vec<u8> {
 }
 
 fn spec() -> JobSpec {
-    let options = JobOptions { name: "a job".to_owned(), timeout_ms: Some(500), ..JobOptions::default() };
+    let options = JobOptions { timeout_ms: Some(500), ..JobOptions::default() };
     JobSpec {
         kind: "exec".to_owned(),
         queue: QueueName::default(),
         priority: 50,
+        name: "a job".to_owned(),
         payload: r#"{"command":["true"]}"#.to_owned(),
         options: Some(Box::new(options)),
     }

@@ -80,7 +80,14 @@ fn spec(dice: &mut Dice, key: Option<String>) -> JobSpec {
     let bytes = if dice.chance(8) { dice.range(4_000, 40_000) } else { dice.range(0, 200) };
     let payload = format!("\"{}\"", "x".repeat(bytes as usize));
     let options = JobOptions { idempotency_key: key, ..JobOptions::default() };
-    let spec = JobSpec { kind: "noop".into(), queue: QueueName::default(), priority: 50, payload, options: None };
+    let spec = JobSpec {
+        kind: "noop".into(),
+        queue: QueueName::default(),
+        priority: 50,
+        name: String::new(),
+        payload,
+        options: None,
+    };
     spec.with_options(options)
 }
 

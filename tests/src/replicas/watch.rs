@@ -5,7 +5,7 @@
 use crate::checkers::Violation;
 use crate::history::{At, Digest, History};
 use parking_lot::Mutex;
-use relais_dispatcher::journal::{Applied, Checkpoint, JournalStatus, LoadError, Machine, Role, Rows};
+use relais_dispatcher::journal::{Applied, Changes, Checkpoint, JournalStatus, LoadError, Machine, Role, Rows};
 use relais_dispatcher::machine::LedgerMachine;
 use relais_protocol::ids::{Index, JobId, NodeId, RaftId};
 use std::collections::BTreeMap;
@@ -180,7 +180,7 @@ impl Machine for Witness {
         self.ledger.apply(index, payload)
     }
 
-    fn drain_changes(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    fn drain_changes(&self) -> Arc<Changes> {
         self.ledger.drain_changes()
     }
 

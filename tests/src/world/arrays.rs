@@ -98,7 +98,8 @@ fn any_wanted(dice: &mut Dice) -> Wanted {
 
 fn spec(script: Script, options: JobOptions) -> JobSpec {
     let (kind, payload) = ("noop".to_owned(), script.payload());
-    JobSpec { kind, queue: QueueName::default(), priority: 50, payload, options: None }.with_options(options)
+    JobSpec { kind, queue: QueueName::default(), priority: 50, name: String::new(), payload, options: None }
+        .with_options(options)
 }
 
 /// What makes it: a job or a group.

@@ -292,6 +292,7 @@ fn any_spec(dice: &mut Dice, wall: relais_protocol::time::UnixMs, long: bool) ->
         kind: "noop".into(),
         queue: QueueName::default(),
         priority: dice.range(0, 100) as u8,
+        name: String::new(),
         payload: script.payload(),
         options: None,
     };

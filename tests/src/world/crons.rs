@@ -50,6 +50,7 @@ fn any_schedule(dice: &mut Dice, number: u64) -> Option<ScheduleSet> {
         kind: "noop".into(),
         queue: QueueName::default(),
         priority: 50,
+        name: String::new(),
         payload: script.payload(),
         options: None,
     };

@@ -10,7 +10,7 @@ use relais_dispatcher::election::Input as ElectionInput;
 use relais_protocol::ids::NodeId;
 use relais_protocol::message::{Orders, Report, ReportAnswer};
 use relais_protocol::record::{Batch, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// How long a worker has to answer orders, in ms.
@@ -24,9 +24,9 @@ const HANDOVER_MS: u64 = 1_500;
 pub(super) struct Desk {
     waiting: BTreeMap<Ticket, Waiter>,
     next_ticket: u64,
-    /// The batch in flight: its index and term, and a number of its own.
-    pub(super) flight: Option<Flight>,
-    flights: u64,
+    /// The batches in flight, oldest first.
+    flights: VecDeque<Flight>,
+    last_flight: u64,
     /// Orders not yet answered.
     ordered: BTreeMap<u64, NodeId>,
     /// When the core last got on.
@@ -34,12 +34,14 @@ pub(super) struct Desk {
 }
 
 /// A batch in flight.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Flight {
+    pub(super) number: u64,
     /// 0 when the journal refused it.
-    pub(super) index: u64,
+    index: u64,
     pub(super) term: u64,
-    number: u64,
+    /// What became of it, which the core is told in the order of the flights.
+    end: Option<Input>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,16 @@ impl Desk {
     pub(super) fn take_ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket(self.next_ticket)
+    }
+
+    /// The batch in flight that the journal has at `index`.
+    pub(super) fn flight_at(&self, index: u64) -> Option<&Flight> {
+        self.flights.iter().find(|flight| flight.index == index && index > 0 && flight.end.is_none())
+    }
+
+    /// The numbers of the batches of which nobody knows yet what became.
+    pub(super) fn open_flights(&self) -> Vec<u64> {
+        self.flights.iter().filter(|flight| flight.end.is_none()).map(|flight| flight.number).collect()
     }
 }
 
@@ -101,31 +113,39 @@ impl World {
         }
     }
 
-    /// The batch in flight has an end.
-    pub(super) fn land(&mut self, id: NodeId, input: Input) {
+    /// A batch in flight has an end.
+    pub(super) fn land(&mut self, id: NodeId, number: u64, input: Input) {
         let now = self.now;
         if let Some(life) = self.node(id).life.as_deref_mut() {
-            life.desk.flight = None;
             life.desk.progress_at = now;
+            if let Some(flight) = life.desk.flights.iter_mut().find(|flight| flight.number == number) {
+                flight.end = Some(input);
+            }
         }
-        self.dispatch(id, input);
+        while let Some(life) = self.node(id).life.as_deref_mut()
+            && life.desk.flights.front().is_some_and(|flight| flight.end.is_some())
+        {
+            if let Some(end) = life.desk.flights.pop_front().and_then(|flight| flight.end) {
+                self.dispatch(id, end);
+            }
+        }
     }
 
     /// Nobody will ever say what became of this flight.
     pub(super) fn on_orphaned(&mut self, id: NodeId, number: u64) {
-        let flight = self.node(id).life.as_deref().and_then(|life| life.desk.flight);
-        if let Some(flight) = flight.filter(|flight| flight.number == number) {
+        let Some(life) = self.node(id).life.as_deref() else { return };
+        if let Some(flight) = life.desk.flights.iter().find(|flight| flight.number == number && flight.end.is_none()) {
             let rejection = if flight.index == 0 { Rejection::NotDispatcher } else { Rejection::Unknown };
-            self.land(id, Input::Failed(rejection));
+            self.land(id, number, Input::Failed(rejection));
         }
     }
 
     /// The journal does not lead any more: after a while nobody waits for it.
     pub(super) fn orphan_flight(&mut self, id: NodeId, within_ms: u64) {
-        let flight = self.node(id).life.as_deref().and_then(|life| life.desk.flight);
-        if let Some(flight) = flight {
+        let flights = self.node(id).life.as_deref().map(|life| life.desk.open_flights());
+        for number in flights.unwrap_or_default() {
             let delay = self.dice.range(0, within_ms);
-            self.inside(id, delay, Inside::Orphaned(flight.number));
+            self.inside(id, delay, Inside::Orphaned(number));
         }
     }
 
@@ -168,10 +188,10 @@ impl World {
         self.trace.say(now, id.0.into(), || format!("proposes {batch:?}"));
         let mut out = Vec::new();
         let Some(life) = self.node(id).life.as_deref_mut() else { return };
-        life.desk.flights += 1;
-        let (number, term) = (life.desk.flights, life.raft.stable.term);
+        life.desk.last_flight += 1;
+        let (number, term) = (life.desk.last_flight, life.raft.stable.term);
         let index = life.raft.propose(now, Arc::new(batch), &mut out).unwrap_or(0);
-        life.desk.flight = Some(Flight { index, term, number });
+        life.desk.flights.push_back(Flight { number, index, term, end: None });
         if index == 0 {
             self.inside(id, 0, Inside::Orphaned(number));
         }

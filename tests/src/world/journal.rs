@@ -10,7 +10,7 @@ use relais_dispatcher::core::Input as CoreInput;
 use relais_dispatcher::election::{Input, JournalView};
 use relais_dispatcher::ledger::{Effects, Event as LedgerEvent, Ledger};
 use relais_dispatcher::planted::is_planted as planted;
-use relais_dispatcher::rows::{Change, MemoryRows, Rows};
+use relais_dispatcher::rows::{Changes, MemoryRows, Rows};
 use relais_protocol::ids::{Incarnation, Index, NodeId, RaftId, Reign};
 use relais_protocol::message::LogPosition;
 use relais_protocol::record::{Batch, Committed, Outcome, Record};
@@ -98,10 +98,10 @@ impl World {
     fn send_snapshot(&mut self, id: NodeId, to: RaftId) {
         let node = self.node(id);
         let (index, from) = (node.disk.checkpoint, node.raft_id());
-        let mut rows: Vec<Change> = Vec::new();
+        let mut rows = Changes::new();
         node.disk.rows.scan(&[0], &[0xff], false, &mut |key, row| {
             if !(planted("snapshot-without-keys") && key[0] == b'k') {
-                rows.push((key.to_vec(), Some(row.to_vec())));
+                rows.insert(key.to_vec(), Some(row.to_vec()));
             }
             true
         });
@@ -119,7 +119,7 @@ impl World {
         self.snapshots += 1;
         self.trace.say(self.now, id.0.into(), || format!("installs a snapshot as of {:?}", snapshot.at));
         let rows = Arc::new(MemoryRows::default());
-        rows.keep(snapshot.rows.clone());
+        rows.keep(&snapshot.rows);
         let index = snapshot.at.index;
         let loaded = Ledger::load(rows.clone(), Index(index));
         let node = self.node(id);
@@ -139,28 +139,30 @@ impl World {
     /// Applies all that is committed, then tells the cores: they may find the ledger ahead of their news.
     fn apply(&mut self, id: NodeId) {
         let mut news = Vec::new();
-        let mut landed = None;
+        let mut landed = Vec::new();
         while let Some(life) = self.node(id).life.as_deref_mut() {
             let index = life.applied + 1;
             let Some(entry) = life.raft.log().entry(index).filter(|_| index <= life.raft.commit).cloned() else {
                 break;
             };
             life.applied = index;
-            let flight = life.desk.flight.filter(|flight| flight.index == index && index > 0);
+            let flight = life.desk.flight_at(index).map(|flight| (flight.number, flight.term));
             let before = life.ledger.reign();
             let Load::Batch(batch) = entry.load else {
-                landed = landed.or(flight.map(|_| CoreInput::Failed(relais_dispatcher::core::Rejection::Unknown)));
+                let unknown = CoreInput::Failed(relais_dispatcher::core::Rejection::Unknown);
+                landed.extend(flight.map(|(number, _)| (number, unknown)));
                 continue;
             };
             let applied = life.ledger.apply_batch(Index(index), (*batch).clone());
             self.watch(id, index, &batch, before, &applied);
             news.extend(applied.events);
-            if let Some(flight) = flight {
-                landed = Some(if flight.term == entry.term {
+            if let Some((number, term)) = flight {
+                let end = if term == entry.term {
                     CoreInput::Committed(Committed { index: Index(index), outcomes: applied.outcomes })
                 } else {
                     CoreInput::Failed(relais_dispatcher::core::Rejection::Unknown)
-                });
+                };
+                landed.push((number, end));
             }
             self.checkpoint(id);
         }
@@ -175,8 +177,8 @@ impl World {
         for (reign, node, incarnation) in promotions {
             self.tell_promoted(id, reign, node, incarnation);
         }
-        if let Some(input) = landed {
-            self.land(id, input);
+        for (number, end) in landed {
+            self.land(id, number, end);
         }
         self.read_what_is_applied(id);
     }
@@ -194,7 +196,7 @@ impl World {
         if life.applied - node.disk.checkpoint >= every {
             // What was drained before is kept by now.
             life.ledger.kept();
-            node.disk.rows.keep(life.ledger.drain_changes());
+            node.disk.rows.keep(&life.ledger.drain_changes());
             node.disk.checkpoint = life.applied;
             life.raft.purge(life.applied.saturating_sub(keep));
         }

@@ -1,7 +1,7 @@
 //! What a model of a journal keeps on its disk: entries since the last purge, who is a member as of each of
 //! them, the term, the vote, and the mark of how far it was once synced.
 
-use relais_dispatcher::rows::Change;
+use relais_dispatcher::rows::Changes;
 use relais_protocol::ids::RaftId;
 use relais_protocol::message::LogPosition;
 use relais_protocol::record::Batch;
@@ -74,7 +74,7 @@ impl Members {
 pub(super) struct Snapshot {
     pub(super) at: LogPosition,
     pub(super) members: Arc<Members>,
-    pub(super) rows: Vec<Change>,
+    pub(super) rows: Changes,
 }
 
 /// The entries that are kept.

@@ -8,7 +8,10 @@ use relais_protocol::message::Order;
 use relais_protocol::record::NodeFacts;
 use relais_protocol::time::UnixMs;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
+/// What the clock goes on by each time it is read, in ms.
+const TICK_MS: u64 = 25;
 /// How long a condition may take to hold.
 const LIMIT: Duration = Duration::from_secs(20);
 

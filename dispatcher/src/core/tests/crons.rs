@@ -41,8 +41,14 @@ fn name(text: &str) -> ScheduleName {
 }
 
 fn set(text: &str, cron: &str, missed: Missed) -> Record {
-    let job =
-        JobSpec { kind: "noop".into(), queue: QueueName::default(), priority: 50, payload: "{}".into(), options: None };
+    let job = JobSpec {
+        kind: "noop".into(),
+        queue: QueueName::default(),
+        priority: 50,
+        name: String::new(),
+        payload: "{}".into(),
+        options: None,
+    };
     let (cron, time_zone, overlap) = (cron.to_owned(), "UTC".to_owned(), Overlap::Allow);
     let schedule = Schedule { name: name(text), cron, time_zone, job, missed, overlap };
     Record::ScheduleSet(Box::new(ScheduleSet { schedule, paused: None }))
@@ -131,7 +137,7 @@ impl World {
 
     /// The process dies, and is back after so long.
     fn dies(&mut self, ms: u64) {
-        self.rows.keep(self.ledger.drain_changes());
+        self.rows.keep(&self.ledger.drain_changes());
         self.ledger = Ledger::load(self.rows.clone(), Index(self.index)).unwrap();
         (self.mono, self.unix) = (self.mono + ms, self.unix + ms);
         self.incarnation += 1;

@@ -14,6 +14,7 @@ impl Bench {
             kind: EXTERNAL.into(),
             queue: QueueName::default(),
             priority: 50,
+            name: String::new(),
             payload: "{}".into(),
             options: None,
         };

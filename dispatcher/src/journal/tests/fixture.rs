@@ -56,10 +56,10 @@ impl Machine for Map {
         Applied { outcomes, checkpoint: payload[0] == b'!' }
     }
 
-    fn drain_changes(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    fn drain_changes(&self) -> Arc<Changes> {
         let mut state = self.state.lock();
         state.bytes = 0;
-        std::mem::take(&mut state.changed).into_iter().collect()
+        Arc::new(std::mem::take(&mut state.changed))
     }
 
     fn pending_bytes(&self) -> usize {

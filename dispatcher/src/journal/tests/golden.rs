@@ -77,8 +77,14 @@ async fn make(dir: &Path) {
     journal.found().await.unwrap();
     let mut status = journal.status();
     tokio::time::timeout(LIMIT, status.wait_for(|status| status.role == Role::Leader)).await.unwrap().unwrap();
-    let spec =
-        JobSpec { kind: "noop".into(), queue: QueueName::default(), priority: 50, payload: "{}".into(), options: None };
+    let spec = JobSpec {
+        kind: "noop".into(),
+        queue: QueueName::default(),
+        priority: 50,
+        name: String::new(),
+        payload: "{}".into(),
+        options: None,
+    };
     let submit = |number: u128| {
         let options = JobOptions { idempotency_key: Some(format!("golden-{number}")), ..JobOptions::default() };
         let spec = spec.clone().with_options(options);

@@ -27,7 +27,14 @@ async fn stopped(dir: &Path) -> PathBuf {
     journal.status().wait_for(|status| status.role == Role::Leader).await.unwrap();
     let submit = |n: u128| {
         let payload = "{\"env\":{\"KEY\":\"s3cret\"}}".to_owned();
-        let spec = JobSpec { kind: "noop".into(), queue: QueueName::default(), priority: 50, payload, options: None };
+        let spec = JobSpec {
+            kind: "noop".into(),
+            queue: QueueName::default(),
+            priority: 50,
+            name: String::new(),
+            payload,
+            options: None,
+        };
         Record::Submit(Box::new(Submit { id: JobId(n), spec, body_hash: 1, submitted_by: String::new() }))
     };
     let mut batches = vec![

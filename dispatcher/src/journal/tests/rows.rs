@@ -1,11 +1,11 @@
 //! The stored ledger against a model: reads, scans and streams while checkpoints are made.
 
-use super::super::checkpoint::Changes;
 use super::super::ledger_writer::{Draft, Job};
 use super::super::types::Membership;
 use super::super::*;
 use super::super::{packed, types};
 use super::damage::Dice;
+use crate::rows::Changes;
 use openraft::CommittedLeaderId;
 use std::collections::BTreeMap;
 

@@ -282,7 +282,7 @@ fn a_group_goes_on_where_a_restart_left_it() {
     for _ in 0..3 {
         bench.ends_running(AttemptOutcome::Succeeded);
     }
-    bench.rows.keep(bench.ledger.drain_changes());
+    bench.rows.keep(&bench.ledger.drain_changes());
     bench.ledger = Ledger::load(bench.rows.clone(), Index(bench.index)).unwrap();
     bench.ledger.check_invariants().unwrap();
     bench.runs_to_the_end();

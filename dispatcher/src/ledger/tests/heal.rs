@@ -123,7 +123,7 @@ proptest! {
         a.takes_over(1, 101, Side::Odd, 0);
         a.merges(&other);
         let rows = Arc::new(MemoryRows::default());
-        rows.keep(a.ledger.drain_changes());
+        rows.keep(&a.ledger.drain_changes());
         let mut again = Ledger::load(rows, a.ledger.applied()).unwrap();
         again.check_invariants().unwrap();
         prop_assert_eq!(again.lineage(), a.ledger.lineage());

@@ -254,9 +254,7 @@ fn what_runs_outside_is_there_again_after_a_restart() {
     bench.does(external("default", 50, 1, timed));
     bench.does(job(2));
     bench.granted(asks(2, &[]));
-    for change in bench.ledger.drain_changes() {
-        bench.rows.keep(vec![change]);
-    }
+    bench.rows.keep(&bench.ledger.drain_changes());
     let loaded = Ledger::load(bench.rows.clone(), Index(bench.index)).unwrap();
     loaded.check_invariants().unwrap();
     assert_eq!(loaded.granted_to(AskId(7)), bench.ledger.granted_to(AskId(7)));

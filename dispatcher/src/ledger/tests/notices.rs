@@ -58,7 +58,7 @@ fn what_is_pending_is_found_again_in_the_rows_and_goes_with_its_job() {
         bench.does(finish(job, bench.fence(job), AttemptOutcome::Succeeded));
     }
     bench.does(settle(2, 0));
-    bench.rows.keep(bench.ledger.drain_changes());
+    bench.rows.keep(&bench.ledger.drain_changes());
     let mut again = Ledger::load(bench.rows.clone(), Index(bench.index)).unwrap();
     assert_eq!(pending(&again), [1, 3]);
     let batch = bench.batch(vec![Record::Delete { job: JobId(1) }]);

@@ -95,7 +95,7 @@ impl Bench {
 
     pub(super) fn reloaded(mut self) -> Self {
         let digest = self.ledger.digest();
-        self.rows.keep(self.ledger.drain_changes());
+        self.rows.keep(&self.ledger.drain_changes());
         self.ledger = Ledger::load(self.rows.clone(), self.ledger.applied()).unwrap();
         self.ledger.check_invariants().unwrap();
         assert_eq!(self.ledger.digest(), digest);

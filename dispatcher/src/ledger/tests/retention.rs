@@ -86,7 +86,7 @@ fn replicas_forget_the_same_whether_they_checkpoint_or_not() {
     let mut bench = ended(30);
     let rows = Arc::new(MemoryRows::default());
     keep_all_but(&mut bench, 10);
-    rows.keep(bench.ledger.drain_changes());
+    rows.keep(&bench.ledger.drain_changes());
     let mut other = Ledger::load(rows, bench.ledger.applied()).unwrap();
     let batch = bench.batch(vec![Record::Forget { from: JobId(0), before: UnixMs(9_000), surplus: 10 }]);
     bench.index += 1;

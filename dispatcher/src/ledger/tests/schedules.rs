@@ -203,7 +203,7 @@ fn a_removed_schedule_is_gone_and_a_new_one_begins_anew() {
     bench.does(set("b", "* * * * * *", Overlap::Allow));
     bench.does(Record::ScheduleRemoved(name("b")));
     let rows = Arc::new(MemoryRows::default());
-    rows.keep(bench.ledger.drain_changes());
+    rows.keep(&bench.ledger.drain_changes());
     let mut loaded = Ledger::load(rows, bench.ledger.applied()).unwrap();
     assert_eq!(faces(&loaded), faces(&bench.ledger));
     assert_eq!(loaded.digest(), bench.ledger.digest());

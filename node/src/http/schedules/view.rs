@@ -175,7 +175,7 @@ pub(in crate::http) fn spec(spec: &JobSpec) -> SpecView<'_> {
     let options = spec.options();
     SpecView {
         kind: &spec.kind,
-        name: given(&options.name),
+        name: given(&spec.name),
         queue: spec.queue.as_str(),
         priority: spec.priority,
         payload: veiled(&spec.payload),

@@ -57,7 +57,6 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
     }
     let start = start(&raw, errors);
     let options = JobOptions {
-        name: name(raw.name.as_ref(), errors),
         start,
         expires_at: expiry(raw.expires_at.as_ref(), start, errors),
         timeout_ms: timeout(raw.timeout.as_ref(), errors),
@@ -84,6 +83,7 @@ pub(super) fn apply(raw: RawSpec<'_>, depends_on: Vec<Dependency>, errors: &mut 
         kind: raw.kind?.0.into_owned(),
         queue: queue(raw.queue.as_ref(), errors),
         priority: bounded(raw.priority, "/priority", 0, 100, 50, errors) as u8,
+        name: name(raw.name.as_ref(), errors),
         payload: String::new(),
         options: None,
     };

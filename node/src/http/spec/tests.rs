@@ -296,9 +296,9 @@ fn a_full_spec_keeps_all_that_it_says() {
     assert_eq!((concurrency.key.as_str(), concurrency.limit), ("tenant-7", 2));
     let (window, on_conflict) = (unique.for_ms, unique.on_conflict);
     assert_eq!((unique.key.as_str(), window, on_conflict), ("r", Some(86_400_000), OnConflict::Replace));
-    let JobOptions { name, start, expires_at, timeout_ms, retry, requires, idempotency_key, metadata, .. } =
+    let JobOptions { start, expires_at, timeout_ms, retry, requires, idempotency_key, metadata, .. } =
         spec.options().clone();
-    assert_eq!((name.as_str(), start), ("café", StartTime::After(5_400_000)));
+    assert_eq!((spec.name.as_str(), start), ("café", StartTime::After(5_400_000)));
     assert_eq!(expires_at.unwrap().rfc3339(), "2026-11-23T02:00:00.000Z");
     assert_eq!((timeout_ms, retry.backoff_permille, retry.jitter), (Some(250), 1_500, Jitter::None));
     assert_eq!((retry.max_attempts, retry.max_lost, retry.non_retryable.len()), (5, 0, 2));

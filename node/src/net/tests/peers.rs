@@ -84,7 +84,7 @@ async fn a_long_and_lossy_way_is_no_silence() {
     let cluster = Cluster::new(1);
     let (low, high) = (cluster.node(1), cluster.node(2));
     let way = relay(high.net.local_addr(), Duration::from_millis(100), 20).await;
-    low.net.set_peers(vec![Peer { node: high.id, addr: way }]);
+    low.net.set_peers(vec![Peer { node: high.id, addr: way, near: true }]);
     eventually("connected", || low.net.connected() == [high.id] && high.net.connected() == [low.id]).await;
     let began = tokio::time::Instant::now();
     for n in 1..=3 {
@@ -94,6 +94,35 @@ async fn a_long_and_lossy_way_is_no_silence() {
     }
     println!("3 appends of 50 kB over 200 ms and 20 % loss: {:?}", began.elapsed());
     assert!(low.net.rtt(high.id).unwrap() >= Duration::from_millis(190));
+    assert!(low.seen.losses(high.id).is_empty() && high.seen.losses(low.id).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_connection_is_replaced_though_the_first_try_fails() {
+    let cluster = Cluster::new(1);
+    let of_high = cluster.identity(2);
+    let (low, high) = (cluster.node(1), Node::start(cluster.config(of_high.clone())));
+    low.net.set_peers(vec![Peer { near: false, ..high.peer() }]);
+    eventually("connected", || low.net.connected() == [high.id] && high.net.connected() == [low.id]).await;
+    let dial = || low.net.inner.shared.link(high.id).map(|link| link.dial);
+    let far = dial();
+    // Somebody who can show who it is, and hangs up.
+    let config = transport::server(tls::server(&of_high, &cluster.clock).unwrap());
+    let curt = Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = curt.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Some(incoming) = curt.accept().await {
+            if let Ok(connection) = incoming.await {
+                connection.close(VarInt::from_u32(link::CLOSE_REFUSED), b"not now");
+            }
+        }
+    });
+    let refused = || low.net.counters().refused.values().sum::<u64>();
+    low.net.set_peers(vec![Peer { addr, ..high.peer() }]);
+    eventually("a try has failed", || refused() > 0).await;
+    assert_eq!(dial(), far, "the far one stands");
+    low.net.set_peers(vec![high.peer()]);
+    eventually("a near one takes its place", || dial() > far).await;
     assert!(low.seen.losses(high.id).is_empty() && high.seen.losses(low.id).is_empty());
 }
 

@@ -35,7 +35,7 @@ async fn an_expired_certificate_is_refused_on_either_side() {
 async fn a_server_with_another_node_id_is_refused() {
     let cluster = Cluster::new(1);
     let (low, high) = (cluster.node(1), cluster.node(2));
-    low.net.set_peers(vec![Peer { node: NodeId(3), addr: high.net.local_addr() }]);
+    low.net.set_peers(vec![Peer { node: NodeId(3), addr: high.net.local_addr(), near: true }]);
     eventually("the dialler sees the wrong name", || low.refused(Refusal::OtherNode) > 0).await;
     assert!(low.net.connected().is_empty() && high.net.connected().is_empty());
 }

@@ -159,7 +159,7 @@ impl Node {
     }
 
     pub(super) fn peer(&self) -> Peer {
-        Peer { node: self.id, addr: self.net.local_addr() }
+        Peer { node: self.id, addr: self.net.local_addr(), near: true }
     }
 
     pub(super) async fn echo(&self, to: &Self, purpose: Purpose, text: &'static str) -> Result<Bytes, CallError> {

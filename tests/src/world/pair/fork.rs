@@ -62,8 +62,9 @@ impl World {
 
     /// What was proposed before the journal was stopped: nobody knows what becomes of it.
     pub(super) fn drop_flight(&mut self, id: NodeId) {
-        if self.node(id).life.as_deref().is_some_and(|life| life.desk.flight.is_some()) {
-            self.land(id, CoreInput::Failed(Rejection::Unknown));
+        let flights = self.node(id).life.as_deref().map(|life| life.desk.open_flights());
+        for number in flights.unwrap_or_default() {
+            self.land(id, number, CoreInput::Failed(Rejection::Unknown));
         }
     }
 
