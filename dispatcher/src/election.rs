@@ -168,15 +168,6 @@ impl Election {
         self.reign
     }
 
-    /// The dispatcher, while it is heard.
-    #[must_use]
-    pub fn heard_dispatcher(&self, now: Mono) -> Option<NodeId> {
-        if self.leads() {
-            return Some(self.me);
-        }
-        self.dispatcher.filter(|_| !self.believed_dead(now))
-    }
-
     /// How the last reign ended and when that was suspected.
     #[must_use]
     pub fn cause(&self) -> (Cause, Option<Mono>) {

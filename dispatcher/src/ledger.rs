@@ -27,6 +27,7 @@ mod load;
 pub mod merge;
 mod nodes;
 mod notices;
+mod overview;
 mod place;
 mod queues;
 mod read;

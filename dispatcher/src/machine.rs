@@ -1,12 +1,16 @@
 //! The ledger as the journal's state machine: applied under a lock, and told of to whoever listens.
+//!
+//! On a node whose journal follows nobody an overview stands in for it: who reads the small tables need not know.
 
 use crate::journal::{Applied, LoadError, Machine};
 use crate::ledger::{Event, Ledger};
 use crate::rows::{Changes, MemoryRows, Rows};
 use parking_lot::{RwLock, RwLockReadGuard};
 use relais_protocol::ids::Index;
+use relais_protocol::overview::Overview;
 use relais_protocol::time::UnixMs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Called after each applied entry, in order, on the journal's task: it must be quick.
 pub type AppliedSink = Box<dyn Fn(Index, Vec<Event>) + Send + Sync>;
@@ -14,6 +18,9 @@ pub type AppliedSink = Box<dyn Fn(Index, Vec<Event>) + Send + Sync>;
 /// The ledger, shared between the journal that applies and all who read.
 pub struct LedgerMachine {
     ledger: RwLock<Ledger>,
+    /// What another node told, and whether it is read instead.
+    overview: RwLock<Ledger>,
+    stands_in: AtomicBool,
     sink: AppliedSink,
 }
 
@@ -21,7 +28,24 @@ impl LedgerMachine {
     /// An empty ledger, until the journal loads it.
     #[must_use]
     pub fn new(sink: AppliedSink) -> Self {
-        Self { ledger: RwLock::new(Ledger::new(Arc::new(MemoryRows::default()))), sink }
+        let empty = || RwLock::new(Ledger::new(Arc::new(MemoryRows::default())));
+        Self { ledger: empty(), overview: empty(), stands_in: AtomicBool::new(false), sink }
+    }
+
+    /// Another node told how the cluster looks as of `applied`.
+    pub fn overlook(&self, overview: &Overview, applied: Index) {
+        *self.overview.write() = Ledger::of_overview(overview, applied);
+    }
+
+    /// Whether the overview is read from now on, and no jobs.
+    pub fn stand_in(&self, stands_in: bool) {
+        self.stands_in.store(stands_in, Ordering::Release);
+    }
+
+    /// Whether the overview is read, and there are no jobs here.
+    #[must_use]
+    pub fn stands_in(&self) -> bool {
+        self.stands_in.load(Ordering::Acquire)
     }
 
     /// Counts only what is stamped with this time or a later one: see [`Ledger::count_from`].
@@ -33,7 +57,7 @@ impl LedgerMachine {
     /// read lock would wait for the writer that waits for the first one.
     #[must_use]
     pub fn read(&self) -> RwLockReadGuard<'_, Ledger> {
-        self.ledger.read_recursive()
+        if self.stands_in() { self.overview.read_recursive() } else { self.ledger.read_recursive() }
     }
 }
 

@@ -4,17 +4,20 @@
 //! trait it does not matter whether the node is the dispatcher, a voter, or only works.
 
 use crate::figures::Page;
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_protocol::ids::{Fence, Index, JobId, NodeId, Reign};
 use relais_protocol::lease::{BeatAnswer, Granted, LeaseAsk, LeaseBeat};
 use relais_protocol::message::{DrillFault, Holdings};
-use relais_protocol::record::{Committed, Record};
+use relais_protocol::record::{Committed, Record, TokenRole};
 use relais_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,6 +181,54 @@ pub struct Readiness {
     pub parts: Vec<(String, bool, String)>,
 }
 
+/// A request that was let in here and is to be answered by another node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedOn {
+    /// Its method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Whether to ask a second node does no harm when the first took it and did not answer.
+    pub repeatable: bool,
+    /// The id that a submit gives its job: the same at whoever answers.
+    pub id: Option<JobId>,
+    /// `Idempotency-Key`.
+    pub key: Option<String>,
+    /// `traceparent` and `tracestate`.
+    pub trace: Option<(String, Option<String>)>,
+    /// Whether `Prefer: return=minimal` was sent.
+    pub minimal: bool,
+    /// `Last-Event-ID`.
+    pub last_event_id: Option<String>,
+    /// The name of the caller's token, and what it may do.
+    pub caller: (String, TokenRole),
+}
+
+/// The head of an answer to [`PassedOn`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedHead {
+    /// The status code.
+    pub status: u16,
+    /// The content type.
+    pub content_type: String,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// Set when it was read from one ledger alone, and may be old by so much.
+    pub stale_ms: Option<u64>,
+    /// Whether the whole body is there already.
+    pub whole: bool,
+}
+
+/// The answer to [`PassedOn`].
+pub struct Passed {
+    /// Its head.
+    pub head: PassedHead,
+    /// The body, piece by piece.
+    pub body: BoxStream<'static, io::Result<Bytes>>,
+}
+
 /// What the HTTP API asks of its node.
 pub trait Backend: Send + Sync + 'static {
     /// Who answers, and under whom.
@@ -190,15 +241,12 @@ pub trait Backend: Send + Sync + 'static {
     fn random(&self) -> u128;
     /// The ledger of this node. Hold it briefly: applying waits for it.
     fn ledger(&self) -> RwLockReadGuard<'_, Ledger>;
-    /// Whether this node keeps a ledger; if not, reads are passed on by [`Backend::pass_on`].
+    /// Whether this node keeps a ledger; if not, requests are passed on by [`Backend::pass_on`].
     fn has_ledger(&self) -> bool;
-    /// Passes a whole HTTP request to a node that can answer it: status, content type, body.
-    fn pass_on(
-        &self,
-        method: &str,
-        target: &str,
-        body: Vec<u8>,
-    ) -> BoxFuture<'static, Result<(u16, String, Vec<u8>), NotFresh>>;
+    /// Passes a whole HTTP request to a node that can answer it.
+    fn pass_on(&self, request: PassedOn) -> BoxFuture<'static, Result<Passed, NotFresh>>;
+    /// How a token stands, by the hex of its hash, as another node knows it: JSON text.
+    fn token_elsewhere(&self, hex: String) -> BoxFuture<'static, Result<Vec<u8>, NotFresh>>;
     /// Has records committed, by the dispatcher wherever it is; while there is none, holds them up to 3 s
     /// and sends them again. At most [`relais_protocol::record::BATCH_RECORDS_MAX`] records and about
     /// [`relais_protocol::record::BATCH_BYTES_MAX`] bytes become one atomic entry; more become several.

@@ -192,6 +192,7 @@ async fn take(api: &Arc<Api>, http: &HttpRequest, payload: web::Payload, route: 
         query: query::Query::parse(http.query_string())?,
         body,
         ndjson,
+        id: None,
         key: idempotency_key(headers)?,
         trace: trace::of(headers),
         minimal: text(headers, &HeaderName::from_static("prefer"))
@@ -205,8 +206,8 @@ async fn take(api: &Arc<Api>, http: &HttpRequest, payload: web::Payload, route: 
 
 /// One call per route.
 async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
-    if request.route.reads_ledger() && !api.backend.has_ledger() {
-        return pass_on(api, request).await;
+    if !request.route.is_of_the_node() && !api.backend.has_ledger() {
+        return passed_on::pass_on(api, request).await;
     }
     match &request.route {
         Route::Page(wanted) => page::answer(wanted, &HeaderMap::new()),
@@ -263,20 +264,6 @@ async fn dispatch(api: &Arc<Api>, request: &Request) -> Answered {
         Route::ScheduleRemove(name) => schedules::remove(api, request, name).await,
         Route::ScheduleTrigger(name) => schedules::trigger(api, request, name).await,
         Route::SchedulePause(name, on) => schedules::pause(api, request, name, *on).await,
-    }
-}
-
-/// A node without a ledger has another one answer.
-async fn pass_on(api: &Api, request: &Request) -> Answered {
-    if matches!(request.route, Route::JobLogs(_)) && request.query.switch("follow")? {
-        let detail = "this node keeps no journal and can't follow a job; ask another node";
-        return Err(Problem::new(Kind::NotReady, detail));
-    }
-    match api.backend.pass_on(&request.method, &request.target, request.body.to_vec()).await {
-        Ok(answer) => Ok(Answer::passed_on(answer)),
-        // How the cluster looks from here can be told even so.
-        Err(_) if request.route == Route::Cluster => cluster::show(api, request),
-        Err(why) => Err(why.into()),
     }
 }
 

@@ -32,6 +32,7 @@ mod lost;
 mod members;
 mod metrics;
 mod notebook;
+mod overview;
 mod passing;
 mod progress;
 mod recover;
@@ -83,7 +84,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 /// How much longer the watchers rest on a node that does not vote.
-const LOOKING_ON_TIMES: u32 = 5;
+const LOOKING_ON_TIMES: u32 = 10;
 /// Applied entries that a slow watcher may be behind before it loses some.
 const EVENTS_KEPT: usize = 4_096;
 
@@ -166,7 +167,7 @@ pub struct Hub {
     /// When the transport's thread last had its turn.
     net_turned_ms: Arc<AtomicU64>,
     journal: OnceLock<Arc<RaftJournal>>,
-    front: OnceLock<Front>,
+    front: OnceLock<Box<dyn Front>>,
     barrier: Barrier,
     said: progress::Said,
     /// External workers that may wait at the dispatcher at once.
@@ -178,6 +179,8 @@ pub struct Hub {
     unseating: AtomicBool,
     /// Peers that were, each in which run of its process.
     unseated: Mutex<BTreeMap<NodeId, Incarnation>>,
+    /// What another node told of the cluster.
+    told: overview::Told,
     /// Who forks the journal, or begins it anew: one at a time.
     journal_turn: tokio::sync::Mutex<()>,
     /// Where peers were last known to be.
@@ -262,6 +265,7 @@ impl Hub {
             leaving: AtomicBool::new(false),
             unseating: AtomicBool::new(false),
             unseated: Mutex::default(),
+            told: overview::Told::default(),
             journal_turn: tokio::sync::Mutex::default(),
         }))
     }

@@ -7,6 +7,7 @@
 
 mod engine;
 mod facts;
+mod front;
 mod frugal;
 mod identity;
 mod logging;

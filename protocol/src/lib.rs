@@ -16,6 +16,7 @@ pub mod message;
 pub mod node;
 pub mod notice;
 pub mod outcome;
+pub mod overview;
 pub mod queue;
 pub mod record;
 pub mod schedule;

@@ -5,6 +5,7 @@ use crate::group::Origin;
 use crate::history::Lineage;
 use crate::ids::{Fence, Generation, Incarnation, Index, JobId, NodeId, RaftId, Reign};
 use crate::lease::{AskId, BeatAnswer, Granted, LeaseBeat, LeaseWish};
+use crate::overview::Overview;
 use crate::record::{Finish, NodeFacts, Outcomes, Record};
 use crate::spec::OnDisconnect;
 use crate::time::{Mono, UnixMs};
@@ -275,6 +276,13 @@ pub enum Call {
     Withdraw(AskId),
     /// An external worker is still at it.
     Beat(LeaseBeat),
+    /// What must a node know of the cluster that keeps no ledger? It has this already, by [`Overview::hash`].
+    Overview {
+        /// The hash of the one that it has; 0 for none.
+        have: u64,
+    },
+    /// Which of these jobs are in the record?
+    Known(Vec<JobId>),
 }
 
 /// What a rehearsal asks a node to do to itself.
@@ -342,6 +350,15 @@ pub enum Reply {
     Withdrawn,
     /// To `Beat`.
     Beaten(BeatAnswer),
+    /// To `Overview`.
+    Overview {
+        /// The last entry applied.
+        applied: Index,
+        /// What is new; nothing if it has that already.
+        news: Option<Box<Overview>>,
+    },
+    /// To `Known`: one each.
+    Known(Vec<bool>),
 }
 
 /// What a node's journal holds.

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How often the core looks at the clock.
 const EVERY: Duration = Duration::from_millis(20);
 /// The same where others vote, so that no reign begins.
-const LOOKING_ON_EVERY: Duration = Duration::from_millis(200);
+const LOOKING_ON_EVERY: Duration = Duration::from_millis(500);
 
 impl DispatcherActor {
     /// Looks at the clock after a while, and then again and again.

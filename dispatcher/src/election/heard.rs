@@ -6,6 +6,17 @@ use relais_protocol::message::Beat;
 use relais_protocol::time::Mono;
 
 impl Election {
+    /// The dispatcher, while it is heard. Who does not vote hears it seldom, and waits longer.
+    #[must_use]
+    pub fn heard_dispatcher(&self, now: Mono) -> Option<NodeId> {
+        if self.leads() {
+            return Some(self.me);
+        }
+        let votes = self.journal.voters.is_empty() || self.journal.voters.contains(&self.me);
+        let lease = if votes { self.config.lease_ms } else { self.config.onlooker_lease_ms };
+        self.dispatcher.filter(|_| !self.gone && now.since(self.heard_at) < lease)
+    }
+
     pub(super) fn on_beat(&mut self, now: Mono, beat: &Beat, effects: &mut Vec<Effect>) {
         if beat.voter {
             let voter = Voter { heard_at: now, last_log: beat.last_log, ready: beat.ready, hears: beat.hears };

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 pub struct ElectionConfig {
     /// Silence after which a dispatcher is believed dead.
     pub lease_ms: u64,
+    /// The same for a node that does not vote.
+    pub onlooker_lease_ms: u64,
     /// After this much silence its port is probed: one missed heartbeat, and a little.
     pub probe_after_ms: u64,
     /// How long followers refuse votes after they heard the journal's leader.
@@ -32,6 +34,7 @@ impl Default for ElectionConfig {
     fn default() -> Self {
         Self {
             lease_ms: 400,
+            onlooker_lease_ms: 1_500,
             probe_after_ms: 45,
             vote_lease_ms: 82,
             rank_step_ms: 100,

@@ -105,7 +105,7 @@ async fn standing(api: &Api, hash: Option<[u8; 32]>) -> Result<Standing, Problem
         return Ok(standing_here(api, hash));
     }
     let hex: String = hash.iter().flatten().map(|byte| format!("{byte:02x}")).collect();
-    let (_, _, body) = api.backend.pass_on("POST", super::passed_on::TOKEN_TARGET, hex.into_bytes()).await?;
+    let body = api.backend.token_elsewhere(hex).await?;
     serde_json::from_slice(&body)
         .map_err(|error| Problem::new(Kind::NotReady, format!("another node's answer about tokens: {error}")))
 }

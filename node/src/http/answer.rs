@@ -88,16 +88,6 @@ impl Answer {
         Self::new(status, "text/plain; charset=utf-8", Body::Whole(text.into()))
     }
 
-    /// What another node answered.
-    pub(super) fn passed_on((status, content_type, body): (u16, String, Vec<u8>)) -> Self {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let mut answer = Self::new(status, "application/json", Body::Whole(body.into()));
-        if let Ok(content_type) = HeaderValue::from_str(&content_type) {
-            answer.content_type = content_type;
-        }
-        answer
-    }
-
     /// With a header; one that can't be written is left out.
     pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {

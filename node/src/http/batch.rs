@@ -154,7 +154,7 @@ impl Read {
                 }
                 trace::keep(&mut checked.spec, request.trace.as_ref());
                 self.items.push(Ok(self.records.len()));
-                self.records.push(record(api, checked, &request.caller.name));
+                self.records.push(record(api.backend.new_job_id(), checked, &request.caller.name));
             }
             Err(problem) => self.items.push(Err(problem)),
         }

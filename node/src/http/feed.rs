@@ -125,10 +125,6 @@ struct Reader {
 /// its end.
 pub(super) fn answer(api: &Arc<Api>, request: &Request) -> Answered {
     request.query.only(&["types", "job", "follow"])?;
-    if !api.backend.has_ledger() {
-        let detail = "this node keeps no journal and sees no events; ask another node";
-        return Err(Problem::new(Kind::NotReady, detail));
-    }
     let wanted = Wanted::of(request)?;
     let follows = request.query.one("follow")?.is_none() || request.query.switch("follow")?;
     let bell = api.feed.bell.clone();

@@ -75,7 +75,7 @@ pub(super) async fn submit(api: &Api, request: &Request, checked: Checked, array
         let detail = "`wait` is for one job; submit the array without it, then GET /v1/groups/ID?wait=30s";
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
-    let (id, window) = (GroupId::of(api.backend.new_job_id()), window_of(&checked.spec));
+    let (id, window) = (GroupId::of(request.job_id(api)), window_of(&checked.spec));
     let record = Record::SubmitGroup(Box::new(GroupSubmit {
         id,
         spec: checked.spec,
@@ -153,8 +153,7 @@ pub(super) async fn cancel(api: &Api, request: &Request, text: &str) -> Answered
         _ => StatusCode::OK,
     };
     jobs::seen(api, index).await;
-    let seen = if api.backend.has_ledger() { look(api, id) } else { None };
-    match seen {
+    match look(api, id) {
         Some(view) => Answer::json_as(status, &shown(&view, api.backend.durability())),
         None => Answer::json_as(status, &serde_json::json!({ "id": id.to_string() })),
     }

@@ -205,9 +205,6 @@ async fn resolve(api: &Api, text: &str) -> Result<JobId, Problem> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    if !api.backend.has_ledger() {
-        return Err(Problem::new(Kind::NotFound, "this node keeps no journal; give the whole id of the job"));
-    }
     let sight = read::sight(api, false).await;
     read::find_job(api, text, sight).map(|(job, _)| job.id)
 }
@@ -224,15 +221,14 @@ pub(super) async fn commit(api: &Api, record: Record) -> Result<(Outcome, Index)
 
 /// Waits a little until this node has applied `index`, so that it can show what was just committed.
 pub(super) async fn seen(api: &Api, index: Index) {
-    if api.backend.has_ledger() && api.backend.ledger().applied() < index {
+    if api.backend.ledger().applied() < index {
         drop(tokio::time::timeout(SEEN_MAX, api.backend.fresh()).await);
     }
 }
 
 pub(super) async fn after(api: &Api, id: JobId, index: Index, status: StatusCode) -> Answered {
     seen(api, index).await;
-    let seen = if api.backend.has_ledger() { read::look(api, id) } else { None };
-    match seen {
+    match read::look(api, id) {
         Some((job, names)) => Answer::json_as(status, &JobView::of(&job, &names, api.backend.durability())),
         None => Answer::json_as(status, &serde_json::json!({ "id": id.to_string() })),
     }

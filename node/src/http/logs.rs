@@ -93,10 +93,6 @@ pub(super) async fn logs(api: &Arc<Api>, request: &Request, text: &str) -> Answe
     request.query.only(&["stream", "attempt", "offset", "tail", "follow", "consistency"])?;
     let wanted = Wanted::of(request)?;
     let follows = request.query.switch("follow")?;
-    if follows && !api.backend.has_ledger() {
-        let detail = "this node keeps no journal and can't follow a job; ask another node";
-        return Err(Problem::new(Kind::NotReady, detail));
-    }
     let sight = read::sight(api, request.query.local()?).await;
     let (job, _) = read::find_job(api, text, sight)?;
     if follows {

@@ -1,73 +1,129 @@
-//! Requests that another node of the cluster passed on, because it keeps no ledger. That node has let the
-//! caller in; reads alone are answered, and what it asks about tokens.
+//! Requests that one node has another answer, because it keeps no ledger. The node that was asked has let the caller
+//! in, and says who it is; the one that answers does the rest as if it had been asked itself.
 
-use super::Api;
 use super::access::standing_here;
-use super::answer::Body;
+use super::answer::{Answer, Answered, Body};
 use super::problem::{Kind, Problem};
 use super::query::Query;
 use super::request::{Caller, Request};
 use super::route::{NoRoute, Route};
+use super::{Api, cluster};
+use crate::backend::{Passed, PassedHead, PassedOn};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
+use relais_protocol::trace::Trace;
+use std::io;
 use std::sync::Arc;
 
-/// Where a node asks how a token stands, by the hex of its hash; no HTTP client reaches it.
-pub(super) const TOKEN_TARGET: &str = "/internal/token";
-/// Bytes that such an answer may have.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Bytes that the body of an answer may have that is not written as it is read.
+const WHOLE_BYTES_MAX: usize = 64 << 20;
 
-impl Api {
-    /// Answers a request that came from another node, over mutual TLS: status, content type, body.
-    pub async fn answer_passed_on(
-        self: &Arc<Self>,
-        method: &str,
-        target: &str,
-        body: Vec<u8>,
-    ) -> (u16, String, Vec<u8>) {
-        if target == TOKEN_TARGET {
-            return self.token_standing(&body);
-        }
-        let answered = match read_request(method, target, body) {
-            Ok(request) => super::dispatch(self, &request).await,
-            Err(problem) => Err(problem),
-        };
-        let answer = answered.unwrap_or_else(|problem| problem.into_answer(target));
-        let status = answer.status.as_u16();
-        let content_type = answer.content_type.to_str().unwrap_or("application/octet-stream").to_owned();
-        match whole(answer.body).await {
-            Some(body) => (status, content_type, body),
-            None => {
-                let problem = Problem::new(Kind::TooLarge, "the answer is too large to be passed on; ask another node");
-                (problem.status(), "application/problem+json".to_owned(), problem.to_json(Some(target)).into_bytes())
-            }
+/// Has another node answer `request`.
+pub(super) async fn pass_on(api: &Api, request: &Request) -> Answered {
+    let is_cluster = request.route == Route::Cluster;
+    let passed = match api.backend.pass_on(question(api, request)).await {
+        Ok(passed) => passed,
+        // How the cluster looks from here can be told even so.
+        Err(_) if is_cluster => return cluster::show(api, request),
+        Err(why) => return Err(why.into()),
+    };
+    let PassedHead { status, content_type, headers, stale_ms, whole } = passed.head;
+    let body = if whole { collected(passed.body).await? } else { Body::Stream(passed.body) };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut answer = Answer::new(status, "application/json", body).stale(stale_ms);
+    if let Ok(content_type) = HeaderValue::from_str(&content_type) {
+        answer.content_type = content_type;
+    }
+    for (name, value) in headers {
+        if let Ok(name) = name.parse::<HeaderName>() {
+            answer = answer.with(name, &value);
         }
     }
+    Ok(answer)
+}
 
-    fn token_standing(&self, hex: &[u8]) -> (u16, String, Vec<u8>) {
-        let standing = standing_here(self, read_hash(hex));
-        (200, "application/json".to_owned(), serde_json::to_vec(&standing).unwrap_or_default())
+fn question(api: &Api, request: &Request) -> PassedOn {
+    PassedOn {
+        method: request.method.clone(),
+        target: request.target.clone(),
+        body: request.body.to_vec(),
+        repeatable: request.route.is_repeatable(&request.method),
+        id: (request.route == Route::Submit).then(|| api.backend.new_job_id()),
+        key: request.key.clone(),
+        trace: request.trace.as_ref().map(|t| (t.parent().to_owned(), t.state().map(str::to_owned))),
+        minimal: request.minimal,
+        last_event_id: request.last_event_id.clone(),
+        caller: (request.caller.name.clone(), request.caller.role),
     }
 }
 
-fn read_request(method: &str, target: &str, body: Vec<u8>) -> Result<Request, Problem> {
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let route = Route::of(method, path).map_err(|why| super::no_route(why, method, path))?;
-    if !route.reads_ledger() {
-        return Err(super::no_route(NoRoute::Unknown, method, path));
+async fn collected(mut pieces: stream::BoxStream<'static, io::Result<Bytes>>) -> Result<Body, Problem> {
+    let broken =
+        |why: io::Error| Problem::new(Kind::NotReady, format!("another node's answer broke off: {why}; ask again"));
+    let mut whole = BytesMut::new();
+    while let Some(piece) = pieces.try_next().await.map_err(broken)? {
+        if whole.len() + piece.len() > WHOLE_BYTES_MAX {
+            let detail = "the answer is too large to be passed on; ask for less, or a node that votes";
+            return Err(Problem::new(Kind::TooLarge, detail));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Body::Whole(whole.freeze()))
+}
+
+impl Api {
+    /// Answers a request that came from another node, over mutual TLS.
+    pub async fn answer_passed_on(self: &Arc<Self>, asked: PassedOn) -> Passed {
+        let target = asked.target.clone();
+        let answered = match read_request(asked) {
+            Ok(request) => super::dispatch(self, &request).await,
+            Err(problem) => Err(problem),
+        };
+        let answer = answered.unwrap_or_else(|problem| problem.into_answer(&target));
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let (whole, body) = match answer.body {
+            Body::Whole(bytes) => (true, stream::iter([Ok(bytes)]).boxed()),
+            Body::Stream(stream) => (false, stream),
+        };
+        let head = PassedHead {
+            status: answer.status.as_u16(),
+            content_type: text(&answer.content_type),
+            headers: answer.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+            stale_ms: answer.stale_ms,
+            whole,
+        };
+        Passed { head, body }
+    }
+
+    /// How a token stands, by the hex of its hash: JSON text, for a node that keeps no ledger.
+    #[must_use]
+    pub fn token_standing(&self, hex: &[u8]) -> Vec<u8> {
+        serde_json::to_vec(&standing_here(self, read_hash(hex))).unwrap_or_default()
+    }
+}
+
+fn read_request(asked: PassedOn) -> Result<Request, Problem> {
+    let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
+    let no_route = |why| super::no_route(why, &asked.method, path);
+    let route = Route::of(&asked.method, path).map_err(no_route)?;
+    if route.is_of_the_node() {
+        return Err(no_route(NoRoute::Unknown));
     }
     Ok(Request {
         route,
-        method: method.to_owned(),
-        target: target.to_owned(),
         query: Query::parse(query)?,
-        body: Bytes::from(body),
+        method: asked.method.clone(),
+        target: asked.target.clone(),
+        body: Bytes::from(asked.body),
         ndjson: false,
-        key: None,
-        trace: None,
-        minimal: false,
-        last_event_id: None,
-        caller: Caller::unnamed(),
+        id: asked.id,
+        key: asked.key,
+        trace: asked.trace.and_then(|(parent, state)| Trace::read(&parent, state.as_deref())),
+        minimal: asked.minimal,
+        last_event_id: asked.last_event_id,
+        caller: Caller { name: asked.caller.0, role: asked.caller.1 },
     })
 }
 
@@ -78,19 +134,4 @@ fn read_hash(hex: &[u8]) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(&text[place * 2..place * 2 + 2], 16).ok()?;
     }
     Some(hash)
-}
-
-async fn whole(body: Body) -> Option<Vec<u8>> {
-    let mut stream = match body {
-        Body::Whole(bytes) => return Some(bytes.to_vec()),
-        Body::Stream(stream) => stream,
-    };
-    let mut whole = BytesMut::new();
-    while let Some(piece) = stream.try_next().await.ok()? {
-        if whole.len() + piece.len() > ANSWER_BYTES_MAX {
-            return None;
-        }
-        whole.extend_from_slice(&piece);
-    }
-    Some(whole.to_vec())
 }

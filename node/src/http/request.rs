@@ -1,8 +1,10 @@
 //! A request that was let in: its route, query, body, and who asks.
 
+use super::Api;
 use super::query::Query;
 use super::route::Route;
 use bytes::Bytes;
+use relais_protocol::ids::JobId;
 use relais_protocol::record::TokenRole;
 use relais_protocol::trace::Trace;
 
@@ -22,6 +24,13 @@ impl Caller {
     }
 }
 
+impl Request {
+    /// The id for the job of a submit.
+    pub(super) fn job_id(&self, api: &Api) -> JobId {
+        self.id.unwrap_or_else(|| api.backend.new_job_id())
+    }
+}
+
 /// A request.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -37,6 +46,8 @@ pub(super) struct Request {
     pub(super) body: Bytes,
     /// Whether its content type says NDJSON.
     pub(super) ndjson: bool,
+    /// The id that a submit gives its job, if another node has chosen it.
+    pub(super) id: Option<JobId>,
     /// `Idempotency-Key`.
     pub(super) key: Option<String>,
     /// `traceparent` and `tracestate`.

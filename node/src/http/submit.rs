@@ -41,9 +41,9 @@ pub(in crate::http) struct Brief {
 }
 
 /// The record of a checked spec.
-pub(super) fn record(api: &Api, checked: Checked, submitted_by: &str) -> Record {
+pub(super) fn record(id: JobId, checked: Checked, submitted_by: &str) -> Record {
     Record::Submit(Box::new(Submit {
-        id: api.backend.new_job_id(),
+        id,
         spec: checked.spec,
         body_hash: checked.body_hash,
         submitted_by: submitted_by.to_owned(),
@@ -59,7 +59,7 @@ pub(super) async fn submit(api: &Api, request: &Request) -> Answered {
     if let Some(array) = checked.array.take() {
         return groups::submit(api, request, checked, array).await;
     }
-    let record = record(api, checked, &request.caller.name);
+    let record = record(request.job_id(api), checked, &request.caller.name);
     let own = match &record {
         Record::Submit(submit) => Some(submit.id),
         _ => None,
@@ -100,7 +100,7 @@ impl Accepted {
 /// The job as it stands. It is committed already: that this node does not have it yet is no error.
 async fn present(api: &Api, accepted: &Accepted, minimal: bool) -> Answered {
     let status = accepted.status();
-    if minimal || !api.backend.has_ledger() {
+    if minimal {
         return accepted.brief(api, status);
     }
     if api.backend.ledger().applied() < accepted.index {
@@ -118,14 +118,6 @@ async fn present(api: &Api, accepted: &Accepted, minimal: bool) -> Answered {
 
 /// The job when it has ended; 202 when the wait is over before that.
 async fn ended(api: &Api, accepted: &Accepted, wait: Duration) -> Answered {
-    if !api.backend.has_ledger() {
-        let target = format!("/v1/jobs/{}?wait={}ms", accepted.id, wait.as_millis());
-        let passed_on = api.backend.pass_on("GET", &target, Vec::new()).await;
-        return match passed_on {
-            Ok(answer) => Ok(Answer::passed_on(answer)),
-            Err(_) => accepted.brief(api, StatusCode::ACCEPTED),
-        };
-    }
     let waiter = api.waiters.of(accepted.id);
     match read::await_end(api, accepted.id, &waiter, wait).await {
         Some((job, names)) => {

@@ -2,8 +2,8 @@
 
 use super::Hub;
 use crate::backend::{
-    ActorState, Backend, ClusterVitals, NotFresh, OutputChunk, OutputFailed, OutputStream, ProposeFailed, Readiness,
-    RecoverPlan, Standpoint,
+    ActorState, Backend, ClusterVitals, NotFresh, OutputChunk, OutputFailed, OutputStream, Passed, PassedOn,
+    ProposeFailed, Readiness, RecoverPlan, Standpoint,
 };
 use crate::figures::Page;
 use crate::seed;
@@ -77,13 +77,13 @@ impl Backend for HubBackend {
         self.0.ledger_is_here()
     }
 
-    fn pass_on(
-        &self,
-        method: &str,
-        target: &str,
-        body: Vec<u8>,
-    ) -> BoxFuture<'static, Result<(u16, String, Vec<u8>), NotFresh>> {
-        let work = self.on_engine(self.0.clone().pass_on_anywhere(method.to_owned(), target.to_owned(), body));
+    fn pass_on(&self, request: PassedOn) -> BoxFuture<'static, Result<Passed, NotFresh>> {
+        let mut work = Tied(self.0.engine.spawn(self.0.clone().pass_on_anywhere(request)));
+        async move { (&mut work.0).await.unwrap_or_else(|_| Err(NotFresh("the node is stopping".to_owned()))) }.boxed()
+    }
+
+    fn token_elsewhere(&self, hex: String) -> BoxFuture<'static, Result<Vec<u8>, NotFresh>> {
+        let work = self.on_engine(self.0.clone().token_elsewhere(hex));
         async move { work.await.unwrap_or_else(|| Err(NotFresh("the node is stopping".to_owned()))) }.boxed()
     }
 

@@ -141,9 +141,11 @@ impl Hub {
                 Reply::Withdrawn
             }
             Call::Beat(beat) => Reply::Beaten(self.desk.beat(beat).await),
-            Call::Http { method, target, body } => self.answer_here(method, target, body).await,
+            Call::Http { body, .. } => self.token_here(&body),
             Call::Progress(attempts) => Reply::Progress(self.progress_here(&attempts).await),
             Call::Vitals => self.actors_here(),
+            Call::Overview { have } => self.overview_here(have),
+            Call::Known(jobs) => self.known_here(&jobs).await,
         }
     }
 

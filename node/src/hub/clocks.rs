@@ -31,7 +31,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The voters are asked so often, and of the other nodes so many: of many nodes each has its turn.
 const OTHERS_AT_ONCE: usize = 4;
 /// Who does not vote asks at every so many times only: it judges nobody but itself.
-const ONLOOKER_ROUNDS: u64 = 3;
+const ONLOOKER_ROUNDS: u64 = 5;
 /// How long an answer may take; a slower one says little.
 const ASK_LIMIT: Duration = Duration::from_secs(1);
 /// A clock that is off by more than this is wrong.

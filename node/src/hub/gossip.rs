@@ -35,10 +35,9 @@ impl Hub {
     /// Turns the membership until the node is gone.
     pub async fn run_gossip(self: Arc<Self>) {
         let mut gauge = Gauge::new();
-        let mut tick = tokio::time::interval(TICK_EVERY);
         let mut sampled = tokio::time::Instant::now() - SAMPLE_EVERY;
         loop {
-            tick.tick().await;
+            self.rest(TICK_EVERY).await;
             if sampled.elapsed() >= SAMPLE_EVERY {
                 sampled = tokio::time::Instant::now();
                 let connected = self.net().map(|net| net.connected()).unwrap_or_default();

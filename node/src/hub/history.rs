@@ -105,7 +105,7 @@ impl Hub {
 
     /// On how many disks what is acknowledged now is.
     pub(crate) fn durability(&self) -> &'static str {
-        let status = self.journal().map(|journal| journal.status().borrow().clone()).unwrap_or_default();
+        let status = self.journal().map(|journal| self.status_to_go_by(&journal.status().borrow())).unwrap_or_default();
         if status.voters.len() < 2 || self.is_overtaken() { "single" } else { "majority" }
     }
 

@@ -76,8 +76,11 @@ impl Inbound for HubInbound {
         .boxed()
     }
 
-    fn stream(&self, from: NodeId, purpose: Purpose, _send: FrameSender, _recv: FrameReceiver) {
-        tracing::debug!(%from, ?purpose, "refused a stream: nothing here is sent by one");
+    fn stream(&self, from: NodeId, purpose: Purpose, send: FrameSender, recv: FrameReceiver) {
+        match self.0.upgrade() {
+            Some(hub) if purpose == Purpose::Api => drop(hub.engine.clone().spawn(hub.answer_stream(send, recv))),
+            _ => tracing::debug!(%from, ?purpose, "refused a stream: nothing here is sent by one"),
+        }
     }
 
     fn join(&self, remote: SocketAddr, request: Bytes) -> BoxFuture<'static, Bytes> {

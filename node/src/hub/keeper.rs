@@ -20,8 +20,6 @@ use std::time::Duration;
 
 /// How often the house is looked after.
 const EVERY: Duration = Duration::from_millis(250);
-/// A node that only works, and whose peers seldom change, looks after them every so many times.
-const ONLOOKER_TURNS: u64 = 4;
 /// How long a change of voters may take, those who are new catching up included.
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
 /// A change of voters that is half done for so long was left so by another dispatcher, in ms.
@@ -35,13 +33,9 @@ impl Hub {
     /// Looks after the house until the node is gone.
     pub async fn keep_house(self: Arc<Self>) {
         let mut absences = Absences::default();
-        let mut tick = tokio::time::interval(EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        for turn in 0_u64.. {
-            tick.tick().await;
-            if !self.pulse.view().looks_on() || turn % ONLOOKER_TURNS == 0 {
-                self.keep_peers();
-            }
+        loop {
+            self.rest(EVERY).await;
+            self.keep_peers();
             self.clone().fetch_ca_key().await;
             if self.pulse.view().leads {
                 self.clone().found_cluster().await;
@@ -158,9 +152,9 @@ impl Hub {
         Rules { voters: settings.voters, replace_after_ms: settings.replace_after_ms }
     }
 
-    /// Whether this node has a ledger to read from.
+    /// Whether this node has a ledger to read from, and not only an overview.
     pub(super) fn ledger_is_here(&self) -> bool {
-        self.journal().is_some_and(|journal| journal.status().borrow().applied.is_some())
+        !self.machine.stands_in() && self.journal().is_some_and(|journal| journal.status().borrow().applied.is_some())
     }
 
     /// The node with this name.
@@ -170,14 +164,15 @@ impl Hub {
 }
 
 /// Whom a node keeps a link to. A voter: all; a node that only works: the voters, since what it asks another one
-/// goes through them. A node that does not know yet who votes tries all, the oldest first.
+/// goes through them. A node that does not know yet who votes tries all, the oldest first. Between voters silence has to
+/// be noticed soon; of a node that only works the lease tells, and it hears of a new dispatcher from that one itself.
 fn linked(view: &PulseView, addresses: &BTreeMap<NodeId, (String, SocketAddr)>) -> Vec<Peer> {
     let known = addresses.iter().enumerate();
     let wanted = known.filter(|(_, (node, _))| !view.looks_on() || view.voters.contains(node));
     let peer = |(place, (node, (_, addr))): (usize, (&NodeId, &(String, SocketAddr)))| Peer {
         node: *node,
         addr: *addr,
-        near: !view.voters.is_empty() || place < NEAR_AT_FIRST,
+        near: if view.voters.is_empty() { place < NEAR_AT_FIRST } else { view.is_voter && view.voters.contains(node) },
     };
     wanted.map(peer).collect()
 }
@@ -197,7 +192,8 @@ pub async fn watch_journal(hub: Arc<Hub>, journal: Arc<dyn Journal>) {
             let now = status.borrow_and_update();
             if !told.as_ref().is_some_and(|told| told.is_but_progress(&now)) {
                 hub.history.note(now.history);
-                hub.pulse.journal(&now);
+                hub.pulse.journal(&hub.status_to_go_by(&now));
+                hub.look_again(&now);
                 told = Some(now.clone());
             }
         }

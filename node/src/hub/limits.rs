@@ -113,16 +113,14 @@ impl Hub {
 
     /// Watches what may run out until the node is gone.
     pub async fn watch_limits(self: Arc<Self>) {
-        let mut tick = tokio::time::interval(EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut slow = SlowDisk::default();
         for look in 0u64.. {
-            tick.tick().await;
+            self.rest(EVERY).await;
             let low = self.space_is_low();
             if let Some(journal) = self.journal.get() {
                 journal.close(low);
             }
-            let second = look % SECOND_LOOKS == 0;
+            let second = look % SECOND_LOOKS == 0 || self.pulse.view().looks_on();
             if second {
                 self.look_at_files();
                 self.keep_ballast(low).await;

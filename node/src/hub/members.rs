@@ -4,11 +4,16 @@
 //! fewer than there are unless the setting says so, and the way from one size to another is one change. A
 //! voter that has been gone for longer than `replace_after` gives its seat to a node that is up, when there is
 //! one; until then, and if there is none, it keeps it. Witnesses are always fewer than half.
+//!
+//! Beside the voters a few nodes follow the journal, ready to take a seat. All others keep none: sixty machines that
+//! each applied every entry would cost the dispatcher sixty times the sending, and do nothing for safety.
 
 use relais_protocol::ids::{NodeId, RaftId};
 use relais_protocol::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Nodes that follow the journal beside the voters: as many as may fall one soon after the other.
+const STANDBYS: usize = 2;
 /// Numbers of voters that a cluster may have.
 const SIZES: [usize; 5] = [7, 5, 3, 2, 1];
 
@@ -43,7 +48,7 @@ pub(super) struct Wanted {
     pub(super) learner: Option<RaftId>,
     /// To vote.
     pub(super) voters: BTreeSet<RaftId>,
-    /// A journal that is no more, to be taken out of the learners.
+    /// A journal that is no more or that need not follow any longer, to be taken out of the learners.
     pub(super) gone: Option<RaftId>,
 }
 
@@ -99,32 +104,43 @@ enum Claim {
     Gone,
 }
 
+#[derive(Clone)]
 struct Seat<'a> {
     raft: RaftId,
     claim: Claim,
     witness: bool,
     domain: &'a str,
+    /// Whether it would have to be taken in first.
+    fresh: bool,
 }
 
 /// Decides. `me` leads the journal.
 pub(super) fn wanted(me: RaftId, members: &Members, nodes: &[Applicant], rules: Rules) -> Wanted {
     let is_old = |raft: &RaftId| nodes.iter().any(|node| node.raft.node() == raft.node() && node.raft != *raft);
+    let following = |node: &Applicant| members.learners.contains(&node.raft);
+    let voting = seats_of_voters(me, members, nodes, rules);
+    let up = of_others(me, nodes, |node| node.up && following(node), false);
+    let seats: Vec<Seat<'_>> = voting.iter().cloned().chain(up).collect();
+    let size_now = size(&seats, members.voters.len(), rules.voters);
+    // Who is away for a moment keeps its place beside the voters, too.
+    let stays = of_others(me, nodes, |node| following(node) && node.gone_ms <= rules.replace_after_ms, false);
     let known = |raft: &RaftId| members.voters.contains(raft) || members.learners.contains(raft);
-    // Of the leader's own node there is this journal and no other, whatever its row still says.
-    let others = nodes.iter().filter(|node| node.up && node.raft.node() != me.node());
-    let seats = seats(me, members, nodes, rules);
-    let size = size(&seats, members.voters.len(), rules.voters);
+    let fresh = of_others(me, nodes, |node| node.up && !known(&node.raft), true);
+    let all: Vec<Seat<'_>> = voting.into_iter().chain(stays).chain(fresh).collect();
+    let kept = size(&all, members.voters.len(), rules.voters) + STANDBYS;
+    let kept = seated(all, kept);
+    let is_spare = |raft: &RaftId| !kept.contains(raft) && nodes.iter().any(|node| node.raft == *raft && node.up);
     Wanted {
-        learner: others.map(|node| node.raft).find(|raft| !known(raft)),
-        voters: seated(seats, size),
-        gone: members.learners.iter().copied().find(is_old),
+        learner: kept.iter().copied().find(|raft| !known(raft)),
+        voters: seated(seats, size_now),
+        gone: members.learners.iter().copied().find(|raft| is_old(raft) || is_spare(raft)),
     }
 }
 
-fn seats<'a>(me: RaftId, members: &Members, nodes: &'a [Applicant], rules: Rules) -> Vec<Seat<'a>> {
+fn seats_of_voters<'a>(me: RaftId, members: &Members, nodes: &'a [Applicant], rules: Rules) -> Vec<Seat<'a>> {
     let is_me = |node: &Applicant, raft: &RaftId| *raft == me && node.raft.node() == me.node();
     let node_of = |raft: &RaftId| nodes.iter().find(|node| node.raft == *raft || is_me(node, raft));
-    let voting = members.voters.iter().map(|raft| {
+    let seat = |raft: &RaftId| {
         let node = node_of(raft);
         let claim = match node {
             _ if *raft == me => Claim::Leads,
@@ -134,16 +150,26 @@ fn seats<'a>(me: RaftId, members: &Members, nodes: &'a [Applicant], rules: Rules
             _ => Claim::Gone,
         };
         let (witness, domain) = node.map_or((false, ""), |node| (node.witness, node.domain.as_str()));
-        Seat { raft: *raft, claim, witness, domain }
-    });
-    let following = members.learners.iter().filter_map(node_of).filter(|node| node.up && node.raft.node() != me.node());
-    let following = following.map(|node| Seat {
+        Seat { raft: *raft, claim, witness, domain, fresh: false }
+    };
+    members.voters.iter().map(seat).collect()
+}
+
+/// Those of the other nodes that `counts`, each with a claim to follow. Of the leader's own node there is the
+/// journal that leads and no other, whatever its row still says.
+fn of_others<'a>(
+    me: RaftId,
+    nodes: &'a [Applicant],
+    counts: impl Fn(&'a Applicant) -> bool,
+    fresh: bool,
+) -> impl Iterator<Item = Seat<'a>> {
+    nodes.iter().filter(move |node| node.raft.node() != me.node() && counts(node)).map(move |node| Seat {
         raft: node.raft,
         claim: Claim::Follows,
         witness: node.witness,
-        domain: node.domain.as_str(),
-    });
-    voting.chain(following).collect()
+        domain: &node.domain,
+        fresh,
+    })
 }
 
 /// The largest size that the nodes and the setting allow; not less than there are, unless the setting says so.
@@ -161,7 +187,8 @@ fn size(seats: &[Seat<'_>], voting: usize, wished: usize) -> usize {
     largest.max(present.min(wished))
 }
 
-/// Fills the seats: by claim, then spread over domains, workers before witnesses, old nodes before new ones.
+/// Fills the seats: by claim, then spread over domains, workers before witnesses, those that follow before those that
+/// would have to catch up, old nodes before new ones.
 fn seated(mut seats: Vec<Seat<'_>>, size: usize) -> BTreeSet<RaftId> {
     let (mut chosen, mut domains, mut witnesses) = (BTreeSet::new(), BTreeMap::<&str, usize>::new(), 0);
     while chosen.len() < size {
@@ -172,7 +199,7 @@ fn seated(mut seats: Vec<Seat<'_>>, size: usize) -> BTreeSet<RaftId> {
             .filter(|(_, seat)| !crowded(seat))
             .min_by_key(|(_, seat)| {
                 let beside = domains.get(seat.domain).copied().unwrap_or(0);
-                (seat.claim, beside, seat.witness, seat.raft)
+                (seat.claim, beside, seat.witness, seat.fresh, seat.raft)
             })
             .map(|(at, _)| at);
         let Some(at) = best else { break };

@@ -140,7 +140,7 @@ impl Hub {
     fn put_journal(&self, page: &mut Page) {
         page.collect(&self.counts.commits.0);
         let Some(journal) = self.journal.get() else { return };
-        let status = journal.status().borrow().clone();
+        let status = self.status_to_go_by(&journal.status().borrow());
         let last = status.last_log.map_or(0, |at| at.index);
         page.gauge("relais_journal_last_index", "Last entry in the log.", last as f64);
         let applied = status.applied.unwrap_or_default().0;

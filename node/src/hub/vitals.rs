@@ -49,14 +49,14 @@ impl Hub {
         }
     }
 
-    /// Who is up: by heartbeat. A node that only works gets none but the dispatcher's; of others it takes the
-    /// dispatcher's word in the ledger, unless gossip gave them up since.
+    /// Who is up: by heartbeat. A node that only works beats for the dispatcher alone, and gets its beats alone; of who
+    /// is not heard so, the dispatcher's word in the ledger is taken, unless gossip gave them up since.
     fn up(&self, rows: &[NodeRow], nodes: &[NodeVitals]) -> BTreeSet<NodeId> {
         let view = self.pulse.view();
         let down: BTreeSet<NodeId> =
             self.members().iter().filter(|member| member.state == MemberState::Down).map(|m| m.node).collect();
         let by_word = |row: &NodeRow| {
-            view.looks_on()
+            (view.looks_on() || !view.leads && !view.voters.contains(&row.id))
                 && view.dispatcher != Some(row.id)
                 && row.standing == Standing::Online
                 && !down.contains(&row.id)
@@ -96,7 +96,7 @@ impl Hub {
                 memory_available_bytes: vitals.as_ref().map(|v| v.memory_available_bytes),
                 net_in_bytes_per_second: vitals.as_ref().map(|v| v.net_in_bytes_per_second),
                 net_out_bytes_per_second: vitals.as_ref().map(|v| v.net_out_bytes_per_second),
-                journal_index: vitals.as_ref().map(|v| Index(v.journal_index)),
+                journal_index: vitals.as_ref().map(|v| Index(v.journal_index)).filter(|index| index.0 > 0),
             }
         };
         rows.iter().map(row_of).collect()
@@ -162,12 +162,16 @@ impl Hub {
         let dispatcher = self.health.of("dispatcher");
         let limited = self.limited.read().clone();
         let gossip = self.members().len();
+        let journal = match (self.ledger_is_here(), self.machine.stands_in()) {
+            (true, _) => (true, "applies".to_owned()),
+            (false, true) => match self.why_told_too_little() {
+                None => (true, "keeps none; the voters answer for it".to_owned()),
+                Some(why) => (false, why),
+            },
+            (false, false) => (false, self.why_no_dispatcher()),
+        };
         let parts = vec![
-            (
-                "journal".to_owned(),
-                self.ledger_is_here(),
-                if self.ledger_is_here() { "applies".to_owned() } else { self.why_no_dispatcher() },
-            ),
+            ("journal".to_owned(), journal.0, journal.1),
             (
                 "election".to_owned(),
                 view.dispatcher.is_some(),

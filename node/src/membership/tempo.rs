@@ -17,7 +17,7 @@ pub(super) const ALONE_AFTER_MS: u64 = 3_000;
 /// The least time between two tellings of one's own figures.
 pub(super) const VITALS_EVERY_MS: u64 = 1_000;
 /// What each member adds to that time, so that the traffic of a large cluster does not grow squared.
-pub(super) const VITALS_PER_MEMBER_MS: u64 = 50;
+pub(super) const VITALS_PER_MEMBER_MS: u64 = 80;
 /// The least time between two returns from a verdict of being down. Two processes under one id would
 /// else declare each other down at the speed of the network.
 pub(super) const REJOIN_EVERY_MS: u64 = 500;
@@ -36,12 +36,12 @@ pub(super) fn is_wide(members: u64, was: bool) -> bool {
 /// The settings of the library, among many members or among few.
 pub(super) fn config(is_wide: bool) -> Config {
     // A suspicion, and its refutation, take a few rounds to come to all.
-    let (gossip_ms, down_after_ms) = if is_wide { (1_200, 8_000) } else { (300, 2_500) };
+    let (probe_ms, gossip_ms, down_after_ms) = if is_wide { (6_000, 4_000, 20_000) } else { (600, 300, 2_500) };
     let every =
         |ms, members| Some(PeriodicParams { frequency: Duration::from_millis(ms), num_members: count(members) });
     Config {
-        probe_period: Duration::from_millis(600),
-        probe_rtt: Duration::from_millis(200),
+        probe_period: Duration::from_millis(probe_ms),
+        probe_rtt: Duration::from_millis(probe_ms / 3),
         num_indirect_probes: count(3),
         max_transmissions: NonZeroU8::new(8).unwrap_or(NonZeroU8::MIN),
         suspect_to_down_after: Duration::from_millis(down_after_ms),

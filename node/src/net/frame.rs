@@ -77,6 +77,11 @@ impl FrameSender {
         let _ = self.stream.finish();
     }
 
+    /// Gives the stream up: the other side finds it cut.
+    pub fn abort(&mut self) {
+        let _ = self.stream.reset(quinn::VarInt::from_u32(0));
+    }
+
     /// Completes when the other side no longer reads, or the connection is gone.
     pub async fn closed(&mut self) {
         let _ = self.stream.stopped().await;

@@ -3,7 +3,7 @@
 use super::congestion::FlooredCubic;
 use crate::identity::NodeKey;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,10 @@ const NEAR_ALIVE: Duration = Duration::from_millis(400);
 /// The same between nodes of which nothing hangs on the other. Who dials decides: the shorter time holds for both.
 const FAR_IDLE_MS: u32 = 15_000;
 const FAR_ALIVE: Duration = Duration::from_secs(5);
+/// Who is dialled as far tells what it has received after so many packets, or so long: sixty nodes that thanked for each
+/// heartbeat by itself would keep a core busy. What is lost is sent again that much later.
+const FAR_PACKETS: u32 = 10;
+const FAR_THANKS: Duration = Duration::from_millis(150);
 /// First guess of a round trip: decides how soon a lost first packet is sent again.
 const FIRST_RTT: Duration = Duration::from_millis(100);
 /// Queued datagrams beyond this push the oldest out: an old heartbeat is worth nothing.
@@ -31,6 +35,10 @@ const STREAM_WINDOW: u32 = 8 * MIB;
 const SEND_WINDOW: u64 = 16 * MIB as u64;
 
 fn transport(idle_ms: u32, alive: Option<Duration>) -> Arc<TransportConfig> {
+    Arc::new(settings(idle_ms, alive))
+}
+
+fn settings(idle_ms: u32, alive: Option<Duration>) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle_ms))))
@@ -44,7 +52,7 @@ fn transport(idle_ms: u32, alive: Option<Duration>) -> Arc<TransportConfig> {
         .congestion_controller_factory(Arc::new(FlooredCubic::default()))
         .datagram_send_buffer_size(DATAGRAMS_OUT)
         .datagram_receive_buffer_size(Some(DATAGRAMS_IN));
-    Arc::new(config)
+    config
 }
 
 /// Gives a peer that proved who it is the room that peers have.
@@ -73,7 +81,11 @@ pub(super) fn client(tls: QuicClientConfig) -> quinn::ClientConfig {
 /// The same for one that is far.
 pub(super) fn far(near: &quinn::ClientConfig) -> quinn::ClientConfig {
     let mut config = near.clone();
-    config.transport_config(transport(FAR_IDLE_MS, Some(FAR_ALIVE)));
+    let mut thanks = AckFrequencyConfig::default();
+    thanks.ack_eliciting_threshold(VarInt::from_u32(FAR_PACKETS)).max_ack_delay(Some(FAR_THANKS));
+    let mut settings = settings(FAR_IDLE_MS, Some(FAR_ALIVE));
+    settings.ack_frequency_config(Some(thanks));
+    config.transport_config(Arc::new(settings));
     config
 }
 

@@ -20,17 +20,19 @@ use tokio::sync::oneshot;
 /// How often time is an input.
 const TICK_MS: u64 = 5;
 /// The same where no decision waits for it: a node that does not vote only says that it lives.
-const ONLOOKER_TICK_MS: u64 = 50;
+const ONLOOKER_TICK_MS: u64 = 200;
 /// How often the dispatcher beats.
 const BEAT_MS: u64 = 25;
 /// Who is not the dispatcher beats every so many of those; who does not vote at every so many of its ticks.
 const QUIET_BEATS: u64 = 4;
-const ONLOOKER_BEATS: u64 = 8;
+const ONLOOKER_BEATS: u64 = 2;
 /// Nodes that do not vote hear every so many beats of the dispatcher.
 const WORKER_BEATS: u64 = 4;
-/// The same when there are more of them than this: still twice within a lease.
+/// The same when there are more of them than this: still twice within the time for which they wait.
 const MANY_WORKERS: usize = 16;
-const MANY_WORKERS_BEATS: u64 = 7;
+const MANY_WORKERS_BEATS: u64 = 20;
+/// A new dispatcher's first beats are for everybody.
+const FIRST_BEATS: u64 = 3;
 /// With work waiting and no progress for so long, the dispatcher is not turning.
 const TURNING_MS: u64 = 1_000;
 /// How long a port is probed.
@@ -174,7 +176,7 @@ impl PulseThread {
             let now = self.pulse.clock.mono();
             self.pulse.change(|view| view.led_since = now);
             hub.desk.input(DeskInput::Majority(true));
-            self.beaten_at = Mono(0);
+            (self.beaten_at, self.beats) = (Mono(0), 0);
             self.beat(hub, self.pulse.clock.mono());
         }
     }
@@ -301,9 +303,11 @@ impl PulseThread {
         let bytes = Bytes::from(codec::encode(codec::FORMAT, &beat));
         let connected = net.connected();
         let worker_beats = if connected.len() > MANY_WORKERS { MANY_WORKERS_BEATS } else { WORKER_BEATS };
-        let to_workers = leads && (self.beats % worker_beats == 0 || self.goodbye);
+        let to_workers = leads && (self.beats % worker_beats == 0 || self.beats <= FIRST_BEATS || self.goodbye);
+        // Of who only works the dispatcher alone wants to hear; while there is none, whoever may become it.
+        let hears = self.election.heard_dispatcher(now).filter(|_| self.looks_on() && !self.goodbye);
         for node in connected {
-            if to_workers || self.journal.voters.contains(&node) {
+            if to_workers || self.journal.voters.contains(&node) && hears.is_none_or(|only| only == node) {
                 net.send_datagram(node, bytes.clone());
             }
         }

@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use super::facts::facts;
+use super::front::ApiFront;
 use super::identity::{self, Found};
 use super::ward::{self, Stopping};
 use super::worker::{Offer, start_worker};
@@ -16,7 +17,6 @@ use crate::identity::Identity;
 use crate::net::{Net, NetConfig, VersionRange};
 use crate::seed;
 use actix_rt::ArbiterHandle;
-use futures::FutureExt;
 use relais_dispatcher::actor::DispatcherParts;
 use relais_dispatcher::core::CoreConfig;
 use relais_dispatcher::journal::{self, Journal, Opened, PlantedBug, RaftJournal, Store, StoreOptions, SyncMode};
@@ -103,6 +103,7 @@ pub(super) async fn start(
     start_worker(&hub, spawner, offer, (work_dir, reign), &stopping);
     engine.spawn(watch_journal(hub.clone(), journal.clone()));
     engine.spawn(hub.clone().keep_house());
+    engine.spawn(hub.clone().look_over());
     engine.spawn(hub.clone().watch_limits());
     engine.spawn(hub.clone().watch_peer());
     engine.spawn(hub.clone().watch_history());
@@ -303,18 +304,7 @@ fn start_http(config: &StartConfig, hub: &Arc<Hub>) -> Result<actix_web::dev::Se
         http::Api::new(http_config, Arc::new(HubBackend(hub.clone())))
     };
     let (server, _) = api.serve().map_err(StartFailed::of)?;
-    // The server keeps the API alive; once it is gone nobody is answered.
-    let front = Arc::downgrade(&api);
-    hub.set_front(Box::new(move |method, target, body| {
-        let front = front.clone();
-        async move {
-            match front.upgrade() {
-                Some(api) => api.answer_passed_on(&method, &target, body).await,
-                None => (503, "text/plain".to_owned(), b"the node is stopping".to_vec()),
-            }
-        }
-        .boxed()
-    }));
+    hub.set_front(ApiFront::of(&api));
     let handle = server.handle();
     actix_rt::spawn(server);
     Ok(handle)

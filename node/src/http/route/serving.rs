@@ -8,37 +8,42 @@ impl Route {
         matches!(self, Self::Tokens | Self::TokenMake | Self::TokenRevoke(_))
     }
 
-    /// Whether it reads the ledger, so that a node without one passes it on whole.
-    pub(in crate::http) fn reads_ledger(&self) -> bool {
+    /// Whether the node that is asked answers it itself, whether it has a ledger or not. A batch is read and proposed
+    /// by it, with ids of its own, and its answer is no more than what became of that.
+    pub(in crate::http) fn is_of_the_node(&self) -> bool {
         matches!(
             self,
-            Self::Jobs
-                | Self::JobCount
-                | Self::JobsCancel
-                | Self::JobsRetry
-                | Self::Job(_)
-                | Self::JobLogs(_)
-                | Self::JobExplain(_)
-                | Self::JobEvents(_)
-                | Self::JobResult(_)
-                | Self::Group(_)
-                | Self::Nodes
-                | Self::Node(_)
-                | Self::NodeSet(_)
-                | Self::Cluster
-                | Self::Failovers
-                | Self::Settings
-                | Self::SettingsChange
-                | Self::Tokens
-                | Self::Queues
-                | Self::Queue(_)
-                | Self::QueueSet(_)
-                | Self::QueuePause(..)
-                | Self::Schedules
-                | Self::Schedule(_)
-                | Self::Firings(_)
-                | Self::Lease
+            Self::Page(_)
+                | Self::Live
+                | Self::Ready
+                | Self::Metrics
+                | Self::Version
+                | Self::Description
+                | Self::Docs
+                | Self::Problems
+                | Self::SubmitBatch
+                | Self::NodeDrill(_)
+                | Self::Handover
+                | Self::Journal
+                | Self::Recover
         )
+    }
+
+    /// Whether it may be done twice as well as once. A submit may: its job has an id before it is passed on.
+    pub(in crate::http) fn is_repeatable(&self, method: &str) -> bool {
+        method != "POST"
+            || matches!(
+                self,
+                Self::Submit
+                    | Self::JobCancel(_)
+                    | Self::JobsCancel
+                    | Self::GroupCancel(_)
+                    | Self::LeaseSay(..)
+                    | Self::NodeDrain(..)
+                    | Self::QueuePause(..)
+                    | Self::QueuePurge(_)
+                    | Self::SchedulePause(..)
+            )
     }
 
     /// Bytes that its body may have.

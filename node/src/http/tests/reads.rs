@@ -3,6 +3,11 @@
 
 use super::NOOP;
 use super::rig::Served;
+use crate::backend::{Backend, PassedOn};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use relais_protocol::record::TokenRole;
+use serde_json::Value;
 use std::sync::atomic::Ordering;
 
 #[actix_web::test]
@@ -48,15 +53,41 @@ async fn a_full_disk_is_507() {
 }
 
 #[actix_web::test]
-async fn a_node_without_a_ledger_passes_reads_on() {
+async fn a_node_without_a_ledger_passes_on_what_is_not_its_own() {
     let served = Served::with_slots(0);
     served.rig.has_ledger.store(false, Ordering::SeqCst);
     assert_eq!(served.get("/v1/jobs?limit=2").await.text, r#"{"passed":"on"}"#);
-    let made = served.post("/v1/jobs", NOOP).await;
-    assert_eq!((made.status, made.json()["state"].as_str()), (201, Some("queued")));
-    served.get("/v1/jobs/0196/logs?follow=true").await.problem(503);
+    assert_eq!(served.get("/v1/jobs/0196/logs?follow=true").await.text, r#"{"passed":"on"}"#);
+    assert_eq!(served.post("/v1/jobs", NOOP).await.header("location"), "/there");
+    served.post("/v1/schedules/a:trigger", "").await;
+    let batch = served.post("/v1/jobs:batch", &format!("[{NOOP}]")).await;
+    assert_eq!((batch.status, batch.json()["results"][0]["status"].as_u64()), (200, Some(201)));
+    assert_eq!(served.get("/livez").await.status, 200);
     let asked = served.rig.asked.lock().clone();
-    assert!(asked.contains(&"GET /v1/jobs?limit=2".to_owned()), "{asked:?}");
+    let asked: Vec<_> =
+        asked.iter().map(|one| (one.method.as_str(), one.target.as_str(), one.repeatable, one.id.is_some())).collect();
+    let expected = [
+        ("GET", "/v1/jobs?limit=2", true, false),
+        ("GET", "/v1/jobs/0196/logs?follow=true", true, false),
+        ("POST", "/v1/jobs", true, true),
+        ("POST", "/v1/schedules/a:trigger", false, false),
+    ];
+    assert_eq!(asked, expected);
+}
+
+fn asked(method: &str, target: &str, body: &str) -> PassedOn {
+    PassedOn {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        body: body.as_bytes().to_vec(),
+        repeatable: true,
+        id: None,
+        key: None,
+        trace: None,
+        minimal: false,
+        last_event_id: None,
+        caller: ("boss".to_owned(), TokenRole::Admin),
+    }
 }
 
 #[actix_web::test]
@@ -65,24 +96,28 @@ async fn what_is_passed_on_is_answered() {
         future
     }
     let served = Served::with_slots(0);
-    let id = served.job(NOOP).await;
-    let (status, content_type, body) =
-        sent(served.api.answer_passed_on("GET", &format!("/v1/jobs/{id}"), vec![])).await;
-    assert_eq!((status, content_type.as_str()), (200, "application/json"));
-    assert!(String::from_utf8(body).unwrap().contains(&id));
-    for (method, target, expected) in [
-        ("GET", "/v1/jobs/ffff", 404),
-        ("POST", "/v1/jobs", 404),
-        ("PUT", "/v1/jobs", 405),
-        ("GET", "/v1/jobs?x=1", 400),
-    ] {
-        let (status, content_type, _) = served.api.answer_passed_on(method, target, vec![]).await;
-        assert_eq!((status, content_type.as_str()), (expected, "application/problem+json"), "{method} {target}");
+    let id = served.rig.new_job_id();
+    let question = PassedOn { id: Some(id), key: Some("once".to_owned()), ..asked("POST", "/v1/jobs", NOOP) };
+    for (status, deduplicated) in [(201, false), (201, false)] {
+        let answer = sent(served.api.answer_passed_on(question.clone())).await;
+        let body: Vec<Bytes> = answer.body.try_collect().await.unwrap();
+        let job: Value = serde_json::from_slice(&body.concat()).unwrap();
+        assert_eq!((answer.head.status, answer.head.whole), (status, true), "{job}");
+        let said = (job["id"].as_str(), job["submitted_by"].as_str(), job["deduplicated"].as_bool());
+        assert_eq!(said, (Some(id.to_string().as_str()), Some("boss"), Some(deduplicated)));
+        assert_eq!(answer.head.headers[0], ("location".to_owned(), format!("/v1/jobs/{id}")));
     }
-    let (_, _, standing) = served.api.answer_passed_on("POST", "/internal/token", vec![]).await;
+    assert_eq!(served.rig.jobs(), 1, "the same id, and no second job");
+    for (method, target, expected) in
+        [("GET", "/v1/jobs/ffff", 404), ("GET", "/livez", 404), ("PUT", "/v1/jobs", 405), ("GET", "/v1/jobs?x=1", 400)]
+    {
+        let head = served.api.answer_passed_on(asked(method, target, "")).await.head;
+        assert_eq!((head.status, head.content_type.as_str()), (expected, "application/problem+json"), "{target}");
+    }
+    let followed = served.api.answer_passed_on(asked("GET", "/v1/events", "")).await.head;
+    assert_eq!((followed.status, followed.whole), (200, false));
+    let standing = served.api.token_standing(b"");
     assert_eq!(standing, br#"{"any_token":false,"any_admin":false,"shown":null}"#);
-    // No client reaches that.
-    served.post("/internal/token", "").await.problem(404);
 }
 
 #[actix_web::test]

@@ -1,12 +1,13 @@
 //! A node of one ledger behind the API, and a client in front of it.
 
 use crate::backend::{
-    Backend, ClusterVitals, NodeVitals, NotFresh, OutputChunk, OutputFailed, OutputStream, ProposeFailed, Readiness,
-    RecoverPlan, Standpoint,
+    Backend, ClusterVitals, NodeVitals, NotFresh, OutputChunk, OutputFailed, OutputStream, Passed, PassedHead,
+    PassedOn, ProposeFailed, Readiness, RecoverPlan, Standpoint,
 };
 use crate::http::{Api, HttpConfig};
-use futures::FutureExt;
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_dispatcher::rows::MemoryRows;
@@ -39,7 +40,7 @@ pub(super) struct Rig {
     pub(super) disk_full: AtomicBool,
     events: broadcast::Sender<Arc<(Index, Vec<Event>)>>,
     pub(super) outputs: Mutex<Outputs>,
-    pub(super) asked: Mutex<Vec<String>>,
+    pub(super) asked: Mutex<Vec<PassedOn>>,
 }
 
 impl Rig {
@@ -147,16 +148,21 @@ impl Backend for Rig {
         self.has_ledger.load(Ordering::SeqCst)
     }
 
-    fn pass_on(
-        &self,
-        method: &str,
-        target: &str,
-        _: Vec<u8>,
-    ) -> BoxFuture<'static, Result<(u16, String, Vec<u8>), NotFresh>> {
-        self.asked.lock().push(format!("{method} {target}"));
-        let token = target.starts_with("/internal");
-        let body = if token { r#"{"any_token":false,"any_admin":false,"shown":null}"# } else { r#"{"passed":"on"}"# };
-        async move { Ok((200, "application/json".to_owned(), body.as_bytes().to_vec())) }.boxed()
+    fn pass_on(&self, request: PassedOn) -> BoxFuture<'static, Result<Passed, NotFresh>> {
+        let head = PassedHead {
+            status: 200,
+            content_type: "application/json".to_owned(),
+            headers: vec![("location".to_owned(), "/there".to_owned())],
+            stale_ms: None,
+            whole: !request.target.contains("follow"),
+        };
+        self.asked.lock().push(request);
+        let pieces = [r#"{"passed":"#, r#""on"}"#].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
+        async move { Ok(Passed { head, body: stream::iter(pieces).boxed() }) }.boxed()
+    }
+
+    fn token_elsewhere(&self, _hex: String) -> BoxFuture<'static, Result<Vec<u8>, NotFresh>> {
+        async move { Ok(br#"{"any_token":false,"any_admin":false,"shown":null}"#.to_vec()) }.boxed()
     }
 
     fn lease(&self, ask: LeaseAsk, _: std::time::Duration) -> BoxFuture<'static, Result<Granted, ProposeFailed>> {

@@ -190,3 +190,39 @@ fn every_small_situation_keeps_the_rules() {
         }
     }
 }
+
+fn next(now: &Members, nodes: &[Applicant]) -> (Option<u32>, Option<u32>) {
+    let wanted = wanted(raft(1), now, nodes, Rules { voters: 3, ..RULES });
+    (wanted.learner.map(|raft| raft.node().0), wanted.gone.map(|raft| raft.node().0))
+}
+
+#[test]
+fn two_follow_beside_the_voters_and_no_more() {
+    assert_eq!(next(&members(&[1], &[]), &up(8)), (Some(2), None));
+    assert_eq!(next(&members(&[1, 2, 3], &[]), &up(8)), (Some(4), None));
+    assert_eq!(next(&members(&[1, 2, 3], &[4]), &up(8)), (Some(5), None));
+    assert_eq!(next(&members(&[1, 2, 3], &[4, 5]), &up(8)), (None, None));
+    assert_eq!(next(&members(&[1, 2, 3], &[4, 5, 6, 7]), &up(8)), (None, Some(6)));
+}
+
+#[test]
+fn who_follows_keeps_its_place_for_a_while() {
+    let with_4 = |four: Applicant| vec![node(1), node(2), node(3), four, node(5), node(6)];
+    let now = members(&[1, 2, 3], &[4, 5]);
+    assert_eq!(next(&now, &with_4(gone(4, 60_000))), (None, None));
+    assert_eq!(next(&now, &with_4(gone(4, 60_001))), (Some(6), None));
+    // Back again it is one too many, and the older ones are kept.
+    assert_eq!(next(&members(&[1, 2, 3], &[4, 5, 6]), &up(6)), (None, Some(6)));
+    // Who is away is not taken out: it could not be told.
+    assert_eq!(next(&members(&[1, 2, 3], &[4, 5, 6]), &with_4(gone(4, 70_000))), (None, None));
+}
+
+#[test]
+fn those_who_follow_fall_with_others_than_the_voters_where_they_can() {
+    let rack = |id: u32, rack: &str| Applicant { domain: rack.into(), ..node(id) };
+    let nodes = [rack(1, "a"), rack(2, "b"), rack(3, "c"), rack(4, "a"), rack(5, "a"), rack(6, "d"), rack(7, "b")];
+    assert_eq!(next(&members(&[1, 2, 3], &[]), &nodes), (Some(4), None));
+    assert_eq!(next(&members(&[1, 2, 3], &[4]), &nodes), (Some(6), None));
+    // A journal that follows is not given up for one that would have to catch up.
+    assert_eq!(next(&members(&[1, 2, 3], &[5, 6]), &nodes), (None, None));
+}
