@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// How often the house is looked after.
 const EVERY: Duration = Duration::from_millis(250);
+/// A node that only works, and whose peers seldom change, looks after them every so many times.
+const ONLOOKER_TURNS: u64 = 4;
 /// How long a change of voters may take, those who are new catching up included.
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
 /// A change of voters that is half done for so long was left so by another dispatcher, in ms.
@@ -33,8 +35,14 @@ impl Hub {
     /// Looks after the house until the node is gone.
     pub async fn keep_house(self: Arc<Self>) {
         let mut absences = Absences::default();
-        loop {
-            self.rest(EVERY).await;
+        let mut tick = tokio::time::interval(EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        for turn in 0_u64.. {
+            tick.tick().await;
+            // Looked at each time: who gets a seat needs links to the others at once.
+            if self.pulse.view().looks_on() && turn % ONLOOKER_TURNS != 0 {
+                continue;
+            }
             self.keep_peers();
             self.clone().fetch_ca_key().await;
             if self.pulse.view().leads {

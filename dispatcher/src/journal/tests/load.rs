@@ -3,6 +3,7 @@
 use super::super::memory::Switchboard;
 use super::super::*;
 use super::fixture::{Node, cluster, set};
+use relais_protocol::ids::Index;
 use std::sync::atomic::Ordering;
 
 /// The syncs of the log against the acknowledged appends: what must hold if nothing is acknowledged before it is
@@ -59,11 +60,11 @@ async fn checkpoints_come_with_the_load_and_hold_all_rows() {
     let dir = tempfile::tempdir().unwrap();
     let board = Switchboard::new();
     let node = cluster(&board, dir.path(), 1).await.remove(0);
-    let large = vec![5; 300_000];
+    let (large, mut last) = (vec![5; 300_000], Index(0));
     let mut expected = std::collections::BTreeMap::new();
     for n in 0..100u64 {
         let value = if n % 3 == 0 { &large[..] } else { b"small" };
-        node.propose(set(n % 40, value)).await;
+        last = node.propose(set(n % 40, value)).await.0;
         expected.insert((n % 40).to_be_bytes().to_vec(), value.to_vec());
     }
     let mut checkpoint = node.journal.checkpoint();
@@ -75,6 +76,7 @@ async fn checkpoints_come_with_the_load_and_hold_all_rows() {
     node.stop(&board).await;
     let node = Node::start(&board, dir.path(), 1, SyncMode::default()).await;
     node.stand_until_leader().await;
+    node.applies(last).await;
     assert_eq!(node.machine.rows(), expected);
     assert!(node.machine.applied().len() < 100, "it began at a checkpoint");
 }
