@@ -159,7 +159,7 @@ impl DispatcherActor {
 
     fn step(&mut self, input: Input, ctx: &mut Context<Self>) {
         let now = self.parts.outlet.now();
-        let effects = self.core.handle(now, &self.parts.machine.read(), input);
+        let effects = self.core.handle(now, &self.parts.machine.own(), input);
         for effect in effects {
             if let Some(batch) = self.perform(effect) {
                 self.propose(&batch, ctx);

@@ -53,11 +53,17 @@ impl LedgerMachine {
         self.ledger.write().count_from(since);
     }
 
+    /// Reads what was applied here, whatever stands in for it: what is dispatched, healed and recovered rests on that.
+    #[must_use]
+    pub fn own(&self) -> RwLockReadGuard<'_, Ledger> {
+        self.ledger.read_recursive()
+    }
+
     /// Reads. Applying waits for the guard to be dropped. Who reads may read once more meanwhile: a plain
     /// read lock would wait for the writer that waits for the first one.
     #[must_use]
     pub fn read(&self) -> RwLockReadGuard<'_, Ledger> {
-        if self.stands_in() { self.overview.read_recursive() } else { self.ledger.read_recursive() }
+        if self.stands_in() { self.overview.read_recursive() } else { self.own() }
     }
 }
 

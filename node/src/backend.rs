@@ -5,9 +5,9 @@
 
 use crate::figures::Page;
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use parking_lot::RwLockReadGuard;
 use relais_dispatcher::ledger::{Event, Ledger};
 use relais_protocol::ids::{Fence, Index, JobId, NodeId, Reign};
@@ -227,6 +227,17 @@ pub struct Passed {
     pub head: PassedHead,
     /// The body, piece by piece.
     pub body: BoxStream<'static, io::Result<Bytes>>,
+}
+
+impl Passed {
+    /// Keeps `held` until the body has ended.
+    #[must_use]
+    pub fn with(self, held: impl Send + 'static) -> Self {
+        let body = self.body.inspect(move |_| {
+            let _ = &held;
+        });
+        Self { head: self.head, body: body.boxed() }
+    }
 }
 
 /// What the HTTP API asks of its node.

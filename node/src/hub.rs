@@ -179,7 +179,9 @@ pub struct Hub {
     unseating: AtomicBool,
     /// Peers that were, each in which run of its process.
     unseated: Mutex<BTreeMap<NodeId, Incarnation>>,
-    /// What another node told of the cluster.
+    /// Requests that may be passed on at once.
+    passing: Arc<Semaphore>,
+    /// What the dispatcher told of the cluster.
     told: overview::Told,
     /// Who forks the journal, or begins it anew: one at a time.
     journal_turn: tokio::sync::Mutex<()>,
@@ -265,6 +267,7 @@ impl Hub {
             leaving: AtomicBool::new(false),
             unseating: AtomicBool::new(false),
             unseated: Mutex::default(),
+            passing: Arc::new(Semaphore::new(passing::PASSED_ON_MAX)),
             told: overview::Told::default(),
             journal_turn: tokio::sync::Mutex::default(),
         }))

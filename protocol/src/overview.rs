@@ -1,5 +1,5 @@
 //! What a node that keeps no ledger knows of the cluster: who belongs to it, who votes, the settings and the tokens.
-//! It asks a voter for it every few seconds, and is told only what is new.
+//! It asks the dispatcher for it every few seconds, and is told only what is new.
 
 use crate::codec;
 use crate::ids::{ClusterId, Incarnation, NodeId, RaftId, Reign};

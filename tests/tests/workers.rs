@@ -49,7 +49,8 @@ fn two_nodes_that_only_work_reach_each_other_through_a_voter() {
     let row = seen(&cluster, other, one).expect("a node");
     assert!(row["actors"].as_array().is_some_and(|actors| !actors.is_empty()), "it was asked itself: {row}");
 
-    let index = seen(&cluster, other, one).and_then(|row| row["journal_index"].as_u64()).expect("figures by gossip");
+    let index = cluster
+        .until("figures by gossip", |cluster| seen(cluster, other, one).and_then(|row| row["journal_index"].as_u64()));
     let more = cluster.submit_all(&[json!({"kind": "noop", "payload": {}})]);
     cluster.await_state(&more[0], "succeeded");
     cluster.until("newer figures by gossip", |cluster| {

@@ -218,7 +218,7 @@ impl Hub {
         if !view.leads {
             return Reply::NotDispatcher(view.dispatcher);
         }
-        let ledger = self.machine.read();
+        let ledger = self.machine.own();
         Reply::Lineage { lineage: ledger.lineage().to_vec(), applied: ledger.applied() }
     }
 

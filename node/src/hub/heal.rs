@@ -118,7 +118,7 @@ impl Hub {
         let Some(Reply::Lineage { lineage: theirs, applied: reached }) = answer else {
             return Err("the dispatcher did not say which histories it has".to_owned());
         };
-        let ledger = self.machine.read();
+        let ledger = self.machine.own();
         Ok((ledger.reign(), common_point((ledger.lineage(), ledger.applied()), (&theirs, reached))))
     }
 
@@ -129,7 +129,7 @@ impl Hub {
         let mut out = BufWriter::new(file);
         let (mut cursor, mut chunks) = (None, 0);
         loop {
-            let ledger = self.machine.read();
+            let ledger = self.machine.own();
             let (chunk, now) = (ledger.export_since(since, cursor.as_ref()), ledger.now());
             drop(ledger);
             let last = chunk.next.is_none();

@@ -112,7 +112,7 @@ impl Hub {
     /// What has to be in the journal before the next reign: it was forked, and the ledger does not know yet.
     pub fn history_to_begin(&self) -> Option<Takeover> {
         let mark = self.journal()?.status().borrow().fork?;
-        let known = self.machine.read().reign().generation;
+        let known = self.machine.own().reign().generation;
         if mark.generation <= known {
             return None;
         }

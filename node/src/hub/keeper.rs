@@ -200,6 +200,9 @@ pub async fn watch_journal(hub: Arc<Hub>, journal: Arc<dyn Journal>) {
             let now = status.borrow_and_update();
             if !told.as_ref().is_some_and(|told| told.is_but_progress(&now)) {
                 hub.history.note(now.history);
+                if now.role == Role::Leader {
+                    hub.machine.stand_in(false);
+                }
                 hub.pulse.journal(&hub.status_to_go_by(&now));
                 hub.look_again(&now);
                 told = Some(now.clone());

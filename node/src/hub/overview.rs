@@ -1,12 +1,12 @@
 //! How a node sees the cluster whose journal follows nobody. Of many workers only a few follow the journal; the others
-//! ask a voter every few seconds for the small tables (nodes, settings, tokens) and for who votes, and have it answer
-//! what they are asked about jobs. A node goes over to that, and back, by what it is told: a journal that follows is
-//! known to whoever leads.
+//! ask the dispatcher every few seconds for the small tables (nodes, settings, tokens) and for who votes, and have it
+//! answer what they are asked about jobs. A node goes over to that, and back, by what it is told: a journal that follows
+//! is known to whoever leads.
 
 use super::Hub;
 use parking_lot::Mutex;
-use relais_dispatcher::journal::JournalStatus;
-use relais_protocol::ids::{Index, JobId, NodeId};
+use relais_dispatcher::journal::{JournalStatus, Role};
+use relais_protocol::ids::{Index, JobId};
 use relais_protocol::message::{Call, Reply};
 use relais_protocol::overview::Overview;
 use std::sync::Arc;
@@ -89,20 +89,23 @@ impl Hub {
         }
     }
 
-    /// Asks once; how long to wait before the next time.
+    /// Asks the dispatcher once; how long to wait before the next time. Another one might not know of what was
+    /// committed since, or never hear of it.
     async fn ask_overview(self: &Arc<Self>) -> Duration {
         let have = self.told.last.lock().hash;
-        for node in self.voters_in_reach() {
-            let answer = self.call(node, &Call::Overview { have }, ANSWER_LIMIT).await;
-            if let Some(Reply::Overview { applied, news }) = answer {
-                return self.note_overview(applied, news);
-            }
+        let Some(dispatcher) = self.pulse.view().dispatcher.filter(|node| *node != self.me.node) else { return SOON };
+        match self.call(dispatcher, &Call::Overview { have }, ANSWER_LIMIT).await {
+            Some(Reply::Overview { applied, news }) => self.note_overview(applied, news),
+            _ => SOON,
         }
-        SOON
     }
 
     fn note_overview(self: &Arc<Self>, applied: Index, news: Option<Box<Overview>>) -> Duration {
         let Some(journal) = self.journal() else { return SOON };
+        // A journal of a history that is over is brought back by its own way, and has rows that nobody else has.
+        if self.is_overtaken() {
+            return SOON;
+        }
         let status = journal.status().borrow().clone();
         let is_news = news.is_some();
         let (overview, before) = {
@@ -119,6 +122,7 @@ impl Hub {
         }
         let step = step(&status, &overview, before, applied);
         let (stood_in, stands_in) = (self.machine.stands_in(), step == Step::LooksOn);
+        let stands_in = stands_in && status.role != Role::Leader;
         if step != Step::Waits && stands_in != stood_in {
             tracing::info!(follows = !stands_in, "whether this node's journal follows the cluster's has changed");
             self.machine.stand_in(stands_in);
@@ -130,9 +134,10 @@ impl Hub {
         if step == Step::Waits { SOON } else { EVERY }
     }
 
-    /// The journal's status; of one that follows nobody, with the voters as another node told of them.
-    pub(super) fn status_to_go_by(&self, own: &JournalStatus) -> JournalStatus {
-        if !self.machine.stands_in() {
+    /// The journal's status; of one that follows nobody, with the voters as the dispatcher told of them. Whoever votes
+    /// by its own account does so at once: there may be no dispatcher to ask.
+    pub fn status_to_go_by(&self, own: &JournalStatus) -> JournalStatus {
+        if !self.machine.stands_in() || own.voters.contains(&own.id) {
             return own.clone();
         }
         let overview = self.told.last.lock().overview.clone();
@@ -147,12 +152,13 @@ impl Hub {
 
     /// Answers a node that asks.
     pub(super) fn overview_here(&self, have: u64) -> Reply {
-        let Some(journal) = self.journal().filter(|_| self.ledger_is_here()) else {
-            return Reply::Failed("this node has no ledger either".to_owned());
+        let view = self.pulse.view();
+        let Some(journal) = self.journal().filter(|_| view.leads) else {
+            return Reply::NotDispatcher(view.dispatcher);
         };
         let status = journal.status().borrow().clone();
         let applied = status.applied.unwrap_or_default();
-        let mut overview = self.machine.read().overview();
+        let mut overview = self.machine.own().overview();
         (overview.voters, overview.learners) = (status.voters, status.learners);
         let news = (overview.hash() != have).then(|| Box::new(overview));
         Reply::Overview { applied, news }
@@ -162,11 +168,15 @@ impl Hub {
     pub(super) fn why_told_too_little(&self) -> Option<String> {
         let at = self.told.last.lock().at.unwrap_or_default();
         let ago = self.clock.mono().0.saturating_sub(at);
-        (ago > TOLD_MS).then(|| format!("it keeps no journal, and no voter has answered it for {ago} ms"))
+        (ago > TOLD_MS).then(|| format!("it keeps no journal, and the dispatcher has not answered it for {ago} ms"))
     }
 
     /// Which of `jobs` are in the record; nothing if nobody says.
     pub(super) async fn known_elsewhere(self: &Arc<Self>, jobs: &[JobId]) -> Option<Vec<bool>> {
+        if self.is_overtaken() {
+            // What is to be merged is not in the record yet.
+            return None;
+        }
         let mut known = Vec::new();
         for part in jobs.chunks(JOBS_AT_ONCE) {
             let dispatcher = self.pulse.view().dispatcher?;
@@ -185,18 +195,6 @@ impl Hub {
         }
         let ledger = self.machine.read();
         Reply::Known(jobs.iter().map(|job| ledger.job(*job).is_some()).collect())
-    }
-
-    /// Voters that are linked; while nobody knows who votes, whoever is.
-    fn voters_in_reach(&self) -> Vec<NodeId> {
-        let Some(net) = self.net() else { return Vec::new() };
-        let view = self.pulse.view();
-        let mut linked = net.connected();
-        linked.retain(|node| view.voters.is_empty() || view.voters.contains(node) || view.dispatcher == Some(*node));
-        // Each node asks another one first.
-        let first = self.me.node.0 as usize % linked.len().max(1);
-        linked.rotate_left(first);
-        linked
     }
 }
 

@@ -10,7 +10,7 @@ use super::calls::{HELD, PAUSE};
 use crate::backend::{NotFresh, Passed, PassedHead, PassedOn};
 use crate::net::{FrameReceiver, FrameSender, Purpose};
 use crate::pulse::Changes;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use relais_protocol::codec;
@@ -23,6 +23,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// The longest wait that a read may ask for, and the time for its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(610);
+/// How long a stream may take to begin: there is a limit to how many there are.
+const OPEN_LIMIT: Duration = Duration::from_secs(1);
+/// How long the body of an answer may take that was there as a whole when its head was sent.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// Requests that a node has passed on at once; what the API and the journal need of a link beside them is left.
+pub(super) const PASSED_ON_MAX: usize = 700;
 /// How long an answer about a token may take.
 const TOKEN_LIMIT: Duration = Duration::from_secs(2);
 /// Bytes of a body that one frame carries.
@@ -54,12 +60,17 @@ impl Hub {
     /// Has another node answer a request: the dispatcher, or whoever can. A node that has just started is
     /// connected to none yet, so the request is held a while.
     pub(super) async fn pass_on_anywhere(self: Arc<Self>, request: PassedOn) -> Result<Passed, NotFresh> {
+        let Ok(place) = self.passing.clone().try_acquire_owned() else {
+            return Err(NotFresh(format!(
+                "this node keeps no journal and has passed on {PASSED_ON_MAX} requests already; ask another"
+            )));
+        };
         let question = Bytes::from(codec::encode(codec::FORMAT, &request));
         let deadline = Instant::now() + HELD;
         loop {
             for node in self.others() {
                 match self.pass_on_to(node, question.clone()).await {
-                    Tried::Answered(passed) => return Ok(passed),
+                    Tried::Answered(passed) => return Ok(passed.with(place)),
                     Tried::Unknown if !request.repeatable => {
                         let name = self.name_of(node).unwrap_or_else(|| node.to_string());
                         let why = format!(
@@ -78,20 +89,28 @@ impl Hub {
     }
 
     async fn pass_on_to(&self, node: NodeId, question: Bytes) -> Tried {
-        let Some(net) = self.net() else { return Tried::Untouched };
-        let Ok((mut send, mut recv)) = net.open(node, Purpose::Api).await else { return Tried::Untouched };
-        if send.send(question).await.is_err() {
-            return Tried::Unknown;
-        }
-        send.finish();
         // The link to a machine that died is noticed late: that another dispatches is known sooner.
         let mut changed = self.pulse.changed();
+        let Some(net) = self.net() else { return Tried::Untouched };
+        let Ok(Ok((mut send, mut recv))) = timeout(OPEN_LIMIT, net.open(node, Purpose::Api)).await else {
+            return Tried::Untouched;
+        };
+        let asked = async {
+            send.send(question).await.ok()?;
+            send.finish();
+            recv.next().await.ok()?
+        };
         let answered = tokio::select! {
-            answered = timeout(ANSWER_LIMIT, recv.next()) => answered,
+            biased;
+            answered = timeout(ANSWER_LIMIT, asked) => answered,
             () = changed.dispatcher_changes() => return Tried::Unknown,
         };
-        let Ok(Ok(Some(head))) = answered else { return Tried::Unknown };
+        let Ok(Some(head)) = answered else { return Tried::Unknown };
         match codec::decode::<Option<PassedHead>>(codec::FORMAT, &head, CALL_BYTES_MAX) {
+            Ok(Some(head)) if head.whole => match timeout(BODY_LIMIT, whole_of(recv)).await {
+                Ok(Some(body)) => Tried::Answered(Passed { head, body: stream::iter([Ok(body)]).boxed() }),
+                _ => Tried::Unknown,
+            },
             Ok(Some(head)) => Tried::Answered(Passed { head, body: pieces_of(recv, changed) }),
             Ok(None) => Tried::Untouched,
             Err(_) => Tried::Unknown,
@@ -175,12 +194,22 @@ async fn write_body(mut send: FrameSender, mut body: stream::BoxStream<'static, 
     }
 }
 
+/// The frames of a stream in one; nothing if it breaks off.
+async fn whole_of(mut recv: FrameReceiver) -> Option<Bytes> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = recv.next().await.ok()? {
+        whole.extend_from_slice(&piece);
+    }
+    Some(whole.freeze())
+}
+
 /// The frames of a stream as a body. It breaks off when the role moves: who follows something asks again, and does not
 /// wait for a machine that may be gone.
 fn pieces_of(recv: FrameReceiver, changed: Changes) -> stream::BoxStream<'static, io::Result<Bytes>> {
     stream::unfold(Some((recv, changed)), |from| async {
         let (mut recv, mut changed) = from?;
         let next = tokio::select! {
+            biased;
             next = recv.next() => next.map_err(io::Error::other),
             () = changed.dispatcher_changes() => Err(io::Error::other("the dispatcher has changed")),
         };

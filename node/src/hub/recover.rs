@@ -31,7 +31,7 @@ impl Hub {
             applied: status.applied,
             voters: status.voters.iter().map(|raft| raft.node()).collect(),
             dispatcher: self.pulse.view().dispatcher,
-            reign: self.machine.read().reign(),
+            reign: self.machine.own().reign(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Hub {
         if let Some(node) = holdings.iter().find_map(|held| held.dispatcher) {
             return Err(format!("there is a dispatcher, `{}`: nothing is to be recovered", name(node)));
         }
-        if !voters.contains(&self.me.node) {
+        if !voters.contains(&self.me.node) || self.machine.stands_in() {
             return Err(format!("node `{}` is no voter and holds no whole journal; ask a voter", self.me.name));
         }
         if let Some(node) = lost.iter().find(|node| !voters.contains(node)) {

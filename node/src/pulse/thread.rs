@@ -128,7 +128,7 @@ impl PulseThread {
         let status = journal.status();
         let status = status.borrow();
         if last_log(&status) != self.journal.last_log {
-            self.journal = journal_view(&status);
+            self.journal = journal_view(&hub.status_to_go_by(&status));
             drop(status);
             self.step(hub, Input::Journal(self.journal.clone()));
         }

@@ -249,9 +249,12 @@ async fn start_journal(hub: &Arc<Hub>, store: Store, engine: &Handle) -> Result<
     // Closed before anybody can reach it.
     journal.close(hub.space_is_low());
     hub.set_journal(journal.clone());
+    // One that only followed may have been given up since: it is read again once the dispatcher says that it follows.
+    let status = journal.status().borrow().clone();
+    hub.machine.stand_in(status.applied.is_some() && !status.voters.contains(&status.id));
     hub.note_journal().await.map_err(StartFailed)?;
     let (reign, dispatcher) = {
-        let ledger = hub.machine.read();
+        let ledger = hub.machine.own();
         (ledger.reign(), ledger.dispatcher())
     };
     if let Some((node, incarnation)) = dispatcher {
