@@ -127,17 +127,24 @@ impl Hub {
             tracing::info!(follows = !stands_in, "whether this node's journal follows the cluster's has changed");
             self.machine.stand_in(stands_in);
         }
-        if is_news || stands_in != stood_in {
+        if is_news || stands_in || stood_in {
             // As it is now: whoever is told of a change tells it under the same guard.
             self.pulse.journal(&self.status_to_go_by(&journal.status().borrow()));
         }
         if step == Step::Waits { SOON } else { EVERY }
     }
 
-    /// The journal's status; of one that follows nobody, with the voters as the dispatcher told of them. Whoever votes
-    /// by its own account does so at once: there may be no dispatcher to ask.
+    /// Whether this journal votes by its own account, and that is not older than what was told. Such a one does so at
+    /// once: there may be no dispatcher to ask. A voter whose seat was given away while it was gone never hears of it.
+    pub(super) fn votes_by_own(&self, own: &JournalStatus) -> bool {
+        let last = self.told.last.lock();
+        let is_newer = own.last_log.is_some_and(|at| at.index > last.applied.0);
+        own.voters.contains(&own.id) && (is_newer || last.overview.voters.contains(&own.id))
+    }
+
+    /// The journal's status; of one that follows nobody, with the voters as the dispatcher told of them.
     pub fn status_to_go_by(&self, own: &JournalStatus) -> JournalStatus {
-        if !self.machine.stands_in() || own.voters.contains(&own.id) {
+        if !self.machine.stands_in() || self.votes_by_own(own) {
             return own.clone();
         }
         let overview = self.told.last.lock().overview.clone();
@@ -193,7 +200,7 @@ impl Hub {
         if !self.pulse.view().leads || self.clone().make_fresh().await.is_err() {
             return Reply::NotDispatcher(self.pulse.view().dispatcher);
         }
-        let ledger = self.machine.read();
+        let ledger = self.machine.own();
         Reply::Known(jobs.iter().map(|job| ledger.job(*job).is_some()).collect())
     }
 }

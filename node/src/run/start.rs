@@ -115,7 +115,7 @@ pub(super) async fn start(
     hub.pulse.start(Arc::downgrade(&hub), seed).map_err(|e| StartFailed(format!("no thread for heartbeats: {e}")))?;
     let join_line = if founded { Some(first_join_line(&hub).await?) } else { None };
     learn_tokens(&config, &hub).await;
-    let server = start_http(&config, &hub)?;
+    let server = start_http(&config, &hub, founded)?;
     tell(&config, &hub, join_line.as_deref());
     Ok(Running { hub, journal, net, server, stopping })
 }
@@ -287,18 +287,30 @@ fn start_dispatcher(hub: &Arc<Hub>, arbiter: ArbiterHandle, journal: Arc<RaftJou
 /// be served to other machines hangs on them.
 async fn learn_tokens(config: &StartConfig, hub: &Arc<Hub>) {
     let waits = async {
-        while hub.machine.read().cluster().is_none() {
+        while knows_nothing(hub) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     if !config.http.ip().is_loopback() && !config.insecure_http {
-        // Without the ledger in time the address is refused, with the reason.
+        // Whoever knows of no token by then has the address refused, with the reason.
         let _ = tokio::time::timeout(FOUND_LIMIT, waits).await;
     }
 }
 
-fn start_http(config: &StartConfig, hub: &Arc<Hub>) -> Result<actix_web::dev::ServerHandle, StartFailed> {
-    let tokens = hub.machine.read().tokens().any(|token| token.role != relais_protocol::record::TokenRole::Join);
+/// Whether this node knows nothing of its cluster yet.
+fn knows_nothing(hub: &Hub) -> bool {
+    hub.machine.read().cluster().is_none()
+}
+
+fn start_http(
+    config: &StartConfig,
+    hub: &Arc<Hub>,
+    founded: bool,
+) -> Result<actix_web::dev::ServerHandle, StartFailed> {
+    // Who keeps no journal and finds no dispatcher does not know of the tokens: it serves nobody from another machine
+    // without one all the same, since each is asked after.
+    let tokens = !founded && knows_nothing(hub)
+        || hub.machine.read().tokens().any(|token| token.role != relais_protocol::record::TokenRole::Join);
     http::may_bind(config.http, tokens, config.insecure_http).map_err(StartFailed)?;
     let http_config = http::HttpConfig { addr: config.http, insecure: config.insecure_http, names: host_names(config) };
     let api = {
