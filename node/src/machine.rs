@@ -13,6 +13,10 @@ use relais_protocol::time::Mono;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// File descriptors that are not for clients of the API: where few may be open, the journal, the other nodes and
+/// what jobs write come first.
+pub const FILES_KEPT: u64 = 112;
+
 /// A figure that could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FigureError {

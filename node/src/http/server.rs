@@ -6,7 +6,7 @@
 
 use super::connection::Connection;
 use super::{Api, ServeError, answer_http};
-use crate::machine::open_files_max;
+use crate::machine::{FILES_KEPT, open_files_max};
 use actix_http::error::DispatchError;
 use actix_http::{Extensions, HttpService, KeepAlive, Request};
 use actix_service::{
@@ -33,8 +33,6 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 2_048;
-/// File descriptors that are not for clients of the API.
-const FILES_KEPT: u64 = 112;
 
 /// Binds, and makes the server that runs once it is awaited or spawned.
 pub(super) fn serve(api: &Arc<Api>, addr: SocketAddr) -> Result<(Server, SocketAddr), ServeError> {

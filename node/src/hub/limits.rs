@@ -13,7 +13,7 @@
 
 use super::Hub;
 use super::slow::SlowDisk;
-use crate::machine::{free_bytes, open_files_max, process_figures};
+use crate::machine::{FILES_KEPT, free_bytes, open_files_max, process_figures};
 use crate::membership::{LimitVitals, MemberState};
 use relais_dispatcher::core::Input;
 use relais_dispatcher::journal::{self, Journal};
@@ -101,6 +101,13 @@ pub(super) fn reason(limits: &LimitVitals) -> Option<String> {
     })
 }
 
+/// Whether so many of `max` descriptors are `open` that hardly any are left for clients: a quarter of all, or, where
+/// few may be open, most of those that clients can't have ([`FILES_KEPT`]), of which a node at rest has some 45 open.
+fn are_short(open: u64, max: u64) -> bool {
+    let left = (max / 4).max((FILES_KEPT * 3 / 4).min(max / 3));
+    open >= max - left
+}
+
 impl Hub {
     /// Looks at the space now; whether there is too little.
     pub fn space_is_low(&self) -> bool {
@@ -136,7 +143,7 @@ impl Hub {
 
     fn look_at_files(&self) {
         if let (Ok(figures), Ok(max)) = (process_figures(), open_files_max()) {
-            self.limits.files_short.store(figures.open_fds >= max - max / 4, Ordering::Relaxed);
+            self.limits.files_short.store(are_short(figures.open_fds, max), Ordering::Relaxed);
         }
     }
 
@@ -236,6 +243,17 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_that_have_all_they_can_are_too_many() {
+        // (descriptors that may be open, of them open, whether that is nearly all)
+        let few = 256 - FILES_KEPT;
+        let cases = [(256, few, false), (256, few + 40, true), (256, 100, false), (1_024, 767, false), (1_024, 768, true)];
+        for (max, open, wanted) in cases {
+            assert_eq!(are_short(open, max), wanted, "{open} of {max}");
+        }
+        assert!(!are_short(50, 80) && are_short(60, 80) && !are_short(1 << 40, u64::MAX));
+    }
 
     #[test]
     fn the_floor_closes_and_a_little_more_opens() {
