@@ -73,6 +73,7 @@ use relais_dispatcher::ledger::Event;
 use relais_dispatcher::machine::LedgerMachine;
 use relais_protocol::ids::{Incarnation, Index, NodeId, RaftId};
 use relais_protocol::record::NodeFacts;
+use relais_protocol::time::Mono;
 use relais_worker::actor::Bench;
 use relais_worker::output::Output;
 use std::collections::BTreeMap;
@@ -308,7 +309,13 @@ impl Hub {
     /// anything comes of them.
     pub async fn rest(&self, usual: Duration) {
         let times = if self.pulse.view().looks_on() { LOOKING_ON_TIMES } else { 1 };
-        tokio::time::sleep(usual * times).await;
+        self.turn(usual * times).await;
+    }
+
+    /// Waits for the next turn, one `every` so long. Turns are counted from the start of the process, so that all
+    /// watchers wake together: a thread that has nothing to do is woken once for all of them.
+    pub async fn turn(&self, every: Duration) {
+        tokio::time::sleep(until_turn(self.clock.mono(), every)).await;
     }
 
     /// The transport, once it has started.
@@ -338,5 +345,25 @@ impl Hub {
         }
         let row = self.machine.read().node(node).map(|row| row.name.clone());
         row.or_else(|| self.addresses.read().get(&node).map(|(name, _)| name.clone()))
+    }
+}
+
+/// How long it is until the next turn; one that is nearer than half of `every` was as good as waited for.
+fn until_turn(now: Mono, every: Duration) -> Duration {
+    let every_ms = (every.as_millis() as u64).max(1);
+    let left = every_ms - now.0 % every_ms;
+    Duration::from_millis(if left < every_ms / 2 { left + every_ms } else { left })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_come_at_the_same_times_for_all() {
+        let every = Duration::from_millis(250);
+        let turns = [0, 1, 125, 126, 249, 250].map(|now| now + until_turn(Mono(now), every).as_millis() as u64);
+        assert_eq!(turns, [250, 250, 250, 500, 500, 500]);
+        assert_eq!(until_turn(Mono(7), Duration::ZERO), Duration::from_millis(1), "it rests in any case");
     }
 }

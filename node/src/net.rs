@@ -223,10 +223,10 @@ impl Net {
         sent
     }
 
-    /// Has `turned` called on the transport's thread four times a second, as long as that turns.
+    /// Has `turned` called on the transport's thread once a second, as long as that turns.
     pub fn watch_turns(&self, turned: impl Fn() + Send + 'static) {
         self.inner.shared.net_runtime.spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_millis(250));
+            let mut tick = tokio::time::interval(Duration::from_secs(1));
             loop {
                 tick.tick().await;
                 turned();

@@ -3,6 +3,7 @@
 
 use crate::Failed;
 use crate::figure::{Aim, Figure, quantile};
+use crate::record::Record;
 use crate::run::{Ours, Run, tell};
 use crate::work::{self, BATCH_CONNECTIONS, BATCH_JOBS};
 use crate::{cluster, open};
@@ -14,8 +15,9 @@ const RESTART_LIMIT: Duration = Duration::from_secs(120);
 const DROP_LIMIT: Duration = Duration::from_secs(300);
 /// Ended jobs that are kept once the rest is to go.
 const KEPT: u64 = 1_000;
-/// What the disk may take once all jobs are gone, in times of what it took while they were queued: files that are
-/// used again need not shrink, but must not grow with what has come and gone.
+/// What the disk may take once all jobs are gone, in times of what it took while they were queued; and once as many
+/// more have come and gone, in times of what it took before them: files that are used again need not shrink, but must
+/// not grow with what has come and gone.
 const DISK_TIMES: f64 = 1.1;
 /// What a node's memory may be with the queue at its longest, as in W4.
 const MEMORY_MB: f64 = 150.0;
@@ -138,16 +140,36 @@ fn come_and_gone(run: &mut Run, ours: &Ours, full_mb: f64) -> Result<(), Failed>
     tell("every acknowledged job is looked for");
     run.acknowledged += ours.record.check(&cluster.nodes[1])?;
     let ended_mb = disk_mb(ours)?;
-    cluster.set(&format!(r#"{{"retention_count":"{KEPT}"}}"#))?;
-    tell("W7, ended jobs are dropped");
-    cluster::until("ended jobs to be dropped", DROP_LIMIT, || {
-        let total = cluster.nodes[0].read("/v1/jobs:count").ok()?["total"].as_u64()?;
-        (total <= 2 * KEPT).then_some(())
-    })?;
+    dropped(ours)?;
     let gone_mb = quantile(&[disk_mb(ours)?], 0.5);
     let what = format!("disk of a node, {} jobs came and ended, MB", ours.record.len());
     run.found(Figure::new("W7", what, vec![ended_mb]).beside("while they were queued", vec![full_mb]));
     let figure = Figure::new("W7", "disk of a node once they are dropped, MB", vec![gone_mb]);
     run.found(figure.beside("while they were queued", vec![full_mb]).aim(Aim::TimesAtMost(DISK_TIMES)));
+    again(run, ours, gone_mb)
+}
+
+/// As many jobs as were queued come, end and go once more, beside what was left of the first ones.
+fn again(run: &mut Run, ours: &Ours, before_mb: f64) -> Result<(), Failed> {
+    tell("W7, as many come and go again");
+    let (cluster, jobs) = (&ours.cluster, run.scale.queued / SHARE * SHARE);
+    cluster.set(r#"{"retention_count":"100000000"}"#)?;
+    // Their ids are not kept: which jobs are in the record was looked at before.
+    work::submit_batches(cluster, &Record::default(), jobs / SHARE)?;
+    work::await_count(&cluster.nodes[0], jobs as u64)?;
+    dropped(ours)?;
+    let what = format!("disk of a node once {jobs} more have come and gone, MB");
+    let figure = Figure::new("W7", what, vec![disk_mb(ours)?]).beside("before them", vec![before_mb]);
+    run.found(figure.aim(Aim::TimesAtMost(DISK_TIMES)));
     Ok(())
+}
+
+/// Has ended jobs dropped, but for those that are kept.
+fn dropped(ours: &Ours) -> Result<(), Failed> {
+    ours.cluster.set(&format!(r#"{{"retention_count":"{KEPT}"}}"#))?;
+    tell("W7, ended jobs are dropped");
+    cluster::until("ended jobs to be dropped", DROP_LIMIT, || {
+        let total = ours.cluster.nodes[0].read("/v1/jobs:count").ok()?["total"].as_u64()?;
+        (total <= 2 * KEPT).then_some(())
+    })
 }

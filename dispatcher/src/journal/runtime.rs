@@ -3,6 +3,9 @@
 //! Openraft cuts off every append and read barrier at `heartbeat_interval`, and every vote request at
 //! `election_timeout_min`. Those are short here, since they also say how long followers refuse votes; with
 //! them as time-outs a slow disk or a long way would never commit anything.
+//!
+//! And it wakes at each one and a half of them for a tick, even where ticks are switched off, as here: that wait, the
+//! only one that it makes until a point in time, never ends. Sixty idle nodes would wake a thousand times a second.
 
 use openraft::{AsyncRuntime, OptionalSend, TokioRuntime};
 use std::future::Future;
@@ -10,6 +13,9 @@ use std::time::Duration;
 
 /// No time-out that openraft sets is shorter.
 const TIMEOUT_MIN: Duration = Duration::from_secs(2);
+
+/// What is added to a wait for a tick.
+const TICK_NEVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Tokio, but patient.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,7 +46,7 @@ impl AsyncRuntime for PatientRuntime {
     }
 
     fn sleep_until(deadline: Self::Instant) -> Self::Sleep {
-        TokioRuntime::sleep_until(deadline)
+        TokioRuntime::sleep_until(deadline + TICK_NEVER)
     }
 
     fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> Self::Timeout<R, F> {

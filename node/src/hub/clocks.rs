@@ -147,11 +147,9 @@ impl Clocks {
 impl Hub {
     /// Compares wall clocks until the node is gone.
     pub async fn compare_clocks(self: Arc<Self>) {
-        let mut tick = tokio::time::interval(ASK_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut asked_last = NodeId(0);
         for round in 0u64.. {
-            tick.tick().await;
+            self.turn(ASK_EVERY).await;
             if self.pulse.view().looks_on() && round % ONLOOKER_ROUNDS != 0 {
                 continue;
             }

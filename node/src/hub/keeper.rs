@@ -35,10 +35,8 @@ impl Hub {
     /// Looks after the house until the node is gone.
     pub async fn keep_house(self: Arc<Self>) {
         let mut absences = Absences::default();
-        let mut tick = tokio::time::interval(EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for turn in 0_u64.. {
-            tick.tick().await;
+            self.turn(EVERY).await;
             // Looked at each time: who gets a seat needs links to the others at once.
             if self.pulse.view().looks_on() && turn % ONLOOKER_TURNS != 0 {
                 continue;

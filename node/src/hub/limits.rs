@@ -248,7 +248,8 @@ mod tests {
     fn clients_that_have_all_they_can_are_too_many() {
         // (descriptors that may be open, of them open, whether that is nearly all)
         let few = 256 - FILES_KEPT;
-        let cases = [(256, few, false), (256, few + 40, true), (256, 100, false), (1_024, 767, false), (1_024, 768, true)];
+        let cases =
+            [(256, few, false), (256, few + 40, true), (256, 100, false), (1_024, 767, false), (1_024, 768, true)];
         for (max, open, wanted) in cases {
             assert_eq!(are_short(open, max), wanted, "{open} of {max}");
         }

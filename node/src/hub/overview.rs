@@ -76,7 +76,7 @@ impl Hub {
         loop {
             let pause = if self.pulse.view().leads { EVERY } else { self.ask_overview().await };
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = self.turn(pause) => {}
                 () = self.told.news.notified() => {}
             }
         }

@@ -25,7 +25,7 @@ const ONLOOKER_TICK_MS: u64 = 200;
 const BEAT_MS: u64 = 25;
 /// Who is not the dispatcher beats every so many of those; who does not vote at every so many of its ticks.
 const QUIET_BEATS: u64 = 4;
-const ONLOOKER_BEATS: u64 = 2;
+const ONLOOKER_BEATS: u64 = 3;
 /// Nodes that do not vote hear every so many beats of the dispatcher.
 const WORKER_BEATS: u64 = 4;
 /// The same when there are more of them than this: still twice within the time for which they wait.

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How often the core looks at the clock.
 const EVERY: Duration = Duration::from_millis(25);
 /// The same while there is nothing to do but to say so once in a while.
-const IDLE_EVERY: Duration = Duration::from_millis(250);
+const IDLE_EVERY: Duration = Duration::from_millis(500);
 
 impl WorkerActor {
     /// Looks at the clock after a while, and then again and again.
