@@ -189,41 +189,44 @@ pub(super) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
     assert!(waited.await.is_ok(), "not within {LIMIT:?}: {what}");
 }
 
-/// A way to `target` that takes `delay` in each direction and drops `percent` of the packets; returns the
-/// address to dial instead.
-pub(super) async fn relay(target: SocketAddr, delay: Duration, percent: u64) -> SocketAddr {
+/// A way to `target` that takes `delay` in each direction and drops every `lost`th packet of each, never two in a
+/// row: by chance all of a second would be lost once in a while. Returns the address to dial instead.
+pub(super) async fn relay(target: SocketAddr, delay: Duration, lost: u64) -> SocketAddr {
     let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let addr = front.local_addr().unwrap();
     tokio::spawn(async move {
         let mut ways = HashMap::<SocketAddr, Arc<UdpSocket>>::new();
-        let mut packet = [0; 2_048];
+        let (mut packet, mut number) = ([0; 2_048], 0);
         while let Ok((n, client)) = front.recv_from(&mut packet).await {
             let way = match ways.get(&client) {
                 Some(way) => way.clone(),
                 None => {
                     let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-                    tokio::spawn(carry_back(back.clone(), front.clone(), client, delay, percent));
+                    tokio::spawn(carry_back(back.clone(), front.clone(), client, delay, lost));
                     ways.insert(client, back.clone());
                     back
                 }
             };
-            carry(packet[..n].to_vec(), way, target, delay, percent);
+            number += 1;
+            if number % lost != 0 {
+                carry(packet[..n].to_vec(), way, target, delay);
+            }
         }
     });
     addr
 }
 
-async fn carry_back(back: Arc<UdpSocket>, front: Arc<UdpSocket>, client: SocketAddr, delay: Duration, percent: u64) {
-    let mut packet = [0; 2_048];
+async fn carry_back(back: Arc<UdpSocket>, front: Arc<UdpSocket>, client: SocketAddr, delay: Duration, lost: u64) {
+    let (mut packet, mut number) = ([0; 2_048], 0);
     while let Ok((n, _)) = back.recv_from(&mut packet).await {
-        carry(packet[..n].to_vec(), front.clone(), client, delay, percent);
+        number += 1;
+        if number % lost != 0 {
+            carry(packet[..n].to_vec(), front.clone(), client, delay);
+        }
     }
 }
 
-fn carry(packet: Vec<u8>, by: Arc<UdpSocket>, to: SocketAddr, delay: Duration, percent: u64) {
-    if crate::seed::random_u64() % 100 < percent {
-        return;
-    }
+fn carry(packet: Vec<u8>, by: Arc<UdpSocket>, to: SocketAddr, delay: Duration) {
     tokio::spawn(async move {
         tokio::time::sleep(delay).await;
         let _ = by.send_to(&packet, to).await;
